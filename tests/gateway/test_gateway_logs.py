@@ -1,0 +1,65 @@
+"""What a log line carries, and what it never carries."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from service.logs import LogFormat, bound, configure_logs, get_logger
+
+
+@pytest.fixture(autouse=True)
+def _restore_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers, root.level
+    yield
+    root.handlers = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def lines(log_format: LogFormat, stream: io.StringIO) -> None:
+    configure_logs(log_format, "info", process="gateway", stream=stream)
+    with bound(request_id="req_1"):
+        get_logger("service.test").info("job_accepted", job_id="video_1", prompt="a red circle")
+        logging.getLogger("foreign").warning("from %s", "a library")
+
+
+def test_json_lines_carry_the_facts_and_never_the_prompt() -> None:
+    stream = io.StringIO()
+    lines("json", stream)
+    ours, foreign = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert ours["event"] == "job_accepted"
+    assert ours["job_id"] == "video_1"
+    assert ours["request_id"] == foreign["request_id"] == "req_1"
+    assert ours["process"] == foreign["process"] == "gateway"
+    assert foreign["event"] == "from a library"
+    assert foreign["level"] == "warning"
+    assert "red circle" not in stream.getvalue()
+
+
+def test_human_lines_are_readable_and_never_carry_the_prompt() -> None:
+    stream = io.StringIO()
+    lines("human", stream)
+    assert "job_accepted" in stream.getvalue()
+    assert "video_1" in stream.getvalue()
+    assert "red circle" not in stream.getvalue()
+
+
+def test_an_exception_is_written_as_one_json_line() -> None:
+    stream = io.StringIO()
+    configure_logs("json", "INFO", process="gateway", stream=stream)
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        get_logger("service.test").exception("request_failed")
+    (line,) = stream.getvalue().splitlines()
+    assert "ValueError: broken" in json.loads(line)["exception"]
+
+
+def test_an_unknown_level_is_refused() -> None:
+    with pytest.raises(ValueError, match="LOUD"):
+        configure_logs("json", "loud", process="gateway")
