@@ -1,0 +1,36 @@
+"""Stored objects, as the record names them. An object counts only once a record names its key."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+
+
+class Artifact(BaseModel):
+    """A stored picture or video with its checksum.
+
+    `bytes` is the object's length; `width` and `height` are pixels; `frames` and `fps` are None for a
+    picture. `sha256` is of the stored bytes; `frame_digest` is the sha256 of the uint8 frames (F H W C, RGB)
+    before encoding: two videos are the same video when their frame digests are equal.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str = Field(min_length=1, max_length=1024)
+    content_type: str
+    bytes: int = Field(ge=1)
+    sha256: str = Field(pattern=SHA256_PATTERN)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    frames: int | None = Field(default=None, ge=1)
+    fps: int | None = Field(default=None, ge=1)
+    frame_digest: str | None = Field(default=None, pattern=SHA256_PATTERN)
+
+
+class Checkpoint(BaseModel):
+    """Stored latents after `step` finished steps of stage 2: a later attempt goes on from there."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str = Field(min_length=1, max_length=1024)
+    sha256: str = Field(pattern=SHA256_PATTERN)
+    step: int = Field(ge=1)

@@ -1,0 +1,76 @@
+"""The durable record of one video, read back from its Redis hash."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from service.contracts.artifact import Artifact, Checkpoint
+from service.contracts.failure import Failure
+from service.contracts.lifecycle import TERMINAL, Stage, State
+from service.contracts.request import VideoRequest
+
+_JSON_FIELDS = frozenset({"request", "keyframe", "checkpoint", "artifact", "failure", "usage"})
+
+
+class VideoJob(BaseModel):
+    """One job as its record stands. Only the store's scripts change the record.
+
+    Times are seconds since 1970 by the Redis server's clock. `attempt` counts tries (0: never claimed) and
+    is the fencing token of every write; `lost` counts workers that died on the job. `progress` is 0 to 99
+    until the job succeeded, then 100. `keyframe`, `checkpoint` and `artifact` may come from an earlier
+    attempt than the current one: their keys are the truth, and no attempt deletes a key named here.
+    `winner_attempt` is the attempt whose finish ended the job (0: none did). `expires_at` is when record and
+    artifacts may go, known once the job is terminal; `approve_by` is set while it awaits approval.
+    `seq` numbers the job's events; `deleted` marks a tombstone, which no client sees.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    tenant: str
+    state: State
+    request: VideoRequest
+    compat: str
+    pool: str
+    attempt: int = 0
+    lost: int = 0
+    cancel_requested: bool = False
+    deleted: bool = False
+    worker: str | None = None
+    stage: Stage | None = None
+    step: int = 0
+    steps: int = 0
+    progress: int = 0
+    created_at: float
+    started_at: float | None = None
+    completed_at: float | None = None
+    expires_at: float | None = None
+    approve_by: float | None = None
+    keyframe: Artifact | None = None
+    keyframe_attempt: int | None = None
+    checkpoint: Checkpoint | None = None
+    artifact: Artifact | None = None
+    winner_attempt: int = 0
+    failure: Failure | None = None
+    usage: dict[str, float] = {}
+    seq: int = 0
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, str]) -> Self:
+        """Read a Redis hash. Empty strings mean "not set" (a hash field has no null)."""
+        fields: dict[str, Any] = {
+            name: json.loads(text) if name in _JSON_FIELDS else text for name, text in record.items() if text
+        }
+        return cls.model_validate(fields)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the outcome is final."""
+        return self.state in TERMINAL
+
+    def names(self, key: str) -> bool:
+        """Whether the record names the stored object `key`, which then must not be deleted."""
+        stored = (self.keyframe, self.checkpoint, self.artifact, self.request.input_picture)
+        return any(part is not None and part.key == key for part in stored)

@@ -1,0 +1,66 @@
+"""Every name in Redis and every prefix in the object store, in one place.
+
+The Redis scripts get these prefixes when they are loaded (service/store/script.py), so a key has one
+spelling. All carry one hash tag: they belong on one primary.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+TAG = "{mc}"
+
+REDIS_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        # one per job
+        "JOB": f"{TAG}:job:",  # + id: hash, the record of truth
+        "EVENTS": f"{TAG}:events:",  # + id: stream, entry ids "<seq>-0"
+        "IDEMPOTENCY": f"{TAG}:idempotency:",  # + tenant ":" sha256 of the client's key: hash {job, digest}
+        # one per tenant
+        "TENANT_JOBS": f"{TAG}:jobs:",  # + tenant: zset id -> arrival, what a listing shows
+        # waiting
+        "ARRIVALS": f"{TAG}:arrivals",  # counter: the order in which jobs came
+        "POOLS": f"{TAG}:pools",  # set of pools that ever had a job or a worker
+        "POOL_MODELS": f"{TAG}:models:",  # + pool: set of models ever asked for in it
+        "READY": f"{TAG}:ready:",  # + pool ":" model: zset id -> time queued, every claimable job
+        "QUEUE": f"{TAG}:queue:",  # + pool ":" model ":" tenant: zset id -> rank (priority, then arrival)
+        "TENANTS": f"{TAG}:tenants:",  # + pool: zset tenant -> virtual time, tenants with ready jobs
+        "SERVED": f"{TAG}:served:",  # + pool: zset tenant -> virtual time, idle tenants ahead of the clock
+        "CLOCK": f"{TAG}:clock:",  # + pool: the pool's virtual clock
+        "APPROVALS": f"{TAG}:approvals",  # zset id -> time by which the client must approve
+        # running
+        "LEASES": f"{TAG}:leases",  # zset "id|attempt" -> time at which it runs out
+        "HELD": f"{TAG}:held:",  # + worker: set of "id|attempt"
+        "REAPER": f"{TAG}:reaper",  # time of the last reap
+        # workers
+        "WORKER": f"{TAG}:worker:",  # + worker: hash {pool, models}
+        "WORKERS": f"{TAG}:workers:",  # + pool: zset worker -> time until which it counts as alive
+        "SERVING": f"{TAG}:serving:",  # + pool ":" model: zset worker -> time until which it counts as alive
+        "CATALOGUE": f"{TAG}:catalogue",  # hash model -> ModelSpec; outlives the workers
+        # ended
+        "STATES": f"{TAG}:states",  # hash state -> number of records in it
+        "DOOMED": f"{TAG}:doomed",  # zset id -> time from which record and artifacts may go
+        # told to the world
+        "OUTBOX": f"{TAG}:outbox",  # stream of events that await delivery; never trimmed, only relayed
+        "DELIVERY": f"{TAG}:delivery:",  # + event id: hash, one webhook and its tries
+        "DELIVERIES_DUE": f"{TAG}:deliveries:due",  # zset event id -> time of the next try
+        "DELIVERIES_DEAD": f"{TAG}:deliveries:dead",  # zset event id -> time at which it was given up
+    }
+)
+
+VIDEO = "video.mp4"
+KEYFRAME = "keyframe.png"
+
+
+def artifact_prefix(tenant: str, job_id: str) -> str:
+    """Where every object of a job lives."""
+    return f"{tenant}/{job_id}/"
+
+
+def attempt_prefix(tenant: str, job_id: str, attempt: int) -> str:
+    """Where one attempt writes; no other attempt ever writes or deletes there."""
+    return f"{tenant}/{job_id}/{attempt}/"
+
+
+def input_picture_key(tenant: str, job_id: str) -> str:
+    """Where the client's own picture lies, stored before the job is submitted."""
+    return f"{tenant}/{job_id}/input/picture.png"

@@ -1,0 +1,79 @@
+"""The public bounds of one served model: what a client may ask of it."""
+
+from typing import Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from service.contracts.ids import NAME_PATTERN
+
+Number = TypeVar("Number", int, float)
+
+
+class Bounds(BaseModel, Generic[Number]):
+    """An allowed range, both ends included, and the value taken when the client names none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    min: Number
+    max: Number
+    default: Number
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.min <= self.default <= self.max:
+            raise ValueError(f"default {self.default} must lie between min {self.min} and max {self.max}")
+        return self
+
+    def allows(self, value: Number) -> bool:
+        """Whether `value` lies within the range."""
+        return self.min <= value <= self.max
+
+
+class FrameBounds(Bounds[int]):
+    """Allowed frame counts: min..max, and `offset` above a multiple of `multiple_of` (such as 4n + 1)."""
+
+    multiple_of: int = Field(default=1, ge=1)
+    offset: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _default_on_grid(self) -> Self:
+        if not self.allows(self.default):
+            raise ValueError(
+                f"default {self.default} is not {self.offset} + a multiple of {self.multiple_of}"
+            )
+        return self
+
+    def allows(self, value: int) -> bool:
+        """Whether a video may have `value` frames."""
+        return super().allows(value) and (value - self.offset) % self.multiple_of == 0
+
+
+class ModelSpec(BaseModel):
+    """A named model as clients see it: sizes in pixels (width, height), the default size first.
+
+    `weight_hash` names the exact weights: jobs of different weights never share a batch.
+    `max_picture_pixels` bounds an uploaded picture before it is decoded.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(pattern=NAME_PATTERN)
+    pool: str = Field(default="default", pattern=NAME_PATTERN)
+    weight_hash: str = Field(min_length=8, max_length=64)
+    sizes: tuple[tuple[int, int], ...] = Field(min_length=1)
+    frames: FrameBounds
+    fps: Bounds[int]
+    steps: Bounds[int]
+    guidance_scale: Bounds[float]
+    gamma: Bounds[float]
+    prompt_max_chars: int = Field(ge=1)
+    max_picture_pixels: int = Field(ge=1)
+    image_input: bool
+    samplers: tuple[str, ...] = Field(min_length=1)
+    description: str
+    license: str
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        """(width, height) taken when the client names no size."""
+        return self.sizes[0]

@@ -1,0 +1,64 @@
+"""What a client asks: one immutable noun, complete, with the seed already fixed."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.contracts.artifact import SHA256_PATTERN
+from service.contracts.ids import NAME_PATTERN
+
+MAX_SEED = 2**32 - 1
+MIN_PRIORITY, MAX_PRIORITY = -10, 10
+MAX_METADATA_PAIRS = 16
+
+
+class Fit(StrEnum):
+    """How a client's picture meets the model's size: as it is, filled and cut, or whole with borders."""
+
+    EXACT = "exact"
+    COVER = "cover"
+    CONTAIN = "contain"
+
+
+class PictureRef(BaseModel):
+    """The client's own keyframe: a PNG, already stored, `width` x `height` pixels."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str = Field(min_length=1, max_length=1024)
+    sha256: str = Field(pattern=SHA256_PATTERN)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    fit: Fit = Fit.EXACT
+
+
+class VideoRequest(BaseModel):
+    """A whole request, every default filled in.
+
+    The bounds here hold for any model; those of one model (sizes, frames, steps, ...) are its ModelSpec's and
+    are checked at intake. `num_frames` at `fps` frames per second is the film's length. `gamma` is the
+    strength of the Appearance Noise Prior at sampling (MicroCinema, section 3.3; 0 switches it off).
+    A higher `priority` runs earlier among the tenant's own jobs.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    prompt: str = Field(min_length=1)
+    negative_prompt: str = ""
+    model: str = Field(pattern=NAME_PATTERN)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    num_frames: int = Field(ge=1)
+    fps: int = Field(ge=1)
+    seed: int = Field(ge=0, le=MAX_SEED)
+    num_inference_steps: int = Field(ge=1)
+    guidance_scale: float = Field(ge=0)
+    gamma: float = Field(ge=0)
+    sampler: str = Field(min_length=1)
+    priority: int = Field(default=0, ge=MIN_PRIORITY, le=MAX_PRIORITY)
+    input_picture: PictureRef | None = None
+    webhook_url: str | None = Field(default=None, max_length=2048)
+    metadata: dict[
+        Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]
+    ] = Field(default_factory=dict, max_length=MAX_METADATA_PAIRS)
