@@ -1,0 +1,59 @@
+"""Signed, expiring addresses for the local folder: what a presigned URL is for S3.
+
+The signature is an HMAC-SHA256 (RFC 2104) over key, expiry and file name: none of the three can be changed.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from service.storage.artifact_store import check_filename, check_key
+
+MIN_SECRET_BYTES = 16
+
+
+class LinkRefused(Exception):  # noqa: N818 - the domain's word, as in the API
+    """The link has expired, or its signature does not fit; the text says which."""
+
+
+@dataclass(frozen=True)
+class LinkSigner:
+    """Makes and checks links. `clock` gives Unix seconds."""
+
+    secret: bytes = field(repr=False)
+    public_base_url: str
+    clock: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        if len(self.secret) < MIN_SECRET_BYTES:
+            raise ValueError(
+                f"storage secret has {len(self.secret)} bytes, at least {MIN_SECRET_BYTES} are needed"
+            )
+
+    def link(self, key: str, expires_s: int, filename: str | None = None) -> str:
+        """`<public base url>/artifacts/<key>?expires=..&signature=..`, good for `expires_s` seconds."""
+        check_key(key)
+        expires = int(self.clock()) + expires_s
+        query: dict[str, str | int] = {"expires": expires}
+        if filename is not None:
+            query["filename"] = check_filename(filename)
+        query["signature"] = self._signature(key, expires, filename)
+        return f"{self.public_base_url.rstrip('/')}/artifacts/{key}?{urlencode(query)}"
+
+    def verify(self, key: str, expires: int, signature: str, filename: str | None = None) -> None:
+        """Returns if this link was made here and still holds; else LinkRefused.
+
+        The signature is looked at first: a stranger learns nothing about a link by playing with its expiry.
+        """
+        expected = self._signature(key, expires, filename)
+        if not hmac.compare_digest(expected.encode(), signature.encode(errors="replace")):
+            raise LinkRefused("the signature does not fit this link")
+        if self.clock() >= expires:
+            raise LinkRefused("the link has expired")
+
+    def _signature(self, key: str, expires: int, filename: str | None) -> str:
+        # A newline can stand in none of the three, so no two links share one text.
+        text = f"{key}\n{expires}\n{filename or ''}"
+        return hmac.new(self.secret, text.encode(errors="replace"), hashlib.sha256).hexdigest()
