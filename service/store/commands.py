@@ -1,0 +1,270 @@
+"""Every command on the record of truth, as a value that either runner can carry.
+
+Each one is safe to send again after StoreUnavailable. The rules themselves are in lua/<script>.lua.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.contracts.artifact import Artifact
+from service.contracts.event import Event
+from service.contracts.job import VideoJob
+from service.contracts.lifecycle import State
+from service.contracts.model_spec import ModelSpec
+from service.store.errors import UnknownCursor
+from service.store.nouns import (
+    ApproveOutcome,
+    Beat,
+    Cancelled,
+    CancelOutcome,
+    CatalogueEntry,
+    Claim,
+    DeleteOutcome,
+    Failed,
+    Finished,
+    Note,
+    Order,
+    Outcome,
+    Page,
+    PoolDepth,
+    Reaped,
+    Snapshot,
+    Submission,
+    SubmitOutcome,
+    Submitted,
+    Succeeded,
+)
+from service.store.script import Command
+
+
+def submit(submission: Submission) -> Command[Submitted]:
+    """Accept a job, or say why not. Repeats by job id and by idempotency key make no second record."""
+    request = submission.request
+    key = submission.idempotency_key
+    return Command(
+        "submit",
+        (
+            submission.job_id,
+            submission.tenant,
+            submission.pool,
+            request.model,
+            request.priority,
+            request.model_dump_json(),
+            submission.compat,
+            submission.digest,
+            # Clients choose the key, so it may hold anything: its hash is what becomes part of a name.
+            hashlib.sha256(key.encode()).hexdigest() if key else "",
+            submission.queue_limit,
+            submission.retention_s,
+            request.webhook_url or "",
+        ),
+        lambda reply: Submitted(SubmitOutcome(reply[0]), reply[1]),
+    )
+
+
+def get(tenant: str, job_id: str) -> Command[VideoJob | None]:
+    """The tenant's job, or None if there is none (or none any more)."""
+    return Command("get", (job_id, tenant), _job_or_none)
+
+
+def record(job_id: str) -> Command[VideoJob | None]:
+    """The record whoever owns it, tombstones included: for the janitor, not for clients."""
+    return Command("get", (job_id, ""), _job_or_none)
+
+
+def list_jobs(tenant: str, after: str | None, limit: int, order: Order) -> Command[Page]:
+    """Up to `limit` jobs in order of arrival, from the one behind `after`. Raises UnknownCursor."""
+
+    def parse(reply: Any) -> Page:
+        if reply[0] == "unknown":
+            raise UnknownCursor(after or "")
+        return Page(tuple(_job(fields) for fields in reply[2]), reply[1] == 1)
+
+    return Command("list", (tenant, after or "", limit, order), parse)
+
+
+def events(tenant: str, job_id: str, after: int, limit: int) -> Command[tuple[Event, ...]]:
+    """Up to `limit` of the job's kept events with seq > `after`; empty if the tenant has no such job."""
+    return Command(
+        "events",
+        (job_id, tenant, after, limit),
+        lambda reply: tuple(Event.from_fields(_pairs(fields)) for _, fields in reply),
+    )
+
+
+def cancel(tenant: str, job_id: str) -> Command[CancelOutcome]:
+    """Call a job off. Wins over any finish that has not been committed."""
+    return Command("cancel", (job_id, tenant), CancelOutcome)
+
+
+def delete(tenant: str, job_id: str) -> Command[DeleteOutcome]:
+    """Hide a job at once, call it off if need be, and doom its record and objects."""
+    return Command("delete", (job_id, tenant), DeleteOutcome)
+
+
+def approve(tenant: str, job_id: str) -> Command[ApproveOutcome]:
+    """Let a job that awaits approval go on with stage 2 (push a ticket afterwards)."""
+    return Command("approve", (job_id, tenant), ApproveOutcome)
+
+
+def claim(
+    pool: str, worker: str, limit: int, lease_s: float, models: Sequence[str]
+) -> Command[tuple[Claim, ...]]:
+    """Take up to `limit` jobs of one compat key, fair across tenants, for one of `models`.
+
+    A worker claims only when it holds nothing: attempts it still holds are answered again (a reply was
+    lost on the way), so no claim is ever forgotten.
+    """
+
+    def parse(reply: Any) -> tuple[Claim, ...]:
+        jobs = [_job(fields) for fields in reply]
+        return tuple(Claim(job, job.attempt) for job in jobs)
+
+    return Command("claim", (pool, worker, limit, lease_s, *models), parse)
+
+
+def beat(worker: str, held: Sequence[tuple[str, int]], lease_s: float) -> Command[dict[str, Beat]]:
+    """Renew the leases of the attempts (job id, attempt) that `worker` holds; one answer per job id."""
+    return Command(
+        "beat",
+        (worker, lease_s, *(lease(job_id, attempt) for job_id, attempt in held)),
+        lambda reply: {job_id: Beat(answer) for (job_id, _), answer in zip(held, reply, strict=True)},
+    )
+
+
+def note(job_id: str, attempt: int, progress: Note) -> Command[bool]:
+    """Put progress (and a keyframe or checkpoint) into the record; False if the attempt is not current."""
+    return Command(
+        "note",
+        (
+            job_id,
+            attempt,
+            progress.stage,
+            progress.step,
+            progress.steps,
+            progress.progress,
+            progress.keyframe.model_dump_json() if progress.keyframe else "",
+            progress.checkpoint.model_dump_json() if progress.checkpoint else "",
+        ),
+        bool,
+    )
+
+
+def finish(job_id: str, attempt: int, outcome: Outcome) -> Command[Finished]:
+    """End the job with this attempt's outcome, unless a cancel or another attempt came first."""
+    match outcome:
+        case Succeeded(artifact, usage):
+            args = (State.SUCCEEDED, artifact.model_dump_json(), json.dumps(dict(usage)))
+        case Failed(failure):
+            args = (State.FAILED, failure.model_dump_json(), "")
+        case Cancelled():
+            args = (State.CANCELLED, "", "")
+    return Command(
+        "finish",
+        (job_id, attempt, *args),
+        lambda reply: Finished(reply[0] == 1, reply[1], State(reply[2]) if reply[2] else None),
+    )
+
+
+def release(
+    job_id: str, attempt: int, reason: str, counts_as_loss: bool, alone: bool, max_lost: int
+) -> Command[bool]:
+    """Hand a running attempt back to the queue (push a ticket afterwards); False if it is not current.
+
+    `counts_as_loss` treats it as a worker's death; `alone` keeps the next attempt out of any batch.
+    """
+    return Command("release", (job_id, attempt, reason, int(counts_as_loss), int(alone), max_lost), bool)
+
+
+def hold(job_id: str, attempt: int, keyframe: Artifact, approval_s: float) -> Command[bool]:
+    """Park a running attempt at its keyframe until approved, for at most `approval_s` seconds."""
+    return Command("hold", (job_id, attempt, keyframe.model_dump_json(), approval_s), bool)
+
+
+def reap(lease_s: float, max_lost: int, every_s: float) -> Command[Reaped]:
+    """Requeue or end jobs whose worker fell silent; at most once per `every_s` among all callers."""
+    return Command(
+        "reap",
+        (lease_s, max_lost, every_s),
+        lambda reply: Reaped(
+            ran=reply[0] == 1,
+            extended=reply[1] == 1,
+            ids=tuple(reply[2]),
+            expired=tuple(reply[3]),
+            wanted={pool: int(count) for pool, count in _pairs(reply[4]).items()},
+        ),
+    )
+
+
+def announce(worker: str, pool: str, specs: Sequence[ModelSpec], alive_s: float) -> Command[None]:
+    """Say that `worker` is alive for the next `alive_s` seconds and which models it holds."""
+    described = (part for spec in specs for part in (spec.name, spec.model_dump_json()))
+    return Command("announce", (worker, pool, alive_s, *described), _nothing)
+
+
+def retire(worker: str) -> Command[None]:
+    """Take a worker off the lists; its models stay in the catalogue."""
+    return Command("retire", (worker,), _nothing)
+
+
+def catalogue() -> Command[dict[str, CatalogueEntry]]:
+    """Every model that is or was served, by name, with the number of live workers that hold it."""
+    return Command(
+        "catalogue",
+        (),
+        lambda reply: {
+            name: CatalogueEntry(ModelSpec.model_validate_json(spec), live) for name, spec, live in reply
+        },
+    )
+
+
+def snapshot() -> Command[Snapshot]:
+    """Gauges of the whole store."""
+
+    def parse(reply: Any) -> Snapshot:
+        counted = _pairs(reply[0])
+        return Snapshot(
+            states={state: int(counted.get(state, 0)) for state in State},
+            leases=reply[1],
+            doomed=reply[2],
+            outbox=reply[3],
+            pools={
+                name: PoolDepth(ready, float(age), live, wanted)
+                for name, ready, age, live, wanted in reply[4]
+            },
+        )
+
+    return Command("snapshot", (), parse)
+
+
+def doomed(limit: int) -> Command[tuple[VideoJob, ...]]:
+    """Ended jobs whose retention is over or that were deleted: delete their objects, then purge."""
+    return Command("doomed", (limit,), lambda reply: tuple(_job(fields) for fields in reply))
+
+
+def purge(job_id: str) -> Command[bool]:
+    """Forget a doomed job; False if it is gone already or its time has not come."""
+    return Command("purge", (job_id,), bool)
+
+
+def lease(job_id: str, attempt: int) -> str:
+    """The name of an attempt's lease."""
+    return f"{job_id}|{attempt}"
+
+
+def _pairs(flat: Sequence[str]) -> Mapping[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _job(fields: Sequence[str]) -> VideoJob:
+    return VideoJob.from_record(_pairs(fields))
+
+
+def _job_or_none(reply: Any) -> VideoJob | None:
+    return _job(reply) if reply else None
+
+
+def _nothing(_: Any) -> None:
+    return None

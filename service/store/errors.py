@@ -1,0 +1,42 @@
+"""What can go wrong between us and the record."""
+
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004 - the client library's own name
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,  # noqa: A004 - the client library's own name
+    TryAgainError,
+)
+
+AWAY = (
+    ConnectionError,
+    TimeoutError,
+    BusyLoadingError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+"""Answers (or silences) that mean "not now": the same command may work later."""
+
+
+class StoreUnavailable(RedisError):  # noqa: N818 - says what is, as the other nouns do
+    """Redis did not answer, or cannot write at the moment. The command MAY have taken effect.
+
+    Every command of the store can be sent again after this: a repeat never does a thing twice.
+    """
+
+
+class UnknownCursor(LookupError):  # noqa: N818 - says what is, as the other nouns do
+    """A listing was asked to go on after a job that the tenant does not have."""
+
+    def __init__(self, after: str) -> None:
+        super().__init__(f"after={after!r} names no video of this tenant")
+        self.after = after
+
+
+class UnsuitableServer(RuntimeError):  # noqa: N818 - says what is, as the other nouns do
+    """The Redis server would break a promise of this service, so nothing starts on it."""

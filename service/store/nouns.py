@@ -1,0 +1,202 @@
+"""What goes into the store's commands and what comes out of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from service.contracts.artifact import Artifact, Checkpoint
+from service.contracts.failure import Failure
+from service.contracts.job import VideoJob
+from service.contracts.lifecycle import Stage, State
+from service.contracts.model_spec import ModelSpec
+from service.contracts.request import VideoRequest
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job to be accepted. `digest` is the sha256 of what the client sent, before seed and defaults.
+
+    `queue_limit` bounds the jobs that wait in the pool; `retention_s` is how long record and artifacts
+    stay after the job has ended (seconds).
+    """
+
+    job_id: str
+    tenant: str
+    request: VideoRequest
+    pool: str
+    compat: str
+    digest: str
+    queue_limit: int
+    retention_s: float
+    idempotency_key: str | None = None
+
+
+class SubmitOutcome(StrEnum):
+    """created: this submission made the record (also when sent again). existing: another one with the same
+    idempotency key and digest did. conflict: same key or id, other digest. full: the pool's queue is full."""
+
+    CREATED = "created"
+    EXISTING = "existing"
+    CONFLICT = "conflict"
+    FULL = "full"
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """`job_id` is the job that answers for the submission (the earlier one for existing and conflict)."""
+
+    outcome: SubmitOutcome
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing, and whether more follows."""
+
+    jobs: tuple[VideoJob, ...]
+    has_more: bool
+
+
+class Order(StrEnum):
+    """asc: oldest first."""
+
+    ASC = "asc"
+    DESC = "desc"
+
+
+class CancelOutcome(StrEnum):
+    """cancelled: at once. flagged: the running attempt will stop. terminal: it had ended. missing: no job."""
+
+    CANCELLED = "cancelled"
+    FLAGGED = "flagged"
+    TERMINAL = "terminal"
+    MISSING = "missing"
+
+
+class DeleteOutcome(StrEnum):
+    """deleted: hidden from now on, the rest follows. missing: no such job."""
+
+    DELETED = "deleted"
+    MISSING = "missing"
+
+
+class ApproveOutcome(StrEnum):
+    """approved: queued for stage 2. not_waiting: the job does not await approval. missing: no such job."""
+
+    APPROVED = "approved"
+    NOT_WAITING = "not_waiting"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An attempt that may run: `attempt` goes with every later write."""
+
+    job: VideoJob
+    attempt: int
+
+
+class Beat(StrEnum):
+    """ok: go on. cancel: the client called it off, finish with Cancelled. lost: stop and write nothing."""
+
+    OK = "ok"
+    CANCEL = "cancel"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Note:
+    """Progress of a running attempt. `step` of `steps` are finished; `progress` is 0 to 99.
+
+    A keyframe or checkpoint counts from the moment that the record names it, so store the object first.
+    """
+
+    stage: Stage
+    step: int
+    steps: int
+    progress: int
+    keyframe: Artifact | None = None
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """The video is stored under `artifact.key`. `usage` is what it cost, by name (seconds, steps, ...)."""
+
+    artifact: Artifact
+    usage: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The attempt ended without a video, for good."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The attempt stopped because the client called it off."""
+
+
+Outcome: TypeAlias = Succeeded | Failed | Cancelled
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The answer to a finish, the same however often it is asked.
+
+    `accepted`: the record holds this attempt's outcome. Otherwise `winner_attempt` names the attempt that
+    ended the job or has taken its place, 0 if nothing is decided (the job waits again); `state` is the job's
+    state now, None if there is no such record. An attempt may delete its own objects only if not accepted
+    and (another winner is named or `state` is terminal), and never one that the record names.
+    """
+
+    accepted: bool
+    winner_attempt: int
+    state: State | None
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """What one reap did. `ran` is False when another process reaped a moment ago, and nothing was done.
+
+    `extended`: after a gap or a clock jump all leases were extended instead. `ids`: jobs whose lease had
+    run out. `expired`: jobs whose time for approval had passed. `wanted`: tickets each pool should have.
+    """
+
+    ran: bool
+    extended: bool
+    ids: tuple[str, ...]
+    expired: tuple[str, ...]
+    wanted: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A model that is or was served, and how many live workers hold it now."""
+
+    spec: ModelSpec
+    live_workers: int
+
+
+@dataclass(frozen=True)
+class PoolDepth:
+    """One pool: jobs ready to claim, the oldest one's wait (seconds), workers alive, tickets it could use."""
+
+    ready: int
+    oldest_ready_age_s: float
+    live_workers: int
+    wanted: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Gauges for metrics: records by state, leases held, jobs to be purged, events to be relayed, pools."""
+
+    states: Mapping[State, int]
+    leases: int
+    doomed: int
+    outbox: int
+    pools: Mapping[str, PoolDepth]

@@ -1,0 +1,229 @@
+"""The store as its callers hold it: one method per command, blocking or asyncio.
+
+What each command promises is said once, at the function of the same name in commands.py. Every method
+raises StoreUnavailable when Redis does not answer, and may be called again after that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.contracts.artifact import Artifact
+from service.contracts.event import Event
+from service.contracts.job import VideoJob
+from service.contracts.model_spec import ModelSpec
+from service.store import commands
+from service.store.nouns import (
+    ApproveOutcome,
+    Beat,
+    CancelOutcome,
+    CatalogueEntry,
+    Claim,
+    DeleteOutcome,
+    Finished,
+    Note,
+    Order,
+    Outcome,
+    Page,
+    Reaped,
+    Snapshot,
+    Submission,
+    Submitted,
+)
+from service.store.script import AsyncStore, Store
+
+MAX_LOST = 3
+"""A job that was under this many workers when they died is taken to be the reason."""
+
+REAP_EVERY_S = 0.5
+ALIVE_S = 15.0
+"""A worker that has not announced itself for this long counts as gone (seconds)."""
+
+
+@dataclass(frozen=True)
+class JobStore:
+    """The record of truth over a blocking client; see commands.py for each promise."""
+
+    store: Store
+
+    def submit(self, submission: Submission) -> Submitted:
+        return self.store.run(commands.submit(submission))
+
+    def get(self, tenant: str, job_id: str) -> VideoJob | None:
+        return self.store.run(commands.get(tenant, job_id))
+
+    def record(self, job_id: str) -> VideoJob | None:
+        return self.store.run(commands.record(job_id))
+
+    def list_jobs(
+        self, tenant: str, after: str | None = None, limit: int = 20, order: Order = Order.DESC
+    ) -> Page:
+        return self.store.run(commands.list_jobs(tenant, after, limit, order))
+
+    def events(self, tenant: str, job_id: str, after: int = 0, limit: int = 200) -> tuple[Event, ...]:
+        return self.store.run(commands.events(tenant, job_id, after, limit))
+
+    def cancel(self, tenant: str, job_id: str) -> CancelOutcome:
+        return self.store.run(commands.cancel(tenant, job_id))
+
+    def delete(self, tenant: str, job_id: str) -> DeleteOutcome:
+        return self.store.run(commands.delete(tenant, job_id))
+
+    def approve(self, tenant: str, job_id: str) -> ApproveOutcome:
+        return self.store.run(commands.approve(tenant, job_id))
+
+    def claim(
+        self, pool: str, worker: str, limit: int, lease_s: float, models: Sequence[str]
+    ) -> tuple[Claim, ...]:
+        return self.store.run(commands.claim(pool, worker, limit, lease_s, models))
+
+    def beat(self, worker: str, held: Sequence[tuple[str, int]], lease_s: float) -> dict[str, Beat]:
+        return self.store.run(commands.beat(worker, held, lease_s))
+
+    def note(self, job_id: str, attempt: int, progress: Note) -> bool:
+        return self.store.run(commands.note(job_id, attempt, progress))
+
+    def finish(self, job_id: str, attempt: int, outcome: Outcome) -> Finished:
+        return self.store.run(commands.finish(job_id, attempt, outcome))
+
+    def release(
+        self,
+        job_id: str,
+        attempt: int,
+        reason: str,
+        *,
+        counts_as_loss: bool = False,
+        alone: bool = False,
+        max_lost: int = MAX_LOST,
+    ) -> bool:
+        return self.store.run(commands.release(job_id, attempt, reason, counts_as_loss, alone, max_lost))
+
+    def hold(self, job_id: str, attempt: int, keyframe: Artifact, approval_s: float) -> bool:
+        return self.store.run(commands.hold(job_id, attempt, keyframe, approval_s))
+
+    def reap(self, lease_s: float, max_lost: int = MAX_LOST, every_s: float = REAP_EVERY_S) -> Reaped:
+        return self.store.run(commands.reap(lease_s, max_lost, every_s))
+
+    def announce(self, worker: str, pool: str, specs: Sequence[ModelSpec], alive_s: float = ALIVE_S) -> None:
+        self.store.run(commands.announce(worker, pool, specs, alive_s))
+
+    def retire(self, worker: str) -> None:
+        self.store.run(commands.retire(worker))
+
+    def catalogue(self) -> dict[str, CatalogueEntry]:
+        return self.store.run(commands.catalogue())
+
+    def snapshot(self) -> Snapshot:
+        return self.store.run(commands.snapshot())
+
+    def doomed(self, limit: int = 100) -> tuple[VideoJob, ...]:
+        return self.store.run(commands.doomed(limit))
+
+    def purge(self, job_id: str) -> bool:
+        return self.store.run(commands.purge(job_id))
+
+    def queue_depth(self, pool: str) -> int:
+        """Jobs of the pool that wait to be claimed."""
+        depth = (self.snapshot()).pools.get(pool)
+        return depth.ready if depth else 0
+
+    def live_workers(self, pool: str) -> int:
+        """Workers of the pool that announced themselves lately."""
+        depth = (self.snapshot()).pools.get(pool)
+        return depth.live_workers if depth else 0
+
+
+@dataclass(frozen=True)
+class AsyncJobStore:
+    """The record of truth over an asyncio client; see commands.py for each promise."""
+
+    store: AsyncStore
+
+    async def submit(self, submission: Submission) -> Submitted:
+        return await self.store.run(commands.submit(submission))
+
+    async def get(self, tenant: str, job_id: str) -> VideoJob | None:
+        return await self.store.run(commands.get(tenant, job_id))
+
+    async def record(self, job_id: str) -> VideoJob | None:
+        return await self.store.run(commands.record(job_id))
+
+    async def list_jobs(
+        self, tenant: str, after: str | None = None, limit: int = 20, order: Order = Order.DESC
+    ) -> Page:
+        return await self.store.run(commands.list_jobs(tenant, after, limit, order))
+
+    async def events(self, tenant: str, job_id: str, after: int = 0, limit: int = 200) -> tuple[Event, ...]:
+        return await self.store.run(commands.events(tenant, job_id, after, limit))
+
+    async def cancel(self, tenant: str, job_id: str) -> CancelOutcome:
+        return await self.store.run(commands.cancel(tenant, job_id))
+
+    async def delete(self, tenant: str, job_id: str) -> DeleteOutcome:
+        return await self.store.run(commands.delete(tenant, job_id))
+
+    async def approve(self, tenant: str, job_id: str) -> ApproveOutcome:
+        return await self.store.run(commands.approve(tenant, job_id))
+
+    async def claim(
+        self, pool: str, worker: str, limit: int, lease_s: float, models: Sequence[str]
+    ) -> tuple[Claim, ...]:
+        return await self.store.run(commands.claim(pool, worker, limit, lease_s, models))
+
+    async def beat(self, worker: str, held: Sequence[tuple[str, int]], lease_s: float) -> dict[str, Beat]:
+        return await self.store.run(commands.beat(worker, held, lease_s))
+
+    async def note(self, job_id: str, attempt: int, progress: Note) -> bool:
+        return await self.store.run(commands.note(job_id, attempt, progress))
+
+    async def finish(self, job_id: str, attempt: int, outcome: Outcome) -> Finished:
+        return await self.store.run(commands.finish(job_id, attempt, outcome))
+
+    async def release(
+        self,
+        job_id: str,
+        attempt: int,
+        reason: str,
+        *,
+        counts_as_loss: bool = False,
+        alone: bool = False,
+        max_lost: int = MAX_LOST,
+    ) -> bool:
+        return await self.store.run(
+            commands.release(job_id, attempt, reason, counts_as_loss, alone, max_lost)
+        )
+
+    async def hold(self, job_id: str, attempt: int, keyframe: Artifact, approval_s: float) -> bool:
+        return await self.store.run(commands.hold(job_id, attempt, keyframe, approval_s))
+
+    async def reap(self, lease_s: float, max_lost: int = MAX_LOST, every_s: float = REAP_EVERY_S) -> Reaped:
+        return await self.store.run(commands.reap(lease_s, max_lost, every_s))
+
+    async def announce(
+        self, worker: str, pool: str, specs: Sequence[ModelSpec], alive_s: float = ALIVE_S
+    ) -> None:
+        await self.store.run(commands.announce(worker, pool, specs, alive_s))
+
+    async def retire(self, worker: str) -> None:
+        await self.store.run(commands.retire(worker))
+
+    async def catalogue(self) -> dict[str, CatalogueEntry]:
+        return await self.store.run(commands.catalogue())
+
+    async def snapshot(self) -> Snapshot:
+        return await self.store.run(commands.snapshot())
+
+    async def doomed(self, limit: int = 100) -> tuple[VideoJob, ...]:
+        return await self.store.run(commands.doomed(limit))
+
+    async def purge(self, job_id: str) -> bool:
+        return await self.store.run(commands.purge(job_id))
+
+    async def queue_depth(self, pool: str) -> int:
+        """Jobs of the pool that wait to be claimed."""
+        depth = (await self.snapshot()).pools.get(pool)
+        return depth.ready if depth else 0
+
+    async def live_workers(self, pool: str) -> int:
+        """Workers of the pool that announced themselves lately."""
+        depth = (await self.snapshot()).pools.get(pool)
+        return depth.live_workers if depth else 0
