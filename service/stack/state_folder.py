@@ -1,0 +1,73 @@
+"""The folder in which a local service keeps what must outlive it: the record, the videos and its secrets."""
+
+import base64
+import fcntl
+import os
+import secrets
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+class StateFolderBusy(RuntimeError):
+    """Another local service is using this state folder."""
+
+
+class StateFolder:
+    """`path`, created with mode 0700 if it is missing, and locked until `close`.
+
+    The lock is on an open file description, so a child that inherits `lock_fd` holds it too: as long as an
+    orphaned Valkey still writes its log here, no second service can open the folder and write over it.
+    Raises StateFolderBusy when it is in use, OSError when it cannot be made or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.lock_fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self.lock_fd)
+            raise StateFolderBusy(
+                f"{self.path} is in use by another `microcinema up` or by a server it left behind; "
+                "end that one, or choose another folder with --state-dir"
+            ) from None
+
+    def folder(self, name: str) -> Path:
+        """A folder of that name inside, made if missing."""
+        path = self.path / name
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def secret(self, name: str, *, prefix: str = "") -> str:
+        """The secret `name`: `prefix` and 32 random bytes in base64, made once, mode 0600."""
+        path = self.path / f"{name}.secret"
+        if not path.exists():
+            fresh = prefix + base64.b64encode(secrets.token_bytes(32)).decode()
+            write_private(path, fresh)
+        return path.read_text(encoding="ascii").strip()
+
+    def close(self) -> None:
+        """Unlock, as far as this process is concerned."""
+        os.close(self.lock_fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Put `text` at `path` with mode 0600, whole or not at all."""
+    draft = path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
