@@ -9,7 +9,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -94,8 +94,8 @@ class FileStore:
         base = self.root / check_prefix(prefix).rpartition("/")[0]
         try:
             for folder, subfolders, names in os.walk(base, onerror=_unless_gone):
-                subfolders[:] = sorted(name for name in subfolders if name != WRITING)
-                for name in sorted(names):
+                subfolders[:] = _shown(subfolders)
+                for name in _shown(names):
                     path = Path(folder, name)
                     key = path.relative_to(self.root).as_posix()
                     if key.startswith(prefix) and (found := _listed(key, path)):
@@ -182,6 +182,11 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _shown(names: Iterable[str]) -> list[str]:
+    """Sorted, without ours: no part of a key starts with a dot."""
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def _unless_gone(problem: OSError) -> None:
