@@ -1,0 +1,150 @@
+"""Both stages of MicroCinema, loaded once and resident together.
+
+For researchers, with neither Redis nor HTTP:
+
+    film = Cinema.load("models/micro")("a red circle moving left on a white background", seed=7)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.denoiser import VideoDenoiser
+from models.image_to_video import ImageToVideo
+from models.orders import PictureOrder, Progress, VideoOrder
+from models.precision import choose_device, network_dtype
+from models.spec import CinemaSpec
+from models.text import TextEncoder
+from models.text_to_image import TextToImage
+from models.vae import Picture, PictureCodec
+from models.weights import Parts, load_parts
+
+T = TypeVar("T")
+
+MICRO_WEIGHTS = Path(__file__).parent / "micro"
+
+
+@dataclass(frozen=True)
+class Film:
+    """A finished video: frames uint8 (F, H, W, 3), its keyframe (H, W, 3) and the digest of the frames."""
+
+    frames: NDArray[np.uint8]
+    keyframe: Picture
+    digest: str
+
+
+def frame_digest(frames: Iterable[Picture]) -> str:
+    """sha256 of the uint8 frames in F H W C order: what "the same video" means, whatever the encoder does."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        digest.update(np.ascontiguousarray(frame).tobytes())
+    return digest.hexdigest()
+
+
+class Cinema:
+    """Text -> picture -> video with both networks in memory."""
+
+    def __init__(self, parts: Parts, device: torch.device) -> None:
+        self.spec: CinemaSpec = parts.spec
+        self.weight_hash = parts.weight_hash
+        self.device = device
+        text = TextEncoder(parts.tokenizer, parts.text_encoder)
+        codec = PictureCodec(parts.vae)
+        self._stage_one = TextToImage(parts.unet, text, codec, parts.schedule, parts.spec.vae_factor)
+        denoiser = VideoDenoiser(parts.main, parts.appearnet)
+        self._stage_two = ImageToVideo(denoiser, text, codec, parts.schedule)
+
+    @classmethod
+    def load(cls, path: str | Path = MICRO_WEIGHTS, *, device: str | None = None) -> Cinema:
+        """Load a weights folder (`models.weights`); `device` None takes the GPU when there is one."""
+        where = choose_device(device or "auto")
+        return cls(load_parts(Path(path), where, network_dtype(where)), where)
+
+    def warm_up(self) -> None:
+        """Run each network once at every size, so that the first client does not wait for lazy set-up."""
+        for width, height in self.spec.sizes:
+            picture = PictureOrder("warm up", "", 0, 1, self.spec.picture_guidance, width, height)
+            keyframes = _result(self.paint([picture]))
+            video = VideoOrder(
+                prompt="warm up",
+                negative_prompt="",
+                seed=0,
+                steps=1,
+                guidance_scale=self.spec.video_guidance,
+                gamma=self.spec.noise_prior_gamma,
+                num_frames=self.spec.frames.default,
+                width=width,
+                height=height,
+            )
+            latents = _result(self.animate([video], keyframes))
+            next(self.decode(latents[0]))
+
+    def paint(self, orders: Sequence[PictureOrder]) -> Generator[Progress, None, list[Picture]]:
+        """Stage 1: one picture uint8 (H, W, 3) per order; yields after every step."""
+        return self._stage_one.paint(orders)
+
+    def animate(
+        self, orders: Sequence[VideoOrder], keyframes: Sequence[Picture]
+    ) -> Generator[Progress, None, Tensor]:
+        """Stage 2: latents (B, F, C, h, w) float32, one clip per order; yields after every step."""
+        return self._stage_two.animate(orders, keyframes)
+
+    def decode(self, latents: Tensor) -> Iterator[Picture]:
+        """One clip's latents (F, C, h, w) -> frames uint8 (H, W, 3), one at a time."""
+        return self._stage_two.decode(latents)
+
+    def __call__(
+        self,
+        prompt: str,
+        seed: int,
+        *,
+        negative_prompt: str = "",
+        keyframe: Picture | None = None,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        gamma: float | None = None,
+        num_frames: int | None = None,
+        sampler: str = "dpm++2m",
+    ) -> Film:
+        """The whole way at the model's first size; a given `keyframe` (H, W, 3) takes stage 1's place."""
+        spec = self.spec
+        width, height = spec.sizes[0]
+        if keyframe is None:
+            picture = PictureOrder(
+                prompt, negative_prompt, seed, spec.picture_steps, spec.picture_guidance, width, height
+            )
+            keyframe = _result(self.paint([picture]))[0]
+        video = VideoOrder(
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            seed=seed,
+            steps=spec.video_steps if steps is None else steps,
+            guidance_scale=spec.video_guidance if guidance_scale is None else guidance_scale,
+            gamma=spec.noise_prior_gamma if gamma is None else gamma,
+            num_frames=spec.frames.default if num_frames is None else num_frames,
+            width=width,
+            height=height,
+            sampler=sampler,
+        )
+        latents = _result(self.animate([video], [keyframe]))[0]
+        frames = np.stack(list(self.decode(latents)))
+        return Film(frames, keyframe, frame_digest(frames))
+
+
+def _result(work: Generator[Progress, None, T]) -> T:
+    """Run a stage to its end and take what it returns."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            value: T = end.value
+            return value

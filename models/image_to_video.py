@@ -1,0 +1,74 @@
+"""Stage 2: a picture and its prompt to a clip whose centre frame is the picture.
+
+Shapes: latents (B, F, C, h, w), keyframe latents z^c (B, C, h, w), both float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from models.denoiser import VideoDenoiser
+from models.errors import NonFiniteLatents
+from models.guidance import Guidance
+from models.noise_prior import with_appearance
+from models.orders import Progress, VideoOrder
+from models.sampler import SAMPLERS
+from models.schedule import Schedule
+from models.seeds import VIDEO_STREAM, seeded_noise
+from models.text import TextEncoder
+from models.vae import Picture, PictureCodec
+
+
+class ImageToVideo:
+    """MicroCinema's image-and-text-to-video network under a deterministic sampler."""
+
+    def __init__(
+        self, denoiser: VideoDenoiser, text: TextEncoder, codec: PictureCodec, schedule: Schedule
+    ) -> None:
+        self._denoiser = denoiser
+        self._text = text
+        self._codec = codec
+        self._schedule = schedule
+
+    def animate(
+        self, orders: Sequence[VideoOrder], keyframes: Sequence[Picture]
+    ) -> Generator[Progress, None, Tensor]:
+        """Latents of one clip per order (same steps, size, frames, sampler and guidance); yields every step.
+
+        Raises NonFiniteLatents instead of returning a clip that would decode to black frames.
+        """
+        first = orders[0]
+        z_c = self._codec.encode(keyframes)
+        z = seeded_noise([o.seed for o in orders], (first.num_frames, *z_c.shape[1:]), VIDEO_STREAM)
+        z = z.to(z_c.device)
+        # gamma is the one option that may differ inside a batch: it only moves the starting point
+        z = torch.cat([with_appearance(z[i : i + 1], z_c[i : i + 1], o.gamma) for i, o in enumerate(orders)])
+        text = self._text.encode([order.prompt for order in orders])
+        empty = self._text.encode([order.negative_prompt for order in orders])
+
+        @torch.inference_mode()
+        def with_keyframe(z_t: Tensor, t: int, words: Tensor) -> Tensor:
+            copies = z_t.shape[0] // z_c.shape[0]  # 2 under guidance: z^c stays in both branches
+            steps = torch.full((z_t.shape[0],), t, device=z_t.device)
+            eps: Tensor = self._denoiser(z_t, z_c.repeat(copies, 1, 1, 1), steps, words)
+            return eps
+
+        guidance = Guidance(first.guidance_scale, first.guidance_low, first.guidance_high)
+        denoise = guidance.bind(with_keyframe, text, empty, self._schedule.train_steps)
+        for step in SAMPLERS[first.sampler](denoise, z, self._schedule, first.steps):
+            z = step.z
+            yield Progress(step.index, step.steps)
+        if not bool(torch.isfinite(z).all()):
+            raise NonFiniteLatents(
+                f"the latents of {first.num_frames} frames at {first.width}x{first.height} are not finite "
+                f"after {first.steps} steps"
+            )
+        return z
+
+    def decode(self, latents: Tensor) -> Iterator[Picture]:
+        """One clip's latents (F, C, h, w) -> its frames, one at a time."""
+        for latent in latents:
+            yield self._codec.decode(latent)

@@ -1,0 +1,44 @@
+"""What a caller asks of the two stages, and what it hears while they work. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PictureOrder:
+    """One picture of stage 1; width and height in pixels."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+    steps: int
+    guidance_scale: float
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class VideoOrder:
+    """One video of stage 2; `gamma` is the Appearance Noise Prior's weight at sampling."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+    steps: int
+    guidance_scale: float
+    gamma: float
+    num_frames: int
+    width: int
+    height: int
+    sampler: str = "dpm++2m"
+    guidance_low: float = 0.0  # guidance acts while low <= t/T <= high
+    guidance_high: float = 1.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A denoising step that has finished."""
+
+    step: int  # 1 for the first
+    steps: int

@@ -1,0 +1,26 @@
+"""Noise from seeds: drawn on the CPU, one generator per sample, so that neither the device nor the
+batch mates of a video change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+MAX_SEED = 2**32 - 1
+# One request, two stages: each draws its own numbers, so that a picture and its video do not share noise.
+PICTURE_STREAM = 0
+VIDEO_STREAM = 1
+
+
+def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...], stream: int) -> Tensor:
+    """Standard normal noise (B, *shape), float32 on the CPU; row i depends on seeds[i] and `stream` alone."""
+    rows = []
+    for seed in seeds:
+        if not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"seed must be 0..{MAX_SEED}, got {seed}")
+        generator = torch.Generator().manual_seed(seed + stream * (MAX_SEED + 1))
+        rows.append(torch.randn(shape, generator=generator))
+    return torch.stack(rows)
