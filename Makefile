@@ -1,0 +1,84 @@
+# Everything here works in a fresh clone with python3 >= 3.11 and nothing else installed.
+# `make help` prints the targets; each is described on its own line by the words after `##`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# cpu: the small build, enough for the demo, the tests and the shipped model. cuda: the default build for GPUs.
+TORCH ?= cpu
+TORCH_VERSION ?= 2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+PROMPT ?= a red circle moving right on a blue background
+WEIGHTS ?= models/micro
+DEMO_OPTIONS ?=
+
+SERVE := $(VENV)/.ready-to-serve-$(TORCH)
+DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
+OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# A stamp says what was installed; it is older than pyproject.toml as soon as that changes.
+# torch goes first and alone: the CPU build comes from an index of its own, and where that index cannot be
+# reached pip goes on with the default one, which may already offer it.
+$(SERVE): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(OTHER_BUILD),$(BIN)/pip uninstall --quiet --yes torch && rm -f $(VENV)/.ready-to-*)
+ifeq ($(TORCH),cpu)
+	$(BIN)/pip install --quiet --no-deps torch==$(TORCH_VERSION) --retries 1 --timeout 5 \
+	  --extra-index-url $(TORCH_INDEX)
+endif
+	$(BIN)/pip install --quiet --editable '.[worker,embedded]'
+	touch $@
+
+$(DEVELOP): $(SERVE)
+	$(BIN)/pip install --quiet --editable '.[worker,embedded,dev]'
+	touch $@
+
+setup: $(DEVELOP) ## Install everything into .venv (TORCH=cuda for GPUs)
+
+setup-system: ## Install what pip cannot: chromium and prometheus (Debian, as root)
+	@if ! command -v apt-get >/dev/null; then \
+	  echo "No apt-get here: install chromium and prometheus your own way; tests that need them skip without."; \
+	elif [ "$$(id -u)" != 0 ]; then \
+	  echo "Not root: 'sudo make setup-system' installs chromium and prometheus; tests that need them skip without."; \
+	else \
+	  apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium prometheus >/dev/null && \
+	  echo "chromium and prometheus are installed."; \
+	fi
+
+demo: $(SERVE) ## Make one video, all the way: make demo PROMPT="a green star rotating on a black background"
+	@$(BIN)/microcinema demo --prompt "$$PROMPT" $(DEMO_OPTIONS)
+
+up: $(SERVE) ## Run the service on http://127.0.0.1:8000 until Ctrl-C
+	@$(BIN)/microcinema up
+
+test: $(DEVELOP) ## Run the tests
+	$(BIN)/pytest
+
+check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+bench: $(SERVE) ## Count parameters and FLOPs, measure what this machine can measure
+	$(BIN)/python -m benchmarks.run
+
+train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (about 100 minutes of two cores)
+	$(BIN)/python -m models.training.chain
+
+evaluate-micro: $(SERVE) ## Judge the shipped model on 200 held-out prompts with the oracle
+	$(BIN)/python -m models.evaluation.evaluate --weights $(WEIGHTS) --prompts 200
+
+# The prompt travels by the environment, as it was typed: its quotes and dollar signs are neither make's nor
+# the shell's business.
+override export PROMPT := $(value PROMPT)
