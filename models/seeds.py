@@ -21,6 +21,8 @@ def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...], stream: int) -> T
     for seed in seeds:
         if not 0 <= seed <= MAX_SEED:
             raise ValueError(f"seed must be 0..{MAX_SEED}, got {seed}")
-        generator = torch.Generator().manual_seed(seed + stream * (MAX_SEED + 1))
+        # torch's CPU generator reads only 32 bits of its seed, so a stream cannot ride above them;
+        # exclusive or with a constant keeps the map one to one
+        generator = torch.Generator().manual_seed(seed ^ (stream * 0x9E3779B9))
         rows.append(torch.randn(shape, generator=generator))
     return torch.stack(rows)

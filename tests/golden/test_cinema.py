@@ -1,0 +1,169 @@
+"""Both stages through the real folder layout: loading, sharing, seeds, batches, and diffusers as oracle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from models.cinema import MICRO_WEIGHTS, Cinema, frame_digest
+from models.errors import BadWeights, NonFiniteLatents
+from models.nano import write_nano
+from models.orders import PictureOrder, VideoOrder
+from models.precision import network_dtype
+from models.seeds import PICTURE_STREAM, seeded_noise
+from models.spec import NANO
+from models.weights import load_parts, read_spec
+
+PICTURE = PictureOrder("a red circle", "", 3, 2, 2.0, 32, 32)
+VIDEO = VideoOrder("a red circle", "", 3, 3, 2.0, 0.02, 4, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("nano")
+    write_nano(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cinema(folder: Path) -> Cinema:
+    return Cinema.load(folder, device="cpu")
+
+
+def finish(work: Generator[Any, None, Any]) -> tuple[list[Any], Any]:
+    steps = []
+    while True:
+        try:
+            steps.append(next(work))
+        except StopIteration as end:
+            return steps, end.value
+
+
+def keyframe(value: int = 0) -> np.ndarray:
+    return np.random.default_rng(value).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+def test_same_seed_same_frames_and_another_seed_other_frames(cinema: Cinema) -> None:
+    film = cinema("a red circle", 3)
+    assert film.frames.shape == (4, 32, 32, 3)
+    assert film.frames.dtype == np.uint8
+    assert film.digest == cinema("a red circle", 3).digest == frame_digest(film.frames)
+    assert len({film.digest, cinema("a red circle", 4).digest, cinema("a blue square", 3).digest}) == 3
+
+
+def test_every_stage_yields_each_finished_step(cinema: Cinema) -> None:
+    steps, pictures = finish(cinema.paint([PICTURE]))
+    assert [(s.step, s.steps) for s in steps] == [(1, 2), (2, 2)]
+    steps, latents = finish(cinema.animate([VIDEO], pictures))
+    assert [s.step for s in steps] == [1, 2, 3]
+    assert latents.shape == (1, 4, 4, 8, 8)
+    assert latents.dtype is torch.float32
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_sample_does_not_depend_on_its_batch_mates(cinema: Cinema, guidance: float) -> None:
+    orders = [
+        replace(VIDEO, seed=s, prompt=p, gamma=g, guidance_scale=guidance)
+        for s, p, g in [(1, "one", 0.0), (2, "two", 0.02), (3, "three words here", 0.05)]
+    ]
+    keyframes = [keyframe(i) for i in range(3)]
+    _, together = finish(cinema.animate(orders, keyframes))
+    for i, order in enumerate(orders):
+        _, alone = finish(cinema.animate([order], [keyframes[i]]))
+        # in units of the latents' own spread: random weights leave them far from unit variance
+        assert (together[i] - alone[0]).abs().max() / alone.std() <= 1e-5
+    assert (together[0] - together[1]).abs().max() > 0.1
+
+
+def test_gamma_zero_is_the_plain_start_and_gamma_moves_the_result(cinema: Cinema) -> None:
+    _, plain = finish(cinema.animate([replace(VIDEO, gamma=0.0)], [keyframe()]))
+    _, prior = finish(cinema.animate([replace(VIDEO, gamma=0.05)], [keyframe()]))
+    _, again = finish(cinema.animate([replace(VIDEO, gamma=0.0)], [keyframe()]))
+    assert torch.equal(plain, again)
+    assert not torch.equal(plain, prior)
+
+
+def test_the_keyframe_reaches_the_video_under_full_guidance(cinema: Cinema) -> None:
+    _, one = finish(cinema.animate([VIDEO], [keyframe(0)]))
+    _, other = finish(cinema.animate([VIDEO], [keyframe(1)]))
+    assert (one - other).abs().max() > 1e-3
+
+
+def test_ends_with_an_error_instead_of_a_black_video(folder: Path) -> None:
+    broken = Cinema.load(folder, device="cpu")
+    with torch.no_grad():
+        broken._stage_two._denoiser.main.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(NonFiniteLatents, match="4 frames at 32x32 are not finite after 3 steps"):
+        finish(broken.animate([VIDEO], [keyframe()]))
+
+
+def test_spatial_weights_are_in_memory_once(folder: Path) -> None:
+    parts = load_parts(folder, torch.device("cpu"), torch.float32)
+    flat = parts.unet.state_dict()
+    inflated = parts.main.state_dict()
+    assert all(inflated[name].data_ptr() == value.data_ptr() for name, value in flat.items())
+
+
+def test_spec_survives_the_folder(folder: Path) -> None:
+    assert read_spec(folder) == NANO
+
+
+def test_altered_missing_or_foreign_weights_are_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadWeights, match=r"manifest\.json is missing"):
+        Cinema.load(tmp_path, device="cpu")
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    spec = copy / "cinema.json"
+    spec.write_text(json.dumps(json.loads(spec.read_text()) | {"name": "other"}))
+    with pytest.raises(BadWeights, match=r"cinema\.json is not the file"):
+        Cinema.load(copy, device="cpu")
+    (copy / "appearnet" / "diffusion_pytorch_model.safetensors").unlink()
+    spec.write_text((folder / "cinema.json").read_text())
+    with pytest.raises(BadWeights, match=r"appearnet/diffusion_pytorch_model\.safetensors is in"):
+        Cinema.load(copy, device="cpu")
+
+
+@pytest.mark.parametrize("weights", ["nano", "micro"])
+def test_stage_one_paints_what_diffusers_paints(folder: Path, weights: str) -> None:
+    path = folder if weights == "nano" else MICRO_WEIGHTS
+    cinema = Cinema.load(path, device="cpu")
+    spec = cinema.spec
+    width, height = spec.sizes[0]
+    order = PictureOrder("a red circle moving left on a white background", "", 11, 5, 4.0, width, height)
+    z = seeded_noise([order.seed], spec.latent_shape(width, height), PICTURE_STREAM)
+    _, (ours,) = finish(cinema.paint([order]))
+    pipeline = StableDiffusionPipeline.from_pretrained(path, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    theirs = pipeline(
+        order.prompt,
+        width=width,
+        height=height,
+        num_inference_steps=order.steps,
+        guidance_scale=order.guidance_scale,
+        latents=z,
+        output_type="np",
+    ).images[0]
+    difference = np.abs(ours.astype(float) - theirs * 255)
+    assert difference.max() <= 1.0  # half a level of rounding, and float noise around it
+    assert np.ptp(theirs) > 0.1
+
+
+def test_cpu_networks_run_in_float32() -> None:
+    assert network_dtype(torch.device("cpu")) is torch.float32
+    assert network_dtype(torch.device("cuda")) is torch.float16
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: fp16 rendering was not tried")
+def test_renders_on_cuda_in_fp16(folder: Path) -> None:
+    film = Cinema.load(folder, device="cuda")("a red circle", 3)
+    assert film.frames.shape == (4, 32, 32, 3)
