@@ -200,7 +200,9 @@ def reap(lease_s: float, max_lost: int, every_s: float) -> Command[Reaped]:
 
 def announce(worker: str, pool: str, specs: Sequence[ModelSpec], alive_s: float) -> Command[None]:
     """Say that `worker` is alive for the next `alive_s` seconds and which models it holds."""
-    described = (part for spec in specs for part in (spec.name, spec.model_dump_json()))
+    # The worker's pool is the truth: a spec says where its requests are to be queued.
+    placed = (spec.model_copy(update={"pool": pool}) for spec in specs)
+    described = (part for spec in placed for part in (spec.name, spec.model_dump_json()))
     return Command("announce", (worker, pool, alive_s, *described), _nothing)
 
 

@@ -9,7 +9,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from service.store.errors import AWAY, StoreUnavailable, UnsuitableServer
+from service.store.errors import UnsuitableServer, reaching_redis
 
 _OLDEST_SERVER = 7  # script flags (allow-oom) came with Redis 7.0
 
@@ -41,19 +41,15 @@ def connect_async(url: str, timeout_s: float = 1.0) -> AsyncRedis:
 
 def check_server(redis: Redis) -> None:
     """Raise UnsuitableServer if the server would break a promise, StoreUnavailable if it does not answer."""
-    try:
+    with reaching_redis():
         facts = redis.info()
-    except AWAY as error:
-        raise StoreUnavailable(str(error) or type(error).__name__) from error
     judge_server(facts)
 
 
 async def check_server_async(redis: AsyncRedis) -> None:
     """As `check_server`, over an asyncio client."""
-    try:
+    with reaching_redis():
         facts = await redis.info()
-    except AWAY as error:
-        raise StoreUnavailable(str(error) or type(error).__name__) from error
     judge_server(facts)
 
 

@@ -1,5 +1,8 @@
 """What can go wrong between us and the record."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,  # noqa: A004 - the client library's own name
@@ -23,14 +26,23 @@ AWAY = (
 """Answers (or silences) that mean "not now": the same command may work later."""
 
 
-class StoreUnavailable(RedisError):  # noqa: N818 - says what is, as the other nouns do
+class StoreUnavailable(RedisError):
     """Redis did not answer, or cannot write at the moment. The command MAY have taken effect.
 
     Every command of the store can be sent again after this: a repeat never does a thing twice.
     """
 
 
-class UnknownCursor(LookupError):  # noqa: N818 - says what is, as the other nouns do
+@contextmanager
+def reaching_redis() -> Iterator[None]:
+    """Turn the client library's many words for "not now" into StoreUnavailable."""
+    try:
+        yield
+    except AWAY as error:
+        raise StoreUnavailable(str(error) or type(error).__name__) from error
+
+
+class UnknownCursor(LookupError):
     """A listing was asked to go on after a job that the tenant does not have."""
 
     def __init__(self, after: str) -> None:
@@ -38,5 +50,5 @@ class UnknownCursor(LookupError):  # noqa: N818 - says what is, as the other nou
         self.after = after
 
 
-class UnsuitableServer(RuntimeError):  # noqa: N818 - says what is, as the other nouns do
+class UnsuitableServer(RuntimeError):
     """The Redis server would break a promise of this service, so nothing starts on it."""

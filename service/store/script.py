@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError
 
 from service.contracts.keys import REDIS_KEYS
 from service.contracts.lifecycle import PROGRESS_TYPE, TABLE, TERMINAL, TRANSITIONS
-from service.store.errors import AWAY, StoreUnavailable
+from service.store.errors import reaching_redis
 
 R = TypeVar("R")
 Argument: TypeAlias = str | int | float
@@ -119,13 +119,11 @@ class Store:
     def run(self, command: Command[R]) -> R:
         """Run one command on the server, loading its script there the first time."""
         script = self.library.script(command.script)
-        try:
+        with reaching_redis():
             try:
                 reply = self.redis.evalsha(script.sha1, 0, *command.args)
             except NoScriptError:
                 reply = self.redis.eval(script.source, 0, *command.args)
-        except AWAY as error:
-            raise StoreUnavailable(str(error) or type(error).__name__) from error
         return command.parse(text(reply))
 
 
@@ -139,11 +137,9 @@ class AsyncStore:
     async def run(self, command: Command[R]) -> R:
         """Run one command on the server, loading its script there the first time."""
         script = self.library.script(command.script)
-        try:
+        with reaching_redis():
             try:
                 reply = await self.redis.evalsha(script.sha1, 0, *command.args)
             except NoScriptError:
                 reply = await self.redis.eval(script.source, 0, *command.args)
-        except AWAY as error:
-            raise StoreUnavailable(str(error) or type(error).__name__) from error
         return command.parse(text(reply))

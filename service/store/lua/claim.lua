@@ -1,0 +1,98 @@
+#!lua flags=allow-oom
+-- Give a worker up to k jobs that may share a batch, fair across tenants by virtual time.
+-- Start-time fair queueing (Goyal, Vin, Cheng 1996) with cost 1 per job: the tenant whose virtual time is
+-- least goes next and is charged 1; the pool's clock is the start time of the job served last.
+local TENANTS_SEEN, JOBS_SEEN = 32, 32 -- how far the search for batch mates looks
+
+local pool, worker, limit, lease_s = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local t = now()
+
+-- A worker that claims holds nothing. Where the record says otherwise, the answer to its last claim was
+-- lost on the way: give the same attempts again instead of letting them run out as if it had died.
+local held = redis.call('SMEMBERS', KEY.HELD .. worker)
+if #held > 0 then
+  table.sort(held)
+  local again = {}
+  for i, member in ipairs(held) do
+    redis.call('ZADD', KEY.LEASES, 'XX', stamp(t + lease_s), member)
+    again[i] = redis.call('HGETALL', KEY.JOB .. string.match(member, '^(.*)|'))
+  end
+  return again
+end
+
+local function queue_of(model, tenant) return KEY.QUEUE .. pool .. ':' .. model .. ':' .. tenant end
+
+-- The tenant's foremost ready job among the models that this worker holds.
+local function head(tenant)
+  local best, best_rank
+  for i = 5, #ARGV do
+    local first = redis.call('ZRANGE', queue_of(ARGV[i], tenant), 0, 0, 'WITHSCORES')
+    if first[1] and (not best or tonumber(first[2]) < best_rank) then
+      best, best_rank = first[1], tonumber(first[2])
+    end
+  end
+  return best
+end
+
+-- A resumed attempt starts elsewhere than its neighbours would, and a job that was under a dying worker
+-- must not take innocent ones with it.
+local function runs_alone(job)
+  return job.alone == '1' or tonumber(job.lost) > 0 or job.keyframe ~= '' or job.checkpoint ~= ''
+end
+
+local claimed = {}
+local function take(job, virtual_time)
+  local attempt = tonumber(job.attempt) + 1
+  local charge = attempt == 1 and 1 or 0 -- a tenant pays once per job, not for what befell its workers
+  redis.call('SET', KEY.CLOCK .. pool, whole(math.max(virtual_clock(pool), virtual_time)))
+  redis.call('ZADD', KEY.TENANTS .. pool, whole(virtual_time + charge), job.tenant)
+  local changes = { attempt = attempt, worker = worker, stage = '', step = 0, steps = 0, approve_by = '' }
+  if job.started_at == '' then changes.started_at = stamp(t) end
+  move(job, 'running', t, changes)
+  grant_lease(job, t + lease_s)
+  claimed[#claimed + 1] = redis.call('HGETALL', KEY.JOB .. job.id)
+  return charge
+end
+
+local first
+local tenants = redis.call('ZRANGE', KEY.TENANTS .. pool, 0, -1, 'WITHSCORES')
+for i = 1, #tenants, 2 do
+  local id = head(tenants[i])
+  if id then
+    first = load_job(id)
+    take(first, tonumber(tenants[i + 1]))
+    break
+  end
+end
+if not first then return claimed end
+
+local function mates(tenant)
+  local found = {}
+  for _, id in ipairs(redis.call('ZRANGE', queue_of(first.model, tenant), 0, JOBS_SEEN - 1)) do
+    local job = load_job(id)
+    if job.compat == first.compat and not runs_alone(job) then found[#found + 1] = job end
+  end
+  return found
+end
+
+if limit > 1 and not runs_alone(first) then
+  local lines = {}
+  tenants = redis.call('ZRANGE', KEY.TENANTS .. pool, 0, TENANTS_SEEN - 1, 'WITHSCORES')
+  for i = 1, #tenants, 2 do
+    lines[#lines + 1] = { time = tonumber(tenants[i + 1]), jobs = mates(tenants[i]), served = 0 }
+  end
+  while #claimed < limit do
+    local next_line
+    for _, line in ipairs(lines) do
+      -- Lines come in the order of time, then name; "<" keeps that order among equals.
+      if line.served < #line.jobs and (not next_line or line.time < next_line.time) then next_line = line end
+    end
+    if not next_line then break end
+    next_line.served = next_line.served + 1
+    next_line.time = next_line.time + take(next_line.jobs[next_line.served], next_line.time)
+  end
+end
+
+-- Idle tenants whose debt the clock has passed owe nothing any more.
+redis.call('ZREMRANGEBYSCORE', KEY.SERVED .. pool, '-inf', virtual_clock(pool))
+return claimed

@@ -1,0 +1,40 @@
+#!lua
+-- Accept a job. Not allowed when memory is full: the client is told to come back instead.
+local id, tenant, pool, model, priority, request = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local compat, digest, idempotency = ARGV[7], ARGV[8], ARGV[9]
+local queue_limit, retention_s, webhook_url = tonumber(ARGV[10]), ARGV[11], ARGV[12]
+local t = now()
+
+local earlier = redis.call('HMGET', KEY.JOB .. id, 'tenant', 'digest')
+if earlier[1] then
+  -- The reply was lost and the same submission came again: the record is its own.
+  if earlier[1] == tenant and earlier[2] == digest then return { 'created', id } end
+  return { 'conflict', id }
+end
+
+local key = KEY.IDEMPOTENCY .. tenant .. ':' .. idempotency
+if idempotency ~= '' then
+  local known = redis.call('HMGET', key, 'job', 'digest')
+  if known[1] then return { known[2] == digest and 'existing' or 'conflict', known[1] } end
+end
+
+if pool_depth(pool, t).ready >= queue_limit then return { 'full', id } end
+
+local arrival = redis.call('INCR', KEY.ARRIVALS)
+local job = {
+  id = id, tenant = tenant, pool = pool, model = model, state = 'queued', request = request,
+  compat = compat, digest = digest, idempotency = idempotency, retention_s = retention_s,
+  webhook_url = webhook_url, rank = whole(arrival - tonumber(priority) * PRIORITY_STEP),
+  attempt = 0, lost = 0, alone = 0, cancel_requested = 0, deleted = 0, winner_attempt = 0,
+  worker = '', stage = '', step = 0, steps = 0, progress = 0, seq = 0,
+  created_at = stamp(t), started_at = '', completed_at = '', expires_at = '', approve_by = '',
+  keyframe = '', keyframe_attempt = '', checkpoint = '', artifact = '', failure = '', usage = '',
+}
+write(job, job)
+-- Without an end until the job has ended (doom() gives it one): a promise outlives any clock.
+if idempotency ~= '' then redis.call('HSET', key, 'job', id, 'digest', digest) end
+redis.call('ZADD', KEY.TENANT_JOBS .. tenant, arrival, id)
+redis.call('HINCRBY', KEY.STATES, 'queued', 1)
+enqueue(job, t)
+announce_state(job, t)
+return { 'created', id }
