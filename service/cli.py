@@ -1,0 +1,201 @@
+"""The `microcinema` command. It never imports a model: whatever needs one runs as a child process."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import cast, get_type_hints
+
+from pydantic import ValidationError
+
+from service.client import Client
+from service.client_answers import MicroCinemaError, Video, VideoOptions
+from service.embedded import EmbeddedValkeyMissing
+from service.stack.demo import DemoFailed, make_demo
+from service.stack.plan import plan_stack, reachable
+from service.stack.ports import is_free
+from service.stack.settings import StackSettings
+from service.stack.state_folder import StateFolder, StateFolderBusy
+from service.stack.terminal import ProgressBar, prefixed_log
+from service.supervisor import Supervisor
+
+EXPECTED_FAILURES = (MicroCinemaError, DemoFailed, StateFolderBusy, EmbeddedValkeyMissing, OSError)
+STOPPED_BY_CTRL_C = 130
+RECENT = 10
+#: The numbers and words of a request that have a flag each.
+PLAIN_OPTIONS = (
+    "model",
+    "size",
+    "seconds",
+    "num_frames",
+    "fps",
+    "seed",
+    "negative_prompt",
+    "num_inference_steps",
+    "guidance_scale",
+    "gamma",
+    "sampler",
+    "priority",
+    "fit",
+    "webhook_url",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 it did not work (a sentence says why), 2 wrong usage, 130 Ctrl-C."""
+    try:
+        settings = StackSettings()
+        chosen = _parser(settings).parse_args(arguments)
+        return int(chosen.run(settings, chosen))
+    except ValidationError as error:
+        return _complain(f"settings: {error}", 2)
+    except EXPECTED_FAILURES as error:
+        return _complain(str(error), 1)
+    except KeyboardInterrupt:
+        return STOPPED_BY_CTRL_C
+
+
+def _parser(settings: StackSettings) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="microcinema", description="Text-to-video inference service.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="run the whole service on this machine until Ctrl-C")
+    up.set_defaults(run=_up)
+    up.add_argument("--host", default=settings.host, help="address to bind (default %(default)s)")
+    up.add_argument("--port", type=int, default=settings.port, help="default %(default)s")
+    up.add_argument("--state-dir", type=Path, default=settings.state_dir, help="default %(default)s")
+    up.add_argument("--workers", type=_at_least_one, default=1, help="GPU workers (default %(default)s)")
+
+    demo = commands.add_parser("demo", help="make one video with a service that lives as long as it takes")
+    demo.set_defaults(run=_demo)
+    demo.add_argument("--prompt", required=True)
+    demo.add_argument("--out", type=Path, default=Path("var/demo"), help="folder (default %(default)s)")
+    demo.add_argument("--state-dir", type=Path, help="keep the service's state here (default: thrown away)")
+    _add_request_flags(demo)
+
+    generate = commands.add_parser("generate", help="ask a running service for a video and download it")
+    generate.set_defaults(run=_generate)
+    generate.add_argument("prompt")
+    generate.add_argument("--out", type=Path, help="MP4 to write (default ./<id>.mp4)")
+    generate.add_argument("--picture", type=Path, help="PNG, JPEG or WebP to animate")
+    _add_request_flags(generate)
+
+    status = commands.add_parser("status", help="show the service, or one video")
+    status.set_defaults(run=_status)
+    status.add_argument("video", nargs="?", metavar="VIDEO_ID")
+
+    cancel = commands.add_parser("cancel", help="stop a video that waits or runs")
+    cancel.set_defaults(run=_cancel)
+    cancel.add_argument("video", metavar="VIDEO_ID")
+
+    for speaks in (generate, status, cancel):
+        speaks.add_argument(
+            "--url", default=f"http://{reachable(settings.host)}:{settings.port}", help="%(default)s"
+        )
+    return parser
+
+
+def _add_request_flags(parser: argparse.ArgumentParser) -> None:
+    kinds = get_type_hints(VideoOptions)
+    for name in PLAIN_OPTIONS:
+        kind = kinds[name] if kinds[name] in (int, float) else str
+        parser.add_argument("--" + name.replace("_", "-"), type=kind)
+
+
+def _options(chosen: argparse.Namespace) -> VideoOptions:
+    given = {name: getattr(chosen, name) for name in PLAIN_OPTIONS if getattr(chosen, name) is not None}
+    return cast(VideoOptions, given)  # argparse made the kinds right
+
+
+def _at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _up(settings: StackSettings, chosen: argparse.Namespace) -> int:
+    if not is_free(chosen.host, chosen.port):
+        return _complain(f"port {chosen.port} of {chosen.host} is in use; choose another with --port", 1)
+    with StateFolder(chosen.state_dir) as folder:
+        stack = plan_stack(settings, folder, host=chosen.host, port=chosen.port, workers=chosen.workers)
+        show = prefixed_log(sys.stdout)
+        supervisor = Supervisor(
+            stack.children,
+            show=show,
+            on_ready=lambda: show(
+                "supervisor", f"MicroCinema is ready: {stack.url} (API at {stack.url}/docs)"
+            ),
+        )
+        for asked in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(asked, lambda *_: supervisor.stop())
+        return supervisor.run()
+
+
+def _demo(settings: StackSettings, chosen: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended by kill or by Ctrl-C: the same way out
+    made = make_demo(
+        settings,
+        chosen.prompt,
+        options=_options(chosen),
+        folder=chosen.out,
+        state_dir=chosen.state_dir,
+        screen=sys.stdout,
+    )
+    print(f"prompt         {chosen.prompt}")
+    print(f"set-up         {made.setup_s:.1f} s")
+    print(f"render         {made.render_s:.1f} s for {made.video.num_frames} frames, seed {made.video.seed}")
+    print(f"contact sheet  {made.sheet}")
+    print(f"video          {made.path}")
+    return 0
+
+
+def _generate(_: StackSettings, chosen: argparse.Namespace) -> int:
+    bar = ProgressBar(sys.stderr)
+    with Client(chosen.url) as client:
+        video = client.create(chosen.prompt, picture=chosen.picture, **_options(chosen))
+        print(f"{video.id} accepted, seed {video.seed}", file=sys.stderr)
+        try:
+            video = client.wait(video.id, on_progress=bar.show)
+        finally:
+            bar.end()
+        video.raise_for_failure()
+        path = chosen.out or Path(f"{video.id}.mp4")
+        client.download(video.id, path)
+    print(path)
+    return 0
+
+
+def _status(_: StackSettings, chosen: argparse.Namespace) -> int:
+    with Client(chosen.url, patience_s=0) as client:
+        if chosen.video:
+            print(json.dumps(client.get(chosen.video).model_dump(mode="json"), indent=2, ensure_ascii=False))
+            return 0
+        ready, parts = client.readiness()
+        print(f"{chosen.url} is {'ready' if ready else 'NOT ready'}: {json.dumps(parts)}")
+        if ready:
+            print("models: " + (", ".join(model["id"] for model in client.models()) or "none yet"))
+            for video in islice(client.list_videos(limit=RECENT), RECENT):
+                print(_line(video))
+        return 0 if ready else 1
+
+
+def _cancel(_: StackSettings, chosen: argparse.Namespace) -> int:
+    with Client(chosen.url) as client:
+        print(_line(client.cancel(chosen.video)))
+    return 0
+
+
+def _line(video: Video) -> str:
+    return f"{video.id}  {video.state:<10} {video.progress:3} %  {video.prompt or ''}"
+
+
+def _complain(sentence: str, status: int) -> int:
+    print(f"microcinema: {sentence}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,112 @@
+"""Which processes make a whole service on one machine, and what each is told."""
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+
+import httpx
+
+from service.child_process import Child
+from service.embedded import embedded_valkey
+from service.stack.ports import free_ports
+from service.stack.settings import StackSettings, child_environment
+from service.stack.state_folder import StateFolder
+
+PROBE_TIMEOUT_S = 1.0
+#: A worker that is told to stop finishes the video in its hands first.
+WORKER_GRACE_S = 600.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The children in the order in which they start, and the address clients use."""
+
+    children: tuple[Child, ...]
+    url: str
+
+
+def plan_stack(
+    settings: StackSettings, folder: StateFolder, *, host: str, port: int, workers: int = 1
+) -> Stack:
+    """Valkey unless REDIS_URL names a server, gateway, notifier and `workers` (>= 1) GPU workers.
+
+    Raises EmbeddedValkeyMissing when there is neither REDIS_URL nor an embedded server for this machine.
+    """
+    valkey_port, *probe_ports = free_ports(1 + workers)
+    url = f"http://{reachable(host)}:{port}"
+    defaults = {
+        "PYTHONUNBUFFERED": "1",
+        "MICROCINEMA_LOG_FORMAT": "human",
+        "MICROCINEMA_STORAGE": "files",
+        "MICROCINEMA_STORAGE_DIR": str(folder.folder("artifacts")),
+        "MICROCINEMA_PUBLIC_BASE_URL": url,
+        "MICROCINEMA_WEBHOOK_SECRET": folder.secret("webhook", prefix="whsec_"),
+    }
+    fixed = {"MICROCINEMA_HOST": host, "MICROCINEMA_PORT": str(port)}
+    server: tuple[Child, ...] = ()
+    if settings.redis_url is None:
+        valkey, fixed["REDIS_URL"] = embedded_valkey(
+            folder.folder("valkey"),
+            port=valkey_port,
+            password=folder.secret("valkey"),
+            lock_fd=folder.lock_fd,
+        )
+        server = (valkey,)
+    needs = tuple(child.name for child in server)
+    gateway = Child(
+        name="gateway",
+        argv=_python("service.main"),
+        environment=child_environment(defaults=defaults, fixed=fixed),
+        is_ready=partial(_says_ready, f"{url}/readyz"),
+        needs=needs,
+    )
+    notifier = Child(
+        name="notifier",
+        argv=_python("service.notifier.main"),
+        environment=child_environment(defaults=defaults, fixed=fixed),
+        is_ready=lambda: True,  # it has no socket to ask, and nobody waits for it
+        needs=needs,
+    )
+    gpu_workers = [
+        Child(
+            name="worker" if workers == 1 else f"worker-{number}",
+            argv=_python("worker.main"),
+            environment=child_environment(
+                defaults=defaults,
+                fixed={
+                    **fixed,
+                    **_device(settings.cuda_visible_devices, number, workers),
+                    "MICROCINEMA_PROBE_PORT": str(probe_port),
+                },
+            ),
+            is_ready=partial(_says_ready, f"http://127.0.0.1:{probe_port}/readyz"),
+            needs=needs,
+            grace_s=WORKER_GRACE_S,
+        )
+        for number, probe_port in enumerate(probe_ports)
+    ]
+    return Stack((*server, gateway, notifier, *gpu_workers), url)
+
+
+def _python(module: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module)
+
+
+def _device(listed: str | None, number: int, workers: int) -> dict[str, str]:
+    """One process, one GPU: several workers share out the listed devices in turn."""
+    names = [name.strip() for name in (listed or "").split(",") if name.strip()]
+    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]} if names and workers > 1 else {}
+
+
+def reachable(host: str) -> str:
+    """An address at which this machine reaches a server that binds `host`."""
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _says_ready(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=PROBE_TIMEOUT_S, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,49 @@
+"""The command line, run as a person runs it."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from service.cli import main
+
+
+def test_the_command_never_imports_a_model():
+    code = "import sys, service.cli; print({'torch', 'numpy', 'av', 'worker', 'models'} & set(sys.modules))"
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["demo"], ["up", "--workers", "0"], ["generate", "x", "--seed", "y"]]
+)
+def test_wrong_usage_is_two_and_a_usage_line(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: microcinema" in capsys.readouterr().err
+
+
+def test_a_service_that_is_not_there_is_one_sentence(capsys, monkeypatch):
+    monkeypatch.setenv("MICROCINEMA_PORT", "1")
+    assert main(["status"]) == 1
+    assert capsys.readouterr().err.startswith("microcinema: http://127.0.0.1:1 does not answer")
+
+
+def test_a_setting_out_of_its_bound_is_named(capsys, monkeypatch):
+    monkeypatch.setenv("MICROCINEMA_PORT", "99999")
+    assert main(["status"]) == 2
+    said = capsys.readouterr().err
+    assert "port" in said.lower()
+    assert "65535" in said
+    assert "99999" in said
+
+
+def test_up_says_that_its_port_is_taken(capsys, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["up", "--port", str(port), "--state-dir", str(tmp_path)]) == 1
+    assert f"port {port} of 127.0.0.1 is in use; choose another with --port" in capsys.readouterr().err
