@@ -34,7 +34,7 @@ class Receiver:
                 self.send_header("content-length", "0")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *args: object) -> None:
                 """Keep the test's output quiet."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Page)

@@ -24,10 +24,8 @@ def valkey(folder: Path, port: int) -> Running:
         "save": "",
         "maxmemory-policy": "noeviction",
     }
-    argv = [
-        str(get_binary_path()),
-        *(word for name, value in options.items() for word in (f"--{name}", value)),
-    ]
+    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+    argv = [str(get_binary_path()), *flags]
     return Running("valkey", argv, {}, folder / "valkey.log")
 
 
