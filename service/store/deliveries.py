@@ -1,0 +1,114 @@
+"""Webhook deliveries as records: relayed from the outbox, taken for a try, settled by its outcome.
+
+The rules are in lua/{relay,take_delivery,settle_delivery}.lua. Every command may be sent again after
+StoreUnavailable; a take whose reply was lost costs the delivery one try and one lease of waiting.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from service.contracts.event import Event
+from service.store.script import Command, Store
+
+
+class Verdict(StrEnum):
+    """What one try means for its delivery. All but RETRY end it."""
+
+    DELIVERED = "delivered"  # 2xx
+    GONE = "gone"  # 410: the receiver wants no more of it
+    DEAD = "dead"  # the last try failed, or no try can ever succeed
+    RETRY = "retry"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One event on its way to one URL. `tries` counts this try too (from 1) and fences its settlement."""
+
+    event: Event
+    url: str
+    endpoint: str  # scheme, host and port in lower case
+    tries: int
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """The outcome of a try: `status` is the HTTP status (None: no answer), `reason` one sentence.
+
+    `delay_s` counts for RETRY alone: seconds until the delivery is due again.
+    """
+
+    verdict: Verdict
+    reason: str
+    status: int | None = None
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Relayed:
+    """What a relay moved, and how things stand after it.
+
+    `outbox`: events not yet relayed; `due`: deliveries whose time has come and that nobody holds;
+    `waiting`: all that have not ended; `dead`: dead letters that are still kept.
+    """
+
+    moved: int
+    outbox: int
+    due: int
+    waiting: int
+    dead: int
+
+
+def relay(limit: int) -> Command[Relayed]:
+    """Turn up to `limit` events of the outbox into deliveries that are due at once."""
+    return Command("relay", (limit,), lambda reply: Relayed(*reply))
+
+
+def take(
+    limit: int, lease_s: float, per_endpoint: int, in_flight: Mapping[str, int]
+) -> Command[tuple[Delivery, ...]]:
+    """Take up to `limit` due deliveries for `lease_s` seconds, each for one try.
+
+    `in_flight` says how many tries to each endpoint the caller has under way; none gets more than
+    `per_endpoint`.
+    """
+    counts = (part for endpoint, count in in_flight.items() for part in (endpoint, count))
+    return Command(
+        "take_delivery",
+        (limit, lease_s, per_endpoint, *counts),
+        lambda reply: tuple(_delivery(fields) for fields in reply),
+    )
+
+
+def settle(event_id: str, tries: int, settlement: Settlement, keep_s: float) -> Command[bool]:
+    """Write what came of try `tries`; False if a later one has begun. An ended record stays `keep_s`."""
+    status = "" if settlement.status is None else settlement.status
+    return Command(
+        "settle_delivery",
+        (event_id, tries, settlement.verdict, settlement.delay_s, status, settlement.reason, keep_s),
+        bool,
+    )
+
+
+@dataclass(frozen=True)
+class DeliveryStore:
+    """The deliveries over a blocking client; each promise stands at the function of the same name above."""
+
+    store: Store
+
+    def relay(self, limit: int = 100) -> Relayed:
+        return self.store.run(relay(limit))
+
+    def take(
+        self, limit: int, lease_s: float, per_endpoint: int, in_flight: Mapping[str, int]
+    ) -> tuple[Delivery, ...]:
+        return self.store.run(take(limit, lease_s, per_endpoint, in_flight))
+
+    def settle(self, event_id: str, tries: int, settlement: Settlement, keep_s: float) -> bool:
+        return self.store.run(settle(event_id, tries, settlement, keep_s))
+
+
+def _delivery(flat: list[Any]) -> Delivery:
+    fields: dict[str, str] = dict(zip(flat[::2], flat[1::2], strict=True))
+    return Delivery(Event.from_fields(fields), fields["url"], fields["endpoint"], int(fields["tries"]))

@@ -1,0 +1,29 @@
+#!lua flags=allow-oom
+-- Takes due deliveries, oldest first, for lease seconds: the next due time IS the lease, so what a killed
+-- notifier held comes up again by itself. The number of the try is the fencing token of its settlement.
+-- An endpoint never has more than `cap` tries in flight at the caller: a slow receiver delays only itself.
+-- ARGV: limit, lease_s, cap, then endpoint and tries in flight by turns. Answers: records, each as a flat list.
+local t = now()
+local limit, lease, cap = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local in_flight = {}
+for i = 4, #ARGV, 2 do
+  in_flight[ARGV[i]] = tonumber(ARGV[i + 1])
+end
+local taken = {}
+-- The look is bounded, so that a flood to one endpoint cannot make this script slow.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.DELIVERIES_DUE, '-inf', stamp(t), 'LIMIT', 0, 1000)) do
+  if #taken >= limit then
+    break
+  end
+  local record = KEY.DELIVERY .. id
+  local endpoint = redis.call('HGET', record, 'endpoint')
+  if not endpoint then
+    redis.call('ZREM', KEY.DELIVERIES_DUE, id)
+  elseif (in_flight[endpoint] or 0) < cap then
+    in_flight[endpoint] = (in_flight[endpoint] or 0) + 1
+    redis.call('HINCRBY', record, 'tries', 1)
+    redis.call('ZADD', KEY.DELIVERIES_DUE, stamp(t + lease), id)
+    taken[#taken + 1] = redis.call('HGETALL', record)
+  end
+end
+return taken
