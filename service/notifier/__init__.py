@@ -1,0 +1,1 @@
+"""The process that tells the world: outbox to deliveries to signed webhooks."""

@@ -1,0 +1,216 @@
+"""Composition root of the notifier: `python -m service.notifier.main`.
+
+Three things run side by side: an RQ worker in the main thread (a ticket wakes the courier), the relay, and
+the janitor. Ends with 0 after SIGTERM or SIGINT, and with 1 and one line if it cannot start.
+"""
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+from uuid import uuid4
+
+from prometheus_client import CollectorRegistry, start_http_server
+from pydantic import ValidationError
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, SimpleWorker
+from rq.exceptions import StopRequested
+
+from service.janitor import Janitor
+from service.logs import configure_logs, get_logger
+from service.notifier.backoff import Backoff
+from service.notifier.delivery import Courier, Limits, serve_tickets
+from service.notifier.metrics import NotifierMetrics
+from service.notifier.post import Poster
+from service.notifier.relay import Relay
+from service.notifier.settings import NotifierSettings
+from service.notifier.ssrf import Guard, pinned_client
+from service.queue import DELIVERY_QUEUE, Tickets
+from service.storage.artifact_store import ArtifactStore, StorageError
+from service.storage.settings import StorageSettings, open_store
+from service.store.connections import check_server, connect_sync
+from service.store.deliveries import DeliveryStore
+from service.store.errors import StoreUnavailable, UnsuitableServer
+from service.store.script import Store
+from service.store.settings import RedisSettings
+from service.store.store import JobStore
+
+log = get_logger(__name__)
+
+_GRACE_S = 20.0  # the longest try at the default time-out, and a little; supervisors wait 30 s
+_LEASE_TRIES = 4  # a delivery is held for this many of the longest tries
+
+
+class CannotStart(RuntimeError):
+    """Something outside of the process has to change first."""
+
+
+class TicketWorker(SimpleWorker):
+    """RQ's in-process worker on the one queue of webhooks; `ending` is set when it is told to stop."""
+
+    max_connection_wait_time = 5.0  # after an outage of Redis, webhooks need not wait for RQ's full minute
+
+    def __init__(self, redis: Redis, ending: threading.Event) -> None:
+        self._ending = ending
+        super().__init__(
+            [Queue(DELIVERY_QUEUE, connection=redis, serializer="json")],
+            name=f"notifier-{uuid4().hex}",
+            connection=redis,
+            serializer="json",
+            worker_ttl=30,
+            log_job_description=False,
+        )
+
+    def handle_warm_shutdown_request(self) -> None:
+        self._ending.set()
+
+
+@dataclass(frozen=True)
+class Notifier:
+    """All parts, put together but not started."""
+
+    settings: NotifierSettings
+    redis_url: str
+    relay: Relay
+    courier: Courier
+    janitor: Janitor
+    metrics: NotifierMetrics
+    registry: CollectorRegistry
+
+    def run(self, ending: threading.Event) -> None:
+        """Works until `ending`, or until a signal sets it."""
+        loops = [
+            threading.Thread(
+                target=self.relay.run, args=(ending, self.settings.webhook_relay_every_s), name="relay"
+            ),
+            threading.Thread(
+                target=self.janitor.run,
+                args=(
+                    ending,
+                    self.settings.janitor_every_s,
+                    self.settings.janitor_sweep_every_s,
+                    self.metrics.cleared,
+                ),
+                name="janitor",
+            ),
+        ]
+        with self._metrics_served():
+            serve_tickets(self.courier)
+            self.courier.start()
+            for loop in loops:
+                loop.start()
+            try:
+                self._take_tickets(ending)
+            finally:
+                ending.set()
+                for loop in loops:
+                    loop.join()
+                self.courier.stop(_GRACE_S)
+
+    def _take_tickets(self, ending: threading.Event) -> None:
+        """RQ's worker leaves its loop when an answer of Redis is late: then a new one takes its place."""
+        while not ending.is_set():
+            with contextlib.suppress(StopRequested), connect_sync(self.redis_url) as redis:
+                try:
+                    TicketWorker(redis, ending).work(logging_level="WARNING")
+                except RedisError as problem:
+                    log.warning("ticket_worker_restarts", reason=str(problem))
+            ending.wait(0 if ending.is_set() else 1.0)
+
+    @contextlib.contextmanager
+    def _metrics_served(self) -> Iterator[None]:
+        if not self.settings.notifier_metrics_port:
+            yield
+            return
+        host, port = self.settings.notifier_metrics_host, self.settings.notifier_metrics_port
+        try:
+            server, thread = start_http_server(port, host, self.registry)
+        except OSError as problem:
+            raise CannotStart(f"metrics cannot be served on {host}:{port}: {problem.strerror}") from problem
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+def build(settings: NotifierSettings, redis_url: str, redis: Redis, artifacts: ArtifactStore) -> Notifier:
+    """Puts the parts together; nothing is sent and nothing runs before `Notifier.run`."""
+    registry = CollectorRegistry()
+    metrics = NotifierMetrics(registry)
+    store = Store(redis)
+    deliveries = DeliveryStore(store)
+    timeout_s = settings.webhook_timeout_s
+    client = pinned_client(
+        Guard(allow_private=settings.webhook_allow_private),
+        connect_timeout_s=timeout_s / 3,
+        timeout_s=timeout_s,
+    )
+    courier = Courier(
+        deliveries,
+        Poster(client, settings.signer(), timeout_s),
+        Backoff(settings.webhook_delays_s),
+        Limits(
+            settings.webhook_slots,
+            settings.webhook_slots_per_endpoint,
+            lease_s=_LEASE_TRIES * timeout_s,
+            keep_s=settings.webhook_keep_s,
+        ),
+        metrics.tried,
+    )
+    return Notifier(
+        settings,
+        redis_url,
+        Relay(deliveries, Tickets(redis), metrics.relayed),
+        courier,
+        Janitor(JobStore(store), artifacts, settings.lease_s),
+        metrics,
+        registry,
+    )
+
+
+def main() -> int:
+    try:
+        settings = NotifierSettings()
+        redis_settings = RedisSettings()
+        storage_settings = StorageSettings()
+    except ValidationError as problem:
+        sys.stderr.write(f"notifier: the settings cannot be used: {_sentences(problem)}\n")
+        return 1
+    configure_logs(settings.log_format, settings.log_level, process="notifier")
+    ending = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        ending.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    redis_url = str(redis_settings.url)
+    with connect_sync(redis_url, redis_settings.timeout_s) as redis:
+        try:
+            check_server(redis)
+            notifier = build(settings, redis_url, redis, open_store(storage_settings))
+            log.info("notifier_started", allow_private=settings.webhook_allow_private)
+            notifier.run(ending)
+        except (StoreUnavailable, UnsuitableServer, StorageError, CannotStart) as problem:
+            log.error("notifier_cannot_start", reason=str(problem))
+            return 1
+    log.info("notifier_ended")
+    return 0
+
+
+def _sentences(problem: ValidationError) -> str:
+    """Names and reasons without the values: one of them may be a secret."""
+    lines = (
+        f"{'.'.join(map(str, error['loc'])) or 'settings'}: {error['msg']}" for error in problem.errors()
+    )
+    return "; ".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

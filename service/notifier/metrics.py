@@ -1,0 +1,53 @@
+"""What the notifier counts, as a reader of the facts that its parts report."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from service.janitor import Cleared
+from service.notifier.delivery import Tried
+from service.store.deliveries import Relayed, Verdict
+
+
+class NotifierMetrics:
+    """Metrics in `registry`; each method takes one kind of fact."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._tries = Counter(
+            "microcinema_webhook_tries_total",
+            "Webhook tries by what they meant for their delivery.",
+            ["verdict"],
+            registry=registry,
+        )
+        for verdict in Verdict:  # so that a rate() exists before the first failure
+            self._tries.labels(verdict.value)
+        self._seconds = Histogram(
+            "microcinema_webhook_try_seconds",
+            "Time from the start of a webhook try to its answer.",
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
+            registry=registry,
+        )
+        self._outbox = Gauge("microcinema_outbox_events", "Events not yet relayed.", registry=registry)
+        self._due = Gauge("microcinema_webhook_due", "Deliveries due and not taken.", registry=registry)
+        self._waiting = Gauge(
+            "microcinema_webhook_waiting", "Deliveries that have not ended.", registry=registry
+        )
+        self._dead = Gauge("microcinema_webhook_dead", "Dead letters still kept.", registry=registry)
+        self._purged = Counter(
+            "microcinema_janitor_jobs_purged_total", "Job records forgotten.", registry=registry
+        )
+        self._deleted = Counter(
+            "microcinema_janitor_objects_deleted_total", "Stored objects deleted.", registry=registry
+        )
+
+    def tried(self, fact: Tried) -> None:
+        self._tries.labels(fact.settlement.verdict.value).inc()
+        self._seconds.observe(fact.seconds)
+
+    def relayed(self, fact: Relayed) -> None:
+        self._outbox.set(fact.outbox)
+        self._due.set(fact.due)
+        self._waiting.set(fact.waiting)
+        self._dead.set(fact.dead)
+
+    def cleared(self, fact: Cleared) -> None:
+        self._purged.inc(fact.jobs)
+        self._deleted.inc(fact.objects)
