@@ -9,7 +9,7 @@ MAX_KEY_CHARS = 512
 CHUNK_BYTES = 256 * 1024
 
 # Every part starts with a letter, a digit or "_": that alone rules out "", ".", ".." and hidden files.
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 _FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 
 
@@ -17,7 +17,7 @@ class StorageError(Exception):
     """A store could not do what it was asked; the text is one sentence for a log or a Failure."""
 
 
-class ArtifactMissing(StorageError):  # noqa: N818 - the domain's word, as in the API
+class ArtifactMissing(StorageError):
     """No object has this key."""
 
     def __init__(self, key: str) -> None:
@@ -25,7 +25,7 @@ class ArtifactMissing(StorageError):  # noqa: N818 - the domain's word, as in th
         self.key = key
 
 
-class RangeOutside(StorageError):  # noqa: N818
+class RangeOutside(StorageError):
     """The asked bytes lie outside the object (HTTP would say 416)."""
 
     def __init__(self, key: str, start: int, end: int | None) -> None:
@@ -33,11 +33,11 @@ class RangeOutside(StorageError):  # noqa: N818
         self.key, self.start, self.end = key, start, end
 
 
-class StorageUnavailable(StorageError):  # noqa: N818
+class StorageUnavailable(StorageError):
     """The place behind the store is away, full or refuses us: the same call may work later."""
 
 
-class InvalidKey(ValueError):  # noqa: N818
+class InvalidKey(ValueError):
     """The key is not one that this service would ever make; nothing was read or written."""
 
 
@@ -98,12 +98,12 @@ class ArtifactStore(Protocol):
 
 
 def check_key(key: str) -> str:
-    """The key itself, if it is `part/part/...` of letters, digits and `_.-`; else InvalidKey."""
+    """The key itself, if it is `part/part/...` of letters, digits and `_.+-`; else InvalidKey."""
     if len(key) > MAX_KEY_CHARS:
         raise InvalidKey(f"artifact key has {len(key)} characters, at most {MAX_KEY_CHARS} are allowed")
     if not all(_PART.match(part) for part in key.split("/")):
         raise InvalidKey(
-            f"artifact key {key!r} may hold only parts of letters, digits and _.- between slashes"
+            f"artifact key {key!r} may hold only parts of letters, digits and _.+- between slashes"
         )
     return key
 

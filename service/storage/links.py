@@ -14,7 +14,7 @@ from service.storage.artifact_store import check_filename, check_key
 MIN_SECRET_BYTES = 16
 
 
-class LinkRefused(Exception):  # noqa: N818 - the domain's word, as in the API
+class LinkRefused(Exception):
     """The link has expired, or its signature does not fit; the text says which."""
 
 
