@@ -64,9 +64,7 @@ def combination_split(color: str, shape: str, background: str, motion: str) -> S
 
 def split_of(combination: Combination) -> Split:
     """combination_split of a Combination or a Scene."""
-    return combination_split(
-        combination.color, combination.shape, combination.background, combination.motion
-    )
+    return combination_split(combination.color, combination.shape, combination.background, combination.motion)
 
 
 def combinations(split: Split) -> list[Combination]:

@@ -38,7 +38,7 @@ STAR_WAIST = 0.42  # inner over outer radius of the five-pointed star
 
 # Unit steps in image coordinates (x right, y down) of the four translations.
 DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
-MARGIN = 1.0  # pixels of background kept around the shape at every moment
+MARGIN = 2.5  # pixels of background kept around the shape at every moment (soft tips reach past REACH)
 
 Pixels = NDArray[np.uint8]
 Reals = NDArray[np.float32]
@@ -94,11 +94,11 @@ def all_combinations() -> list[Combination]:
 def place(combination: Combination, rng: np.random.Generator) -> Scene:
     """Draw size, speed, position and phase so that the shape stays wholly inside the frame."""
     motion = combination.motion
-    size, speed, phase = float(rng.uniform(9.0, 13.0)), 0.0, 0.0
+    size, speed, phase = float(rng.uniform(9.5, 12.5)), 0.0, 0.0
     if motion in DIRECTIONS:
         speed = float(rng.uniform(18.0, 28.0))
     elif motion in ("growing", "shrinking"):
-        size, speed = float(rng.uniform(10.5, 13.0)), float(rng.uniform(1.65, 2.0))
+        size, speed = float(rng.uniform(11.5, 13.5)), float(rng.uniform(1.65, 2.0))
     elif motion == "rotating":
         size, speed = float(rng.uniform(10.0, 14.0)), float(rng.uniform(52.0, 65.0))
         phase = float(rng.uniform(-8.0, 8.0))
