@@ -1,0 +1,44 @@
+"""What both diffusion stages are trained towards."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from models.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Noise schedule and weighting.
+
+    snr_cap is gamma of Min-SNR weighting (Hang et al. 2023). text_dropped, centre_share (stage 1) and
+    redrawn_share (stage 2) are probabilities. appearance_weight is the paper's lambda, keyframe_noise
+    the standard deviation of noise laid over z^c (both stage 2).
+    """
+
+    beta_start: float
+    beta_end: float
+    train_timesteps: int
+    snr_cap: float
+    text_dropped: float
+    centre_share: float = 1.0
+    appearance_weight: float = 0.0
+    redrawn_share: float = 0.0
+    keyframe_noise: float = 0.0
+
+    def schedule(self) -> Schedule:
+        """The forward process."""
+        return Schedule(self.beta_start, self.beta_end, self.train_timesteps)
+
+
+def weighted_error(
+    schedule: Schedule, predicted: Tensor, target: Tensor, timesteps: Tensor, cap: float
+) -> Tensor:
+    """Mean squared error of an epsilon prediction (B, ...), each example weighted by min(SNR, cap) / SNR.
+
+    The epsilon error of a nearly clean latent is large and matters little: x_0 moves by error / sqrt(SNR).
+    """
+    bar = schedule.alpha_bar[timesteps]
+    snr = bar / (1 - bar)
+    error = (predicted - target).square().flatten(1).mean(dim=1)
+    return (snr.clamp(max=cap) / snr * error).mean()

@@ -1,0 +1,222 @@
+"""Train stage 2 on the stored clips: inflate stage 1, then teach it time and appearance.
+
+    python -m models.training.train_image_to_video --work var/train
+
+The main network's spatial weights are stage 1's and frozen; its temporal and fusion layers and the whole
+AppearNet train. Noise and target are the composite of the Appearance Noise Prior. The result is a complete
+model folder (`models.weights`) at `work/model`.
+"""
+
+import argparse
+import shutil
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from models.appearnet import AppearNet
+from models.denoiser import VideoDenoiser
+from models.image_to_video import ImageToVideo
+from models.noise_prior import with_appearance
+from models.orders import PictureOrder, Progress, VideoOrder
+from models.spec import MICRO, CinemaSpec, UNetSpec
+from models.text import TextEncoder
+from models.text_to_image import TextToImage
+from models.training.captions import TRAIN_TEMPLATES, held_out_prompts
+from models.training.config import table
+from models.training.loop import Plan, Training, write_atomically
+from models.training.objective import Objective, weighted_error
+from models.training.text_embedding import embed
+from models.training.video_set import VideoSet
+from models.unet import InflatedUNet, spatial_parameters
+from models.vae import Picture, PictureCodec
+from models.weights import save_stage_two
+
+T = TypeVar("T")
+
+
+def unet_spec(unet: UNet2DConditionModel) -> UNetSpec:
+    """The spec whose inflation takes this UNet's weights, read from its diffusers config."""
+    config = unet.config
+    levels = len(config.block_out_channels)
+    heads = config.attention_head_dim  # diffusers' name for the number of heads
+    return UNetSpec(
+        latent_channels=config.in_channels,
+        latent_size=config.sample_size,
+        channels=tuple(config.block_out_channels),
+        attention=tuple(kind.startswith("CrossAttn") for kind in config.down_block_types),
+        heads=(heads,) * levels if isinstance(heads, int) else tuple(heads),
+        layers=config.layers_per_block,
+        text_width=config.cross_attention_dim,
+        norm_groups=config.norm_num_groups,
+        linear_projection=config.use_linear_projection,
+    )
+
+
+def inflate(unet: UNet2DConditionModel) -> tuple[InflatedUNet, AppearNet]:
+    """Main network with frozen spatial weights, and an AppearNet that starts as its copy."""
+    main = InflatedUNet(unet_spec(unet))
+    wanted = {name for name, _ in spatial_parameters(main)}
+    if wanted != set(unet.state_dict()):
+        raise ValueError(f"stage 1 and its inflation differ in {sorted(wanted ^ set(unet.state_dict()))[:4]}")
+    main.load_state_dict(unet.state_dict(), strict=False)
+    for _, weight in spatial_parameters(main):
+        weight.requires_grad_(False)
+    appearnet = AppearNet.copy_of(main).requires_grad_(True)
+    return main, appearnet
+
+
+def redrawn_keyframes(videos: VideoSet, codec: PictureCodec, work: Path) -> Tensor:
+    """Centre-frame latents (N, C, h, w) after one decode and encode, as at serving; computed once."""
+    path = work / "keyframes.npy"
+    if not path.exists():
+        centre = torch.from_numpy(
+            np.ascontiguousarray(videos.latents[:, videos.latents.shape[1] // 2])
+        ).float()
+        again = [codec.encode([codec.decode(z) for z in part]).half() for part in torch.split(centre, 50)]
+        write_atomically(path, lambda partial: save_array(partial, torch.cat(again)))
+    return torch.from_numpy(np.load(path)).float()
+
+
+def save_array(path: Path, values: Tensor) -> None:
+    """np.save to exactly this name."""
+    with path.open("wb") as file:
+        np.save(file, values.numpy())
+
+
+class StageTwo:
+    """The networks in training, and their loss."""
+
+    def __init__(self, config: Path, work: Path, videos: VideoSet) -> None:
+        self.objective, self.plan = table(config, "objective", Objective), table(config, "plan", Plan)
+        self.videos, self.schedule = videos, self.objective.schedule()
+        folder = work / "stage1"
+        self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).eval()
+        vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
+        self.codec = PictureCodec(vae)
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).eval()
+        torch.manual_seed(self.plan.seed)
+        self.main, self.appearnet = inflate(self.unet)
+        # Not channels_last: torch 2.13's CPU backward of the inflated network crashes in that format.
+        self.denoiser = VideoDenoiser(self.main, self.appearnet)
+        self.redrawn = redrawn_keyframes(videos, self.codec, work)
+
+    def loss(self, step: int) -> Tensor:
+        """Weighted error of the composite noise of one batch of clips."""
+        objective, batch = self.objective, self.plan.batch
+        rng = np.random.default_rng((self.plan.seed, step))
+        noise_source = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + step)
+        numbers = rng.integers(len(self.videos.latents), size=batch)
+        clean = self.videos.clips(numbers)
+        redrawn = torch.from_numpy(rng.random(batch) < objective.redrawn_share).view(-1, 1, 1, 1)
+        z_c = torch.where(redrawn, self.redrawn[numbers], clean[:, clean.shape[1] // 2])
+        z_c = z_c + objective.keyframe_noise * torch.randn(z_c.shape, generator=noise_source)
+        plain = torch.randn(clean.shape, generator=noise_source)
+        noise = with_appearance(plain, z_c, objective.appearance_weight)
+        timesteps = torch.randint(objective.train_timesteps, (batch,), generator=noise_source)
+        captions = self.videos.captions(numbers, rng, objective.text_dropped)
+        with torch.no_grad():
+            text = embed(self.tokenizer, self.text_encoder, captions)
+        predicted = self.denoiser(self.schedule.noised(clean, noise, timesteps), z_c, timesteps, text)
+        return weighted_error(self.schedule, predicted, noise, timesteps, objective.snr_cap)
+
+
+def finished(stage: Generator[Progress, None, T]) -> T:
+    """Run a stage to its end and take what it returns."""
+    while True:
+        try:
+            next(stage)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+class Previews:
+    """Held-out prompts through both stages, one clip a row."""
+
+    def __init__(self, stage: StageTwo, spec: CinemaSpec, path: Path, count: int = 8) -> None:
+        self.spec, self.path, self.seed = spec, path, stage.plan.seed
+        self.prompts = [text for text, _ in held_out_prompts(count, stage.plan.seed, TRAIN_TEMPLATES)]
+        text = TextEncoder(stage.tokenizer, stage.text_encoder)
+        painter = TextToImage(stage.unet, text, stage.codec, stage.schedule, spec.vae_factor)
+        width, height = spec.sizes[0]
+        orders = [
+            PictureOrder(prompt, "", self.seed + n, spec.picture_steps, spec.picture_guidance, width, height)
+            for n, prompt in enumerate(self.prompts)
+        ]
+        self.keyframes: list[Picture] = finished(painter.paint(orders))
+        self.animator = ImageToVideo(stage.denoiser, text, stage.codec, stage.schedule)
+
+    def draw(self, step: int) -> None:
+        """Write the sheet: keyframe, then every second frame."""
+        spec, (width, height) = self.spec, self.spec.sizes[0]
+        orders = [
+            VideoOrder(
+                prompt=prompt,
+                negative_prompt="",
+                seed=self.seed + n,
+                steps=spec.video_steps,
+                guidance_scale=spec.video_guidance,
+                gamma=spec.noise_prior_gamma,
+                num_frames=spec.frames.default,
+                width=width,
+                height=height,
+            )
+            for n, prompt in enumerate(self.prompts)
+        ]
+        clips = finished(self.animator.animate(orders, self.keyframes))
+        rows = []
+        for keyframe, clip in zip(self.keyframes, clips, strict=True):
+            frames = list(self.animator.decode(clip))
+            rows.append(np.concatenate([keyframe, *frames[::2], frames[-1]], axis=1))
+        sheet = Image.fromarray(np.concatenate(rows))
+        sheet.resize((sheet.width * 2, sheet.height * 2)).save(self.path)
+        self.path.with_suffix(".txt").write_text("\n".join([f"step {step}", *self.prompts]) + "\n")
+
+
+def train(config: Path, work: Path) -> Path:
+    """Train (or go on), then save `work/model`; returns it. Complete runs return at once."""
+    folder = work / "model"
+    if folder.exists():
+        return folder
+    plan = table(config, "plan", Plan)
+    torch.set_num_threads(plan.threads)
+    stage = StageTwo(config, work, VideoSet.load(config.with_name("video_set.toml"), work))
+    spec = replace(MICRO, unet=unet_spec(stage.unet), noise_prior_lambda=stage.objective.appearance_weight)
+    previews = Previews(stage, spec, work / "image_to_video_sheet.png")
+    training = Training(
+        "image_to_video", {"main": stage.main, "appearnet": stage.appearnet}, plan, work, time.monotonic
+    )
+    moving = sum(weight.numel() for weight in training.parameters.values())
+    print(f"image_to_video: {moving:,} parameters train", flush=True)
+    training.run(stage.loss, previews.draw)
+    training.ema.swap(training.parameters)
+    previews.draw(training.step)
+    partial = work / "model.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(work / "stage1", partial)
+    save_stage_two(partial, spec, stage.main, stage.appearnet, torch.float16)
+    partial.rename(folder)
+    return folder
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Train stage 2 (image and text to video).")
+    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("image_to_video.toml"))
+    parser.add_argument("--work", type=Path, required=True)
+    options = parser.parse_args()
+    train(options.config, options.work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Tokenizer, configs, weighting, stored latents and inflation of the training chain, in small."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPTokenizer
+
+from models.nano import flat_unet
+from models.schedule import Schedule
+from models.spec import NANO
+from models.training import video_set
+from models.training.captions import TRAIN_TEMPLATES, caption, draw_scenes
+from models.training.chain import Chain
+from models.training.config import table
+from models.training.loop import Plan
+from models.training.objective import Objective, weighted_error
+from models.training.tokenizer import END, START, make_tokenizer, save_with_plain_files
+from models.training.train_image_to_video import inflate, unet_spec
+from models.training.train_vae import VaeShape, build_vae, frame_batch, vae_loss
+from models.training.video_set import ClipSet, VideoSet
+from models.unet import is_added
+
+CONFIGS = Path(video_set.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> CLIPTokenizer:
+    rng = np.random.default_rng(0)
+    captions = [caption(scene, rng, TRAIN_TEMPLATES) for scene in draw_scenes(800, 0, "train")]
+    return make_tokenizer(captions, vocabulary=1200, model_max_length=32)
+
+
+def test_every_word_of_a_caption_is_one_token(tokenizer: CLIPTokenizer) -> None:
+    ids = tokenizer("a magenta triangle moving to the left on a beige background").input_ids
+    assert len(ids) == 11 + 2
+    assert tokenizer.convert_ids_to_tokens([ids[0], ids[-1]]) == [START, END]
+
+
+def test_vocabulary_is_in_clip_order(tokenizer: CLIPTokenizer) -> None:
+    vocabulary = tokenizer.get_vocab()
+    assert vocabulary["a"] < 256 <= vocabulary["a</w>"] < 512
+    assert (vocabulary[START], vocabulary[END]) == (len(vocabulary) - 2, len(vocabulary) - 1)
+
+
+def test_any_unicode_prompt_encodes_and_comes_back(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    save_with_plain_files(tokenizer, tmp_path)
+    assert (tmp_path / "merges.txt").exists()
+    again = CLIPTokenizer.from_pretrained(tmp_path)
+    text = "日本 🎈 ÿ qqq"
+    ids = again(text, padding="max_length", truncation=True, max_length=32).input_ids
+    assert len(ids) == 32
+    assert again.decode(ids, skip_special_tokens=True).strip() == text
+    assert ids == tokenizer(text, padding="max_length", truncation=True, max_length=32).input_ids
+
+
+@pytest.mark.parametrize("name", ["vae.toml", "text_to_image.toml", "image_to_video.toml"])
+def test_shipped_configs_parse(name: str) -> None:
+    assert table(CONFIGS / name, "plan", Plan).minutes > 0
+
+
+def test_every_step_of_the_chain_has_its_script_and_config() -> None:
+    chain = table(CONFIGS / "chain.toml", "chain", Chain)
+    for script, config in zip(chain.scripts, chain.configs, strict=True):
+        assert (CONFIGS / f"{script.rsplit('.', 1)[1]}.py").exists()
+        assert (CONFIGS / config).exists()
+
+
+def test_config_names_unknown_and_missing_keys(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[clips]\nclips = 1\nframes = 2\nsiez = 64\nseed = 1\n")
+    with pytest.raises(ValueError, match=r"bad.toml \[clips\].*'siez'.*'size'"):
+        table(path, "clips", ClipSet)
+    with pytest.raises(ValueError, match=r"no \[plan\] table"):
+        table(path, "plan", Plan)
+
+
+def test_min_snr_weighting_leaves_noisy_steps_alone_and_tames_clean_ones() -> None:
+    schedule = Schedule()
+    zeros, ones = torch.zeros(1, 4, 2, 2), torch.ones(1, 4, 2, 2)
+    noisy = weighted_error(schedule, zeros, ones, torch.tensor([900]), cap=5.0)
+    clean = weighted_error(schedule, zeros, ones, torch.tensor([0]), cap=5.0)
+    bar = float(schedule.alpha_bar[0])
+    assert float(noisy) == pytest.approx(1.0)
+    assert float(clean) == pytest.approx(5.0 * (1 - bar) / bar, rel=1e-4)
+
+
+def test_objective_builds_the_schedule_that_serving_uses() -> None:
+    assert table(CONFIGS / "text_to_image.toml", "objective", Objective).schedule() == Schedule()
+    assert table(CONFIGS / "image_to_video.toml", "objective", Objective).schedule() == Schedule()
+
+
+TINY_VAE = VaeShape((8, 8, 8, 8), latent_channels=4, norm_num_groups=4, object_weight=9.0, kl_weight=1e-6)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    vae = build_vae(TINY_VAE)
+    vae.register_to_config(scaling_factor=2.0)
+    vae.save_pretrained(tmp_path / "vae")
+    (tmp_path / "video_set.toml").write_text(
+        "[clips]\nclips = 10\nframes = 4\nsize = 64\nseed = 1\nthreads = 1\n"
+    )
+    return tmp_path
+
+
+def test_latents_are_stored_once_scaled_and_in_order(work: Path) -> None:
+    config = work / "video_set.toml"
+    stored = video_set.build(config, work)
+    written = stored.stat().st_mtime_ns
+    assert video_set.build(config, work).stat().st_mtime_ns == written
+    videos = VideoSet.load(config, work)
+    vae = AutoencoderKL.from_pretrained(work / "vae").eval()
+    alone = torch.from_numpy(video_set.encode(vae, [videos.scenes[7]], 4, 64)).float()
+    clips = videos.clips(np.array([7, 2]))
+    assert clips.shape == (2, 4, 4, 8, 8)
+    torch.testing.assert_close(clips[0], alone[0], rtol=0, atol=2e-3)
+    torch.testing.assert_close(videos.frames(np.array([7]), np.array([3]))[0], clips[0, 3])
+
+
+def test_encoding_goes_on_after_a_kill(work: Path) -> None:
+    config = work / "video_set.toml"
+    whole = np.load(video_set.build(config, work))
+    partial = np.zeros_like(whole)
+    partial[:8] = whole[:8]
+    partial[0] = 7.0  # a mark: what was done is not done again
+    (work / "latents.npy").unlink()
+    np.save(work / "latents.partial.npy", partial)
+    (work / "latents.count").write_text("8")
+    again = np.load(video_set.build(config, work))
+    assert (again[0] == 7.0).all()
+    np.testing.assert_array_equal(again[1:], whole[1:])
+
+
+def test_some_captions_are_dropped_and_the_rest_describe_their_clip(work: Path) -> None:
+    videos = VideoSet.load(work / "video_set.toml", video_set.build(work / "video_set.toml", work).parent)
+    numbers = np.zeros(400, dtype=np.int64)
+    captions = videos.captions(numbers, np.random.default_rng(0), dropped=0.1)
+    empty = captions.count("")
+    assert 15 <= empty <= 75
+    assert sum(videos.scenes[0].shape in text for text in captions) == 400 - empty
+
+
+def test_vae_frames_come_with_the_mask_of_their_object() -> None:
+    pixels, mask = frame_batch(6, (1, 2), "train")
+    assert pixels.shape == (6, 3, 64, 64)
+    assert float(pixels.abs().max()) <= 1.0
+    corner = pixels[:, :, :1, :1]
+    assert ((pixels != corner).any(dim=1, keepdim=True).float() == mask).all()
+    assert (mask.flatten(1).mean(dim=1) > 0.02).all()
+
+
+def test_vae_loss_depends_only_on_step_and_weights() -> None:
+    torch.manual_seed(0)
+    vae = build_vae(TINY_VAE)
+    plan = Plan(minutes=1, learning_rate=1e-3, warmup_steps=1, batch=2, ema_decay=0.9, seed=3)
+    first, second, other = (vae_loss(vae, TINY_VAE, step, plan) for step in (4, 4, 5))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_inflation_freezes_exactly_the_spatial_weights() -> None:
+    unet = flat_unet(NANO.unet)
+    assert unet_spec(unet) == NANO.unet
+    main, appearnet = inflate(unet)
+    for name, weight in main.named_parameters():
+        assert weight.requires_grad == is_added(name), name
+    assert all(weight.requires_grad for weight in appearnet.parameters())
+    torch.testing.assert_close(main.state_dict()["conv_in.weight"], unet.state_dict()["conv_in.weight"])
