@@ -145,11 +145,16 @@ class Courier:
             self._changed.notify_all()
         if not tried.cancelled() and (bug := tried.exception()):
             # The delivery is not lost: its lease runs out and it is taken again.
-            log.error("try_broke", event_id=delivery.event.id, exc_info=bug)
+            log.error("settlement_broke", event_id=delivery.event.id, exc_info=bug)
 
     async def _try(self, delivery: Delivery) -> None:
         started = time.monotonic()
-        answer = await self._posts.post(delivery)
+        try:
+            answer = await self._posts.post(delivery)
+        except Exception as bug:
+            # Counted as a failed try: a delivery that trips a bug must not be tried for ever.
+            log.error("try_broke", event_id=delivery.event.id, exc_info=bug)
+            answer = Answer(None, f"the try broke: {type(bug).__name__}")
         seconds = time.monotonic() - started
         settlement = judge(delivery, answer, self._backoff)
         if await self._settle(delivery, settlement, until=started + self._limits.lease_s):

@@ -18,8 +18,11 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address behind it
 _IPV4_COMPATIBLE = IPv6Network("::/96")  # RFC 4291 2.5.5.1, deprecated but still parsed
-# Public by number, but answered by the host of every Azure machine.
-_PUBLIC_IN_NAME_ONLY = (IPv4Network("168.63.129.16/32"),)
+_GLOBAL_IN_NAME_ONLY = (
+    IPv4Network("168.63.129.16/32"),  # answered by the host of every Azure machine
+    IPv4Network("192.0.0.0/24"),  # RFC 6890; older Pythons call parts of it global
+    IPv4Network("192.88.99.0/24"),  # RFC 7526: relays of 6to4, withdrawn
+)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -46,7 +49,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     if carried:
         return all(is_public(inner) for inner in carried)
     if isinstance(address, IPv4Address):
-        if any(address in network for network in _PUBLIC_IN_NAME_ONLY):
+        if any(address in network for network in _GLOBAL_IN_NAME_ONLY):
             return False
     elif address.is_site_local:
         return False
@@ -78,8 +81,11 @@ class Guard:
         """
         if url.scheme not in _PORTS or not url.host:
             raise AddressRefused(f"only http and https URLs with a host are called, not {url.scheme!r}")
+        port = _PORTS[url.scheme] if url.port is None else url.port
+        if not 1 <= port <= 65535:
+            raise AddressRefused(f"the port is {port}, allowed are 1 to 65535")
         try:
-            found = await self.resolve(url.host, url.port or _PORTS[url.scheme])
+            found = await self.resolve(url.host, port)
         except (OSError, UnicodeError) as problem:
             raise NameUnresolved(f"the host {url.host!r} has no address: {problem}") from problem
         if not found:
