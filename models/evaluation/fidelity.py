@@ -5,17 +5,20 @@ from numpy.typing import NDArray
 
 from models.evaluation.silhouette import Mask, Pixels, neighbours, silhouette
 
+CEILING_DB = 99.0  # said of equal pictures; infinity has no place in a mean or in JSON
+
 
 def psnr(picture: NDArray[np.generic], reference: NDArray[np.generic], where: Mask | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of 8-bit pictures of one shape (..., 3); inf when equal.
+    """Peak signal-to-noise ratio in dB of 8-bit pictures of one shape (..., 3), at most CEILING_DB.
 
-    `where` (...) restricts it to some pixels; at least one of them must be true.
+    `where` (...) restricts it to some pixels; at least one of them must be true. Raises ValueError
+    when the shapes differ.
     """
     if picture.shape != reference.shape:
         raise ValueError(f"picture is {picture.shape}, reference is {reference.shape}; they must be equal")
     squares = (picture.astype(np.float64) - reference.astype(np.float64)) ** 2
     error = float(np.mean(squares if where is None else squares[where]))
-    return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
+    return min(CEILING_DB, float(10 * np.log10(255.0**2 / max(error, 1e-9))))
 
 
 def object_mask(frames: Pixels) -> Mask | None:

@@ -110,14 +110,15 @@ def silhouette(frames: Pixels) -> Silhouette | None:
     seed = np.zeros((count, pixels), dtype=np.bool_)
     seed[np.arange(count), flat.argmax(axis=1)] = True
     mask = connected_to(seed.reshape(front.shape), front)
+    # 4:2:0 shares chroma between neighbours: up to two pixels off, an object has a fringe of its colour.
+    fringed = neighbours(neighbours(mask))
     area = mask.sum(axis=(1, 2))
-    stray = front.sum(axis=(1, 2)) - area
+    stray = (front & ~fringed).sum(axis=(1, 2))
     if (area < LEAST_AREA * pixels).any() or (area > MOST_AREA * pixels).any():
         return None
     if (stray > MOST_STRAY * area).any():
         return None
-    soft_edge = neighbours(neighbours(mask))
-    coverage = np.where(soft_edge, np.clip(distance / contrast, 0.0, 1.0), 0.0)
+    coverage = np.where(fringed, np.clip(distance / contrast, 0.0, 1.0), 0.0)
     insides = [inside_color(*each) for each in zip(reals, mask, neighbours(~mask), strict=True)]
     return Silhouette(
         background=background,
