@@ -70,8 +70,8 @@ check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-bench: $(SERVE) ## Count parameters and FLOPs, measure what this machine can measure
-	$(BIN)/python -m benchmarks.run
+bench: $(SERVE) ## Count the networks: parameters and FLOPs, on the meta device
+	$(BIN)/python -m benchmarks.count_network
 
 train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (about 100 minutes of two cores)
 	$(BIN)/python -m models.training.chain

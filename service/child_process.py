@@ -67,12 +67,9 @@ class ChildProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def ending(self) -> str | None:
-        """How it ended, in words ("exit code 1", "SIGKILL"); None while it lives."""
-        code = self._process.poll()
-        if code is None:
-            return None
-        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+    def exit_code(self) -> int | None:
+        """As `Popen.returncode`: negative for the signal that ended it, None while it lives."""
+        return self._process.poll()
 
     def read(self) -> tuple[list[str], bool]:
         """Whole lines printed since the last call, and whether there may be more to come."""
@@ -114,6 +111,11 @@ class ChildProcess:
             whole.append(self._unfinished)
             self._unfinished = b""
         return [line.decode(errors="replace").rstrip("\r") for line in whole]
+
+
+def in_words(exit_code: int) -> str:
+    """How a process ended: "exit code 1" or "SIGKILL"."""
+    return f"exit code {exit_code}" if exit_code >= 0 else signal.Signals(-exit_code).name
 
 
 def _tethered(argv: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,13 +6,14 @@ parent-death signal to the thread that started the child, and one loop has no lo
 """
 
 import contextlib
+import os
 import selectors
 import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from service.child_process import Child, ChildProcess
+from service.child_process import Child, ChildProcess, in_words
 
 TICK_S = 0.1
 
@@ -22,7 +23,8 @@ class RestartPolicy:
     """How long to wait before another start, in seconds, and when to call it hopeless.
 
     The wait doubles with every fall in a row, from `first_s` up to `longest_s`. A child that lived for
-    `steady_s` begins a new row. More than `falls_allowed` falls in a row end the whole run.
+    `steady_s` begins a new row. More than `falls_allowed` falls in a row end the whole run; so does one
+    exit with code 78 (EX_CONFIG of sysexits.h), since settings do not mend themselves.
     """
 
     first_s: float = 0.5
@@ -134,22 +136,28 @@ class Supervisor:
 
     def _notice_falls(self) -> None:
         for place in self._places:
-            if place.process is None or (ending := place.process.ending()) is None:
+            if place.process is None or (code := place.process.exit_code()) is None:
                 continue
             if self._clock() - place.process.started_at >= self._policy.steady_s:
                 place.falls = 0
             self._bury(place)
-            self._fall(place, ending)
+            if code == os.EX_CONFIG:
+                self._give_up(f"{place.child.name} says that its settings are unusable ({in_words(code)})")
+            else:
+                self._fall(place, in_words(code))
 
     def _fall(self, place: _Place, ending: str) -> None:
         place.falls += 1
         if place.falls > self._policy.falls_allowed:
-            self.crash = f"{place.child.name} fell {place.falls} times in a row (last: {ending})"
-            self._say("supervisor", f"{self.crash}; giving up")
+            self._give_up(f"{place.child.name} fell {place.falls} times in a row (last: {ending})")
             return
         wait_s = self._policy.wait_s(place.falls)
         place.start_at = self._clock() + wait_s
         self._say("supervisor", f"{place.child.name} ended ({ending}); next start in {wait_s:g} s")
+
+    def _give_up(self, reason: str) -> None:
+        self.crash = reason
+        self._say("supervisor", f"{reason}; giving up")
 
     def _bury(self, place: _Place) -> None:
         """Forget an ended process, after showing its last words."""
@@ -177,7 +185,7 @@ class Supervisor:
                     place.process.press(self._clock(), self._stops_asked)
             self._read_output()
             for place in alive:
-                if place.process is not None and place.process.ending() is not None:
+                if place.process is not None and place.process.exit_code() is not None:
                     self._bury(place)
 
     def _show_all(self, place: _Place, lines: Sequence[str]) -> None:

@@ -61,6 +61,14 @@ def test_a_crash_loop_ends_everything_and_says_why(stage, python_child, wait_unt
     assert stage.lines("faller") == ["oh no"] * 3
 
 
+def test_unusable_settings_are_not_tried_again(stage, python_child, wait_until):
+    with stage.running(python_child("typo", "raise SystemExit(78)")) as supervisor:
+        wait_until(lambda: supervisor.crash is not None)
+    assert stage.lines("supervisor") == [
+        "typo says that its settings are unusable (exit code 78); giving up",
+    ]
+
+
 def test_a_program_that_does_not_exist_is_a_fall(stage, python_child, wait_until):
     child = replace(python_child("ghost", ""), argv=("/no/such/program",))
     with stage.running(child, policy=QUICK) as supervisor:

@@ -1,0 +1,151 @@
+"""The files in deploy/ hold together: schemas, references, and every metric a dashboard asks for."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from service.metrics import GatewayMetrics, QueueGauges
+from service.notifier.metrics import NotifierMetrics
+from service.remembered import Remembered
+from worker.metrics import WorkerMetrics
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
+DOCKERFILES = ["Dockerfile.cuda", "deploy/Dockerfile.gateway"]
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def _tool(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def test_compose_follows_the_schema():
+    checked = _run(_tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", "docker-compose.yml")
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_dockerfiles_are_lint_free(dockerfile):
+    checked = _run(_tool("hadolint"), dockerfile)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_what_a_compose_service_refers_to_exists(name):
+    service: dict[str, Any] = COMPOSE["services"][name]
+    assert set(service.get("depends_on", [])) <= set(COMPOSE["services"])
+    for volume in service.get("volumes", []):
+        source = volume.split(":")[0]
+        assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], volume
+    if build := service.get("build"):
+        assert (ROOT / build["context"] / build["dockerfile"]).is_file()
+    if isinstance(waits := service.get("depends_on"), dict):
+        healthy = {waited for waited, how in waits.items() if how["condition"] == "service_healthy"}
+        assert all("healthcheck" in COMPOSE["services"][waited] for waited in healthy)
+
+
+def test_compose_publishes_to_this_host_only_and_never_the_record():
+    for name, service in COMPOSE["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+    assert "ports" not in COMPOSE["services"]["valkey"]
+
+
+def test_every_variable_of_compose_is_in_the_example():
+    asked = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    offered = set(re.findall(r"^(\w+)=", (ROOT / "deploy/env.example").read_text(), re.M))
+    assert asked == offered - {"COMPOSE_PROFILES"}
+
+
+def test_the_record_survives_a_power_cut_in_compose():
+    command = COMPOSE["services"]["valkey"]["command"]
+    chosen = dict(itertools.pairwise(command))
+    assert (chosen["--appendonly"], chosen["--appendfsync"]) == ("yes", "always")
+    assert chosen["--maxmemory-policy"] == "noeviction"
+
+
+def test_prometheus_scrapes_ports_that_compose_opens():
+    scrapes = {
+        one["job_name"]: one
+        for one in yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
+    }
+    assert scrapes["gateway"]["static_configs"][0]["targets"] == [
+        f"gateway:{COMPOSE['services']['gateway']['environment']['MICROCINEMA_PORT']}"
+    ]
+    notifier = COMPOSE["services"]["notifier"]["environment"]
+    assert scrapes["notifier"]["static_configs"][0]["targets"] == [
+        f"notifier:{notifier['MICROCINEMA_NOTIFIER_METRICS_PORT']}"
+    ]
+    found = scrapes["worker"]["dns_sd_configs"][0]
+    for name in found["names"]:
+        environment = COMPOSE["services"][name]["environment"]
+        assert environment["MICROCINEMA_PROBE_PORT"] == str(found["port"])
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (make setup-system)")
+def test_promtool_accepts_the_configuration():
+    checked = _run("promtool", "check", "config", "deploy/prometheus.yml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def _exported() -> set[str]:
+    """Names of all samples that gateway, notifier and worker can show."""
+
+    async def never_read() -> Any:
+        raise TimeoutError
+
+    notifier = CollectorRegistry()
+    NotifierMetrics(notifier)
+    gateway = GatewayMetrics(QueueGauges(Remembered(never_read, clock=lambda: 0.0))).registry
+    names: set[str] = set()
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+    for registry in (gateway, notifier, WorkerMetrics().registry):
+        for family in registry.collect():
+            names |= {family.name + suffix for suffix in suffixes.get(family.type, ("",))}
+    return names
+
+
+def _queries() -> Iterator[tuple[str, str]]:
+    for dashboard in DASHBOARDS:
+        for panel in json.loads(dashboard.read_text())["panels"]:
+            for target in panel["targets"]:
+                yield panel["title"], target["expr"]
+
+
+@pytest.mark.parametrize(("panel", "query"), list(_queries()))
+def test_every_metric_a_dashboard_asks_for_exists(panel, query):
+    asked = set(re.findall(r"microcinema_\w+", query))
+    assert asked
+    assert asked <= _exported(), panel
+
+
+def test_every_metric_is_shown_somewhere():
+    asked = {name for _, query in _queries() for name in re.findall(r"microcinema_\w+", query)}
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in _exported()}
+    assert families <= {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked}
+
+
+def test_panels_say_what_they_show_and_do_not_overlap():
+    for dashboard in DASHBOARDS:
+        panels = json.loads(dashboard.read_text())["panels"]
+        taken: set[tuple[int, int]] = set()
+        for panel in panels:
+            assert panel["description"]
+            at = panel["gridPos"]
+            cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+            assert not cells & taken
+            assert at["x"] + at["w"] <= 24
+            taken |= cells
