@@ -1,0 +1,147 @@
+"""The body of `POST /videos`: JSON or multipart/form-data, read into the same named values."""
+
+import json
+import re
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from service.fields import PICTURE_FIELD
+from service.refusals import FieldFault, InvalidFields, UnreadableBody, UnsupportedBody, shown
+
+_METADATA_PART = re.compile(r"metadata\[([^\]]*)\]")
+_MAX_PARTS, _MAX_FILES = 64, 4
+_MAX_EPILOGUE = 64  # bytes that a sender may put behind the closing delimiter: a line end, as a rule
+
+
+@dataclass(frozen=True)
+class Body:
+    """Named values as the client wrote them, and the uploaded picture's bytes if there is one."""
+
+    given: dict[str, object]
+    picture: bytes | None = None
+
+
+async def read_body(request: Request) -> Body:
+    """Reads the body by its Content-Type. Raises UnsupportedBody, UnreadableBody or InvalidFields."""
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if content_type == "application/json":
+        return _json_body(await request.body())
+    if content_type == "multipart/form-data":
+        return await _multipart_body(request)
+    raise UnsupportedBody(
+        f"Content-Type must be application/json or multipart/form-data, got {shown(content_type)}",
+        headers={"Accept": "application/json, multipart/form-data"},
+    )
+
+
+def _json_body(raw: bytes) -> Body:
+    try:
+        # JSON lets the last of two equal names win in silence; here the client is told instead.
+        body = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repeats)
+    except UnicodeDecodeError as error:
+        raise UnreadableBody(f"the JSON body is not UTF-8 text (byte {error.start})") from None
+    except RecursionError:
+        raise UnreadableBody("the JSON body is nested too deeply") from None
+    except ValueError as error:
+        raise UnreadableBody(f"the body is not valid JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise UnreadableBody(f"the JSON body must be an object, got {shown(body)}")
+    if body.get(PICTURE_FIELD) is not None:
+        raise _not_a_file(body[PICTURE_FIELD])
+    return Body({name: value for name, value in body.items() if name != PICTURE_FIELD})
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {shown(repeated)} is given more than once")
+    return named
+
+
+async def _multipart_body(request: Request) -> Body:
+    ending = _Ending(request.headers["content-type"])
+    # Text parts may be as long as the body, whose own limit (service/limits.py) has the clearer answer.
+    parser = MultiPartParser(
+        request.headers,
+        ending.watch(request.stream()),
+        max_files=_MAX_FILES,
+        max_fields=_MAX_PARTS,
+        max_part_size=2**31,
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise UnreadableBody(f"the multipart body cannot be read: {error.message}") from None
+    try:
+        if not ending.closed:
+            # The parser drops the last part in silence: a video without the client's picture, perhaps.
+            raise UnreadableBody("the multipart body ends before its closing boundary")
+        parts = form.multi_items()
+        _refuse_repeats([name for name, _ in parts])
+        return await _named_parts(parts)
+    finally:
+        await form.close()
+
+
+class _Ending:
+    """Watches a multipart stream pass, to see whether its closing delimiter came (RFC 2046, 5.1.1)."""
+
+    def __init__(self, content_type: str) -> None:
+        boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+        self._delimiter = b"--" + boundary + b"--"
+        self._last = b""
+
+    async def watch(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for chunk in chunks:
+            self._last = (self._last + chunk)[-(len(self._delimiter) + _MAX_EPILOGUE) :]
+            yield chunk
+
+    @property
+    def closed(self) -> bool:
+        return self._delimiter in self._last
+
+
+async def _named_parts(parts: list[tuple[str, UploadFile | str]]) -> Body:
+    given: dict[str, object] = {}
+    metadata: dict[str, str] = {}
+    picture: bytes | None = None
+    for name, value in parts:
+        if isinstance(value, UploadFile):
+            if name != PICTURE_FIELD:
+                fault = FieldFault.of(name, value.filename, f"text; the only file is {PICTURE_FIELD}")
+                raise InvalidFields([fault])
+            if value.filename or value.size:  # a browser sends an empty part when no file was chosen
+                picture = await value.read()
+        elif name == PICTURE_FIELD:
+            raise _not_a_file(value)
+        elif bracket := _METADATA_PART.fullmatch(name):
+            metadata[bracket[1]] = value
+        else:
+            given[name] = value
+    return Body({**given, "metadata": metadata} if metadata else given, picture)
+
+
+def _refuse_repeats(names: list[str]) -> None:
+    """A part given twice is a mistake; so is metadata as one part and in brackets at once."""
+    for name in names:
+        if names.count(name) > 1 or ("metadata" in names and _METADATA_PART.fullmatch(name)):
+            raise InvalidFields(
+                [FieldFault(shown(name), "", "given once", f"{shown(name)} must be given once")]
+            )
+
+
+def _not_a_file(value: object) -> InvalidFields:
+    return InvalidFields(
+        [
+            FieldFault.of(
+                PICTURE_FIELD, value, "an uploaded PNG, JPEG or WebP file part of multipart/form-data"
+            )
+        ]
+    )

@@ -1,0 +1,87 @@
+"""Probes and metrics, for machines that run the gateway. They lie outside /v1."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, ConfigDict
+
+from service.api.parts import Parts
+
+router = APIRouter(tags=["operations"])
+
+#: Probes are asked often and must answer soon (seconds).
+CHECK_LIMIT_S = 2.0
+
+#: Paths that answer even when the gateway is full.
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+
+
+class AliveView(BaseModel):
+    """The process answers."""
+
+    model_config = ConfigDict(title="Alive")
+
+    status: Literal["alive"] = "alive"
+
+
+class PartView(BaseModel):
+    """One part that the gateway needs, and what is wrong with it."""
+
+    model_config = ConfigDict(title="Part")
+
+    ready: bool
+    detail: str | None = None
+
+
+class ReadyView(BaseModel):
+    """Whether requests can be taken, part by part."""
+
+    model_config = ConfigDict(title="Ready")
+
+    status: Literal["ready", "not_ready"]
+    parts: dict[str, PartView]
+
+
+@router.get("/livez", summary="Is the process alive?")
+async def livez() -> AliveView:
+    """Says nothing about Redis or the storage: restarting the gateway would not mend those."""
+    return AliveView()
+
+
+@router.get(
+    "/readyz",
+    summary="Can requests be taken?",
+    responses={503: {"model": ReadyView, "description": "Redis or the storage does not answer."}},
+)
+async def readyz(parts: Parts, response: Response) -> ReadyView:
+    """200 only while every part answers."""
+    names = list(parts.checks)
+    found = await asyncio.gather(*(_checked(parts.checks[name]) for name in names))
+    ready = all(part.ready for part in found)
+    response.status_code = 200 if ready else 503
+    return ReadyView(status="ready" if ready else "not_ready", parts=dict(zip(names, found, strict=True)))
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"description": "Text exposition format.", "content": {"text/plain": {}}}},
+)
+async def metrics(parts: Parts) -> Response:
+    """Also while Redis is away: then microcinema_redis_up is 0."""
+    return Response(await parts.metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def _checked(check: Callable[[], Awaitable[object]]) -> PartView:
+    try:
+        async with asyncio.timeout(CHECK_LIMIT_S):
+            await check()
+    except TimeoutError:
+        return PartView(ready=False, detail=f"no answer within {CHECK_LIMIT_S:g} s")
+    except Exception as error:  # noqa: BLE001 - whatever a part is broken by, the probe reports it
+        return PartView(ready=False, detail=str(error) or type(error).__name__)
+    return PartView(ready=True)

@@ -1,0 +1,60 @@
+"""What the routes need, made once in main.py and passed in; tests pass other parts to the same function."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.access import Shelf
+from service.intake import Intake
+from service.metrics import GatewayMetrics
+from service.remembered import Remembered
+from service.settings import GatewaySettings
+from service.storage.links import LinkSigner
+from service.store.nouns import CatalogueEntry, Snapshot
+from service.sweep import Sweep
+
+#: Every job has an owner from the first day; there is one until keys tell owners apart.
+DEFAULT_TENANT = "default"
+
+
+@dataclass(frozen=True)
+class GatewayParts:
+    """The composed gateway.
+
+    `signer` checks the links of the files backend (None: the storage serves its own). `checks` are the parts
+    that must answer before the gateway is ready: name -> call that raises. `public_base_url` is the address
+    that clients use (None: the one they called). `close` ends the connections.
+    """
+
+    settings: GatewaySettings
+    intake: Intake
+    shelf: Shelf
+    metrics: GatewayMetrics
+    sweep: Sweep
+    snapshots: Remembered[Snapshot]
+    catalogues: Remembered[Mapping[str, CatalogueEntry]]
+    checks: Mapping[str, Callable[[], Awaitable[object]]]
+    signer: LinkSigner | None
+    public_base_url: str | None
+    close: Callable[[], Awaitable[None]]
+
+
+def _parts(request: Request) -> GatewayParts:
+    parts: GatewayParts = request.app.state.parts
+    return parts
+
+
+def _tenant() -> str:
+    return DEFAULT_TENANT
+
+
+Parts = Annotated[GatewayParts, Depends(_parts)]
+Tenant = Annotated[str, Depends(_tenant)]
+
+
+def served_base(request: Request, parts: GatewayParts) -> str:
+    """The address to which routes are appended, with /v1 if the client came by /v1."""
+    base = (parts.public_base_url or str(request.base_url)).rstrip("/")
+    return f"{base}/v1" if request.url.path.startswith("/v1/") else base

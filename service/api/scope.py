@@ -1,0 +1,110 @@
+"""Around every request: its id, its log line, its metrics, and an answer even when the rest fails."""
+
+import logging
+import re
+import secrets
+from collections.abc import Callable, Container
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.problems import InternalError, problem_response
+from service.logs import bound, get_logger
+from service.metrics import GatewayMetrics
+from service.refusals import Refusal
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+#: What nginx logs for a client that hung up; no client ever sees it.
+CLIENT_GONE = 499
+
+log = get_logger(__name__)
+
+
+class RequestScope:
+    """The outermost middleware.
+
+    `clock` gives seconds of any origin that only grow; paths in `quiet` are logged for debugging only.
+    """
+
+    def __init__(
+        self, app: ASGIApp, metrics: GatewayMetrics, clock: Callable[[], float], quiet: Container[str]
+    ) -> None:
+        self.app = app
+        self.quiet = quiet
+        self.metrics = metrics
+        self.clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
+        answer = _Answer(send, request_id)
+        began = self.clock()
+        with bound(request_id=request_id), self.metrics.in_progress.track_inprogress():
+            try:
+                await self._guarded(scope, receive, answer, request_id)
+            finally:
+                seconds = self.clock() - began
+                route = _template(scope)
+                self.metrics.observe(scope["method"], route, answer.status, seconds)
+                log.log(
+                    # Probes come every second: their lines would bury the rest.
+                    logging.DEBUG if scope["path"] in self.quiet else logging.INFO,
+                    "request",
+                    method=scope["method"],
+                    route=route,
+                    status=answer.status,
+                    duration_ms=round(seconds * 1000, 1),
+                )
+
+    async def _guarded(self, scope: Scope, receive: Receive, answer: "_Answer", request_id: str) -> None:
+        try:
+            await self.app(scope, receive, answer.send)
+            return
+        except ClientDisconnect:
+            answer.status = CLIENT_GONE
+            return
+        except Refusal as refusal:
+            outcome = refusal
+        except Exception:
+            log.exception("request_failed", route=_template(scope))
+            outcome = InternalError(f"something went wrong here; please report request id {request_id}")
+        if answer.started:  # half an answer is out: closing the connection is the only honest end
+            log.warning("answer_cut", code=outcome.code)
+            raise ConnectionAbortedError(outcome.code)
+        response = problem_response(outcome, instance=scope["path"], request_id=request_id)
+        await response(scope, receive, answer.send)
+
+
+class _Answer:
+    """Marks every answer with the request id and remembers its status; 499 until one begins."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = CLIENT_GONE
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._request_id
+            headers.setdefault("x-content-type-options", "nosniff")
+        await self._send(message)
+
+
+def _request_id(given: str | None) -> str:
+    """The client's own id if it is fit for a log line, else a new one."""
+    if given is not None and _SANE_ID.fullmatch(given):
+        return given
+    return f"req_{secrets.token_hex(12)}"
+
+
+def _template(scope: Scope) -> str:
+    """`/videos/{video_id}`, never a path: ids would make a time series each."""
+    path: str = getattr(scope.get("route"), "path", "unmatched")
+    return path

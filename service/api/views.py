@@ -1,0 +1,253 @@
+"""What clients get to see: OpenAI's video object and list, with extra fields of ours."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.contracts.artifact import Artifact
+from service.contracts.job import VideoJob
+from service.contracts.lifecycle import TABLE, Stage, State
+from service.contracts.model_spec import ModelSpec
+from service.store.nouns import CatalogueEntry, Snapshot
+
+
+class ErrorView(BaseModel):
+    """Why there is no video."""
+
+    code: str = Field(description="A stable word, such as cancelled or out_of_memory.")
+    message: str
+    retryable: bool = Field(description="Whether the same request may work if sent again.")
+
+
+class FileView(BaseModel):
+    """A stored file. `frame_digest` is the sha256 of the raw frames: equal digests are equal videos."""
+
+    content_type: str
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+    frames: int | None = None
+    fps: int | None = None
+    frame_digest: str | None = None
+
+
+class QueueView(BaseModel):
+    """The pool in which the job waits."""
+
+    pool: str
+    ready: int = Field(description="Jobs of the pool that wait, this one included.")
+    live_workers: int
+
+
+class UrlsView(BaseModel):
+    """Addresses, so that no client has to build one. The links need no header and expire."""
+
+    self_: str = Field(serialization_alias="self")
+    content: str
+    image: str
+    cancel: str
+    video_link: str | None = Field(None, description="Signed, for anyone, until `link_expires_at`.")
+    image_link: str | None = Field(None, description="Signed, for anyone, until `link_expires_at`.")
+    link_expires_at: int | None = None
+
+
+class VideoView(BaseModel):
+    """A video job in OpenAI's shape. `state` is the exact state; `status` is OpenAI's word for it."""
+
+    model_config = ConfigDict(title="Video")
+
+    id: str
+    object: Literal["video"] = "video"
+    status: Literal["queued", "in_progress", "completed", "failed"]
+    progress: int = Field(description="0 to 99 from finished steps; 100 once the video is stored.")
+    created_at: int = Field(description="Unix seconds.")
+    completed_at: int | None = None
+    expires_at: int | None = Field(None, description="From then on record and files may be deleted.")
+    model: str
+    prompt: str
+    seconds: str
+    size: str
+    error: ErrorView | None = None
+    remixed_from_video_id: None = None
+
+    state: State
+    stage: Stage | None = None
+    step: int = 0
+    steps: int = 0
+    attempts: int = Field(description="Tries so far; 0 until a worker claims the job.")
+    cancel_requested: bool
+    started_at: int | None = None
+    num_frames: int
+    fps: int
+    seed: int
+    negative_prompt: str
+    num_inference_steps: int
+    guidance_scale: float
+    gamma: float
+    sampler: str
+    priority: int
+    fit: str | None = Field(None, description="How `input_reference` met the size; null without one.")
+    webhook_url: str | None = None
+    metadata: dict[str, str]
+    usage: dict[str, float]
+    video: FileView | None = None
+    keyframe: FileView | None = None
+    warnings: list[str]
+    queue: QueueView | None = Field(None, description="Only while the job waits.")
+    urls: UrlsView
+
+
+class VideoListView(BaseModel):
+    """One page of jobs; ask for the next with after=<last_id>."""
+
+    model_config = ConfigDict(title="VideoList")
+
+    object: Literal["list"] = "list"
+    data: list[VideoView]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class DeletedView(BaseModel):
+    """The answer to a DELETE."""
+
+    model_config = ConfigDict(title="VideoDeleted")
+
+    id: str
+    deleted: Literal[True] = True
+    object: Literal["video.deleted"] = "video.deleted"
+
+
+class ModelView(BaseModel):
+    """A served model: OpenAI's model object with the bounds that intake enforces."""
+
+    model_config = ConfigDict(title="Model")
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(0, description="Always 0: models have no such date here; clients expect the field.")
+    owned_by: str = "microcinema"
+    live_workers: int
+    spec: ModelSpec
+
+
+class ModelListView(BaseModel):
+    """Every model that is or was served; those with live workers first."""
+
+    model_config = ConfigDict(title="ModelList")
+
+    object: Literal["list"] = "list"
+    data: list[ModelView]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a waiting job has before it, and anything its owner should know."""
+
+    queue: QueueView | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Links:
+    """Fresh signed links of one job's files."""
+
+    video: str | None = None
+    image: str | None = None
+    expires_at: int | None = None
+
+
+def outlook_of(job: VideoJob, snapshot: Snapshot, catalogue: Mapping[str, CatalogueEntry]) -> Outlook:
+    """Queue and warnings of a job that waits; nothing for any other."""
+    if job.state is not State.QUEUED:
+        return Outlook()
+    depth = snapshot.pools.get(job.pool)
+    queue = QueueView(
+        pool=job.pool,
+        ready=depth.ready if depth else 0,
+        live_workers=depth.live_workers if depth else 0,
+    )
+    entry = catalogue.get(job.request.model)
+    if entry is not None and entry.live_workers > 0:
+        return Outlook(queue)
+    return Outlook(queue, (f"no worker serves {job.request.model} at the moment; the job waits for one",))
+
+
+def video_view(
+    job: VideoJob, base: str, outlook: Outlook | None = None, links: Links | None = None
+) -> VideoView:
+    """The public face of a job. `base` is what routes are appended to; without `links` none are shown."""
+    request, row = job.request, TABLE[job.state]
+    outlook, links = outlook or Outlook(), links or Links()
+    place = f"{base}/videos/{job.id}"
+    return VideoView.model_validate(
+        {
+            "id": job.id,
+            "status": row.openai_status,
+            "progress": job.progress,
+            "created_at": int(job.created_at),
+            "completed_at": _seconds(job.completed_at),
+            "expires_at": _seconds(job.expires_at),
+            "model": request.model,
+            "prompt": request.prompt,
+            "seconds": f"{request.num_frames / request.fps:g}",
+            "size": f"{request.width}x{request.height}",
+            "error": _error(job),
+            "state": job.state,
+            "stage": job.stage,
+            "step": job.step,
+            "steps": job.steps,
+            "attempts": job.attempt,
+            "cancel_requested": job.cancel_requested,
+            "started_at": _seconds(job.started_at),
+            "num_frames": request.num_frames,
+            "fps": request.fps,
+            "seed": request.seed,
+            "negative_prompt": request.negative_prompt,
+            "num_inference_steps": request.num_inference_steps,
+            "guidance_scale": request.guidance_scale,
+            "gamma": request.gamma,
+            "sampler": request.sampler,
+            "priority": request.priority,
+            "fit": request.input_picture.fit if request.input_picture else None,
+            "webhook_url": request.webhook_url,
+            "metadata": request.metadata,
+            "usage": job.usage,
+            "video": _file(job.artifact),
+            "keyframe": _file(job.keyframe),
+            "warnings": list(outlook.warnings),
+            "queue": outlook.queue,
+            "urls": UrlsView(
+                self_=place,
+                content=f"{place}/content",
+                image=f"{place}/content?variant=image",
+                cancel=f"{place}/cancel",
+                video_link=links.video,
+                image_link=links.image,
+                link_expires_at=links.expires_at,
+            ),
+        }
+    )
+
+
+def _error(job: VideoJob) -> ErrorView | None:
+    if job.failure is not None:
+        failure = job.failure
+        return ErrorView(code=failure.code, message=failure.message, retryable=failure.retryable)
+    row = TABLE[job.state]
+    if row.error_code is None:
+        return None
+    sentence = "the job was cancelled" if job.state is State.CANCELLED else row.meaning
+    return ErrorView(code=row.error_code, message=sentence, retryable=True)
+
+
+def _file(artifact: Artifact | None) -> FileView | None:
+    return None if artifact is None else FileView.model_validate(artifact.model_dump(exclude={"key"}))
+
+
+def _seconds(moment: float | None) -> int | None:
+    return None if moment is None else int(moment)

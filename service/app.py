@@ -1,0 +1,105 @@
+"""The ASGI application, composed from parts that are passed in."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from service.api import content, health, videos
+from service.api.parts import GatewayParts
+from service.api.problems import ProblemView, refusal_of_http, refusal_of_validation
+from service.api.scope import RequestScope
+from service.limits import BodyLimit, ConcurrencyLimit
+
+DESCRIPTION = """\
+Text-to-video jobs: POST a prompt, poll (or wait for a signed webhook), download an MP4.
+
+The routes have the shape of OpenAI's videos API, so its clients work with another `base_url`; they are served
+with and without the prefix `/v1`. Errors are RFC 9457 problems that also carry OpenAI's `error` object.
+"""
+
+
+class Gateway(FastAPI):
+    """FastAPI whose OpenAPI document also holds the schemas of hand-read bodies and of problems."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            document = super().openapi()
+            schemas = document["components"]["schemas"]
+            schemas |= videos.SCHEMAS
+            problem = ProblemView.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= problem.pop("$defs")
+            schemas["Problem"] = problem
+            _without_unused_validation(document)
+        assert self.openapi_schema is not None
+        return self.openapi_schema
+
+
+def create_app(parts: GatewayParts) -> FastAPI:
+    """The gateway over these parts. Its lifespan runs the sweep and closes the parts' connections."""
+    settings = parts.settings
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweep = asyncio.create_task(parts.sweep.run())
+        try:
+            yield
+        finally:
+            sweep.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweep
+            await parts.close()
+
+    app = Gateway(
+        title="MicroCinema",
+        version=version("microcinema"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+        redoc_url=None,
+    )
+    app.state.parts = parts
+    app.include_router(videos.router)
+    app.include_router(content.router)
+    app.include_router(health.router)
+    app.include_router(videos.router, prefix="/v1", include_in_schema=False)
+    app.include_router(content.router, prefix="/v1", include_in_schema=False)
+    app.add_exception_handler(HTTPException, _declined_by_router)
+    app.add_exception_handler(RequestValidationError, _declined_by_validation)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s)
+    app.add_middleware(ConcurrencyLimit, max_requests=settings.max_concurrent_requests, exempt=health.PROBES)
+    app.add_middleware(RequestScope, metrics=parts.metrics, clock=time.monotonic, quiet=health.PROBES)
+    return app
+
+
+async def _declined_by_router(request: Request, error: Exception) -> Any:
+    assert isinstance(error, HTTPException)
+    raise refusal_of_http(error, request) from None
+
+
+async def _declined_by_validation(_: Request, error: Exception) -> Any:
+    assert isinstance(error, RequestValidationError)
+    raise refusal_of_validation(list(error.errors())) from None
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _without_unused_validation(document: dict[str, Any]) -> None:
+    """FastAPI documents a 422 of its own for every parameter; ours are documented where they can happen."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            answer = operation["responses"].get("422", {})
+            if "application/json" in answer.get("content", {}):
+                del operation["responses"]["422"]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(unused, None)

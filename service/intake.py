@@ -1,0 +1,243 @@
+"""The gateway's use-cases: accept a video, show it, list, cancel and delete it.
+
+A 202 is a promise, so it is given only for what the record has confirmed; whatever is not certain is a 503,
+and with an Idempotency-Key it is always safe to send the same again.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from service.access import Shelf, reaching_record
+from service.admission import checked_idempotency_key, chosen_model, request_digest
+from service.bell import Bell
+from service.bounds import BoundsCheck
+from service.contracts.compat import compat_key
+from service.contracts.ids import is_id, new_video_id
+from service.contracts.job import VideoJob
+from service.contracts.keys import input_picture_key
+from service.contracts.lifecycle import Stage, State
+from service.contracts.model_spec import ModelSpec
+from service.contracts.request import MAX_SEED, Fit, PictureRef, VideoRequest
+from service.fields import PICTURE_FIELD, CreateVideo, read_fields
+from service.logs import get_logger
+from service.pictures import normalise_picture
+from service.refusals import (
+    AlreadyFinished,
+    FieldFault,
+    IdempotencyConflict,
+    InvalidFields,
+    QueueFull,
+    RecordUnavailable,
+    Refusal,
+    UnknownVideo,
+    shown,
+)
+from service.store.errors import StoreUnavailable, UnknownCursor
+from service.store.nouns import (
+    CancelOutcome,
+    CatalogueEntry,
+    DeleteOutcome,
+    Order,
+    Page,
+    Submission,
+    SubmitOutcome,
+    Submitted,
+)
+from service.store.store import AsyncJobStore
+
+#: Pauses before a submission whose answer was lost is sent again, with the same job id (seconds).
+SUBMIT_PAUSES_S = (0.05, 0.2)
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The job that answers for a submission; `created` is False when an earlier one made it."""
+
+    job: VideoJob
+    created: bool
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Use-cases on the record. Every method may raise RecordUnavailable.
+
+    `queue_limit` bounds the jobs that wait in one pool; `retention_s` is how long an ended job stays (s).
+    `draw_seed` gives a whole number below its argument, `new_id` a fresh job id, `clock` Unix seconds.
+    """
+
+    jobs: AsyncJobStore
+    shelf: Shelf
+    bell: Bell
+    queue_limit: int
+    retention_s: float
+    clock: Callable[[], float]
+    new_id: Callable[[], str] = new_video_id
+    draw_seed: Callable[[int], int] = secrets.randbelow
+
+    async def submit(
+        self,
+        tenant: str,
+        given: Mapping[str, object],
+        picture: bytes | None = None,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """Accepts a video: `given` are the fields as the client wrote them, `picture` the uploaded file.
+
+        Raises InvalidFields (with every fault found), UnknownModel, NoModelYet, IdempotencyConflict,
+        QueueFull or ContentUnavailable; after any of them nothing has been accepted.
+        """
+        key = checked_idempotency_key(idempotency_key)
+        asked, faults = read_fields(given)
+        spec = chosen_model(await self.catalogue(), asked, faults)
+        request = self._checked(asked, spec, faults, picture)
+        job_id = self.new_id()
+        if picture is not None:
+            request = await self._with_picture(request, asked.fit or Fit.EXACT, picture, spec, tenant, job_id)
+        first_stage = Stage.TEXT_TO_IMAGE if picture is None else Stage.IMAGE_TO_VIDEO
+        submission = Submission(
+            job_id=job_id,
+            tenant=tenant,
+            request=request,
+            pool=spec.pool,
+            compat=compat_key(request, spec, first_stage),
+            digest=request_digest(asked, picture),
+            queue_limit=self.queue_limit,
+            retention_s=self.retention_s,
+            idempotency_key=key,
+        )
+        submitted = await self._submitted(submission)
+        if submitted.outcome is SubmitOutcome.CREATED:
+            await self.bell.work_in(spec.pool)
+            return Accepted(await self._as_created(submission), created=True)
+        await self._forget_picture(request)
+        if submitted.outcome is SubmitOutcome.CONFLICT:
+            raise IdempotencyConflict(
+                f"Idempotency-Key {shown(key)} belongs to another request", param="Idempotency-Key"
+            )
+        if submitted.outcome is SubmitOutcome.FULL:
+            raise QueueFull(f"{self.queue_limit} or more videos wait already; try again later")
+        return Accepted(await self.show(tenant, submitted.job_id), created=False)
+
+    async def show(self, tenant: str, job_id: str) -> VideoJob:
+        """The job. Raises UnknownVideo."""
+        _check_id(job_id)
+        async with reaching_record():
+            job = await self.jobs.get(tenant, job_id)
+        if job is None:
+            raise _unknown(job_id)
+        return job
+
+    async def page(self, tenant: str, after: str | None, limit: int, order: Order) -> Page:
+        """Up to `limit` jobs in order of arrival, from the one behind `after`. Raises InvalidFields."""
+        fault = FieldFault.of("after", after, "the id of one of your videos")
+        if after is not None and not is_id(after):
+            raise InvalidFields([fault])
+        try:
+            async with reaching_record():
+                return await self.jobs.list_jobs(tenant, after, limit, order)
+        except UnknownCursor:
+            raise InvalidFields([fault]) from None
+
+    async def cancel(self, tenant: str, job_id: str) -> VideoJob:
+        """The job after calling it off; while a worker still has to stop, it runs with `cancel_requested`.
+
+        A repeat answers the same. Raises UnknownVideo or AlreadyFinished.
+        """
+        _check_id(job_id)
+        async with reaching_record():
+            outcome = await self.jobs.cancel(tenant, job_id)
+        if outcome is CancelOutcome.MISSING:
+            raise _unknown(job_id)
+        job = await self.show(tenant, job_id)
+        if outcome is CancelOutcome.TERMINAL:
+            raise AlreadyFinished(f"the video {job_id} has ended already: it is {job.state}")
+        if outcome is CancelOutcome.FLAGGED and job.worker:
+            await self.bell.call_off(job.worker, job_id)
+        return job
+
+    async def delete(self, tenant: str, job_id: str) -> None:
+        """Hides the job at once; its files and record follow. Raises UnknownVideo."""
+        _check_id(job_id)
+        async with reaching_record():
+            outcome = await self.jobs.delete(tenant, job_id)
+        if outcome is DeleteOutcome.MISSING:
+            raise _unknown(job_id)
+
+    async def catalogue(self) -> list[CatalogueEntry]:
+        """Every model that is or was served: those with live workers first, then by name."""
+        async with reaching_record():
+            entries = await self.jobs.catalogue()
+        return sorted(entries.values(), key=lambda entry: (entry.live_workers == 0, entry.spec.name))
+
+    def _checked(
+        self, asked: CreateVideo, spec: ModelSpec, faults: list[FieldFault], picture: bytes | None
+    ) -> VideoRequest:
+        check = BoundsCheck(asked, spec, frozenset(fault.field for fault in faults))
+        request = check.request(seed=self.draw_seed(MAX_SEED + 1))
+        if picture is not None and not spec.image_input:
+            faults = [*faults, FieldFault.of(PICTURE_FIELD, "a file", f"left out: {spec.name} takes none")]
+        if request is None or faults:
+            raise InvalidFields([*faults, *check.faults])
+        return request
+
+    async def _with_picture(
+        self, request: VideoRequest, fit: Fit, raw: bytes, spec: ModelSpec, tenant: str, job_id: str
+    ) -> VideoRequest:
+        """Stored before the submission: a job must never name a picture that is not there."""
+        size = (request.width, request.height)
+        png = await asyncio.to_thread(
+            normalise_picture, raw, size=size, fit=fit, max_pixels=spec.max_picture_pixels
+        )
+        stored = await self.shelf.put(input_picture_key(tenant, job_id), png, "image/png")
+        picture = PictureRef(
+            key=stored.key, sha256=hashlib.sha256(png).hexdigest(), width=size[0], height=size[1], fit=fit
+        )
+        return request.model_copy(update={"input_picture": picture})
+
+    async def _submitted(self, submission: Submission) -> Submitted:
+        """Sent again with the same id while the answer is lost: the script makes one record of them all."""
+        async with reaching_record():
+            for pause_s in SUBMIT_PAUSES_S:
+                try:
+                    return await self.jobs.submit(submission)
+                except StoreUnavailable:
+                    await asyncio.sleep(pause_s)
+            return await self.jobs.submit(submission)
+
+    async def _as_created(self, submission: Submission) -> VideoJob:
+        """The record as it stands or, if Redis has gone away since, as it was made. The 202 holds."""
+        try:
+            return await self.show(submission.tenant, submission.job_id)
+        except (RecordUnavailable, UnknownVideo):
+            return VideoJob(
+                id=submission.job_id,
+                tenant=submission.tenant,
+                state=State.QUEUED,
+                request=submission.request,
+                compat=submission.compat,
+                pool=submission.pool,
+                created_at=self.clock(),
+            )
+
+    async def _forget_picture(self, request: VideoRequest) -> None:
+        """No record names it; the janitor would find it too, an hour later."""
+        if request.input_picture is None:
+            return
+        try:
+            await self.shelf.delete(request.input_picture.key)
+        except Refusal as error:
+            log.warning("picture_left_behind", key=request.input_picture.key, detail=error.detail)
+
+
+def _check_id(job_id: str) -> None:
+    if not is_id(job_id):
+        raise _unknown(job_id)
+
+
+def _unknown(job_id: str) -> UnknownVideo:
+    return UnknownVideo(f"no video {shown(job_id)}", param="video_id")

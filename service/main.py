@@ -1,0 +1,130 @@
+"""The gateway process: `python -m service.main`. Everything is composed here and nowhere else."""
+
+import os
+import signal
+import sys
+import time
+from functools import partial
+
+import uvicorn
+from pydantic import ValidationError
+
+from service.access import Shelf
+from service.api.parts import GatewayParts
+from service.app import create_app
+from service.bell import Bell
+from service.intake import Intake
+from service.logs import configure_logs, get_logger
+from service.metrics import GatewayMetrics, QueueGauges
+from service.queue import Tickets
+from service.remembered import Remembered
+from service.settings import GatewaySettings
+from service.storage.artifact_store import StorageUnavailable
+from service.storage.files import FileStore
+from service.storage.settings import StorageSettings, open_store
+from service.store.connections import check_server, check_server_async, connect_async, connect_sync
+from service.store.errors import StoreUnavailable, UnsuitableServer
+from service.store.script import AsyncStore
+from service.store.settings import RedisSettings
+from service.store.store import AsyncJobStore
+from service.sweep import Sweep
+
+#: Requests that are still being answered at the end of this are cut (seconds).
+SHUTDOWN_S = 20
+
+log = get_logger(__name__)
+
+
+def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSettings) -> GatewayParts:
+    """The gateway's parts on these settings. Opens no connection yet; the files backend makes its folder.
+
+    Raises StorageUnavailable if that folder cannot be made.
+    """
+    # Links of the local folder lead to this process, so they need its address even when nobody gave one.
+    told = "public_base_url" in storage.model_fields_set
+    if not told:
+        storage = storage.model_copy(update={"public_base_url": _own_address(settings)})
+    artifacts = open_store(storage)
+    asynchronous = connect_async(str(redis.url), redis.timeout_s)
+    blocking = connect_sync(str(redis.url), redis.timeout_s)
+    jobs = AsyncJobStore(AsyncStore(asynchronous))
+    tickets = Tickets(blocking)
+    shelf = Shelf(artifacts)
+    snapshots = Remembered(jobs.snapshot, time.monotonic)
+
+    async def close() -> None:
+        await asynchronous.aclose()
+        blocking.close()
+
+    return GatewayParts(
+        settings=settings,
+        intake=Intake(
+            jobs=jobs,
+            shelf=shelf,
+            bell=Bell(tickets),
+            queue_limit=settings.queue_limit,
+            retention_s=settings.retention_s,
+            clock=time.time,
+        ),
+        shelf=shelf,
+        metrics=GatewayMetrics(QueueGauges(snapshots)),
+        sweep=Sweep(jobs, tickets, settings.lease_s),
+        snapshots=snapshots,
+        catalogues=Remembered(jobs.catalogue, time.monotonic),
+        checks={"redis": partial(check_server_async, asynchronous), "storage": shelf.check},
+        signer=artifacts.signer if isinstance(artifacts, FileStore) else None,
+        public_base_url=storage.public_base_url if told else None,
+        close=close,
+    )
+
+
+def main() -> int:
+    """Serves until SIGTERM or SIGINT. Exit codes: 0 stopped, 78 unusable settings or Redis server."""
+    try:
+        settings = GatewaySettings()
+        redis = RedisSettings()
+        storage = StorageSettings()
+    except ValidationError as error:
+        sys.stderr.write(f"the gateway cannot start: {_sentences(error)}\n")
+        return os.EX_CONFIG
+    configure_logs(settings.log_format, settings.log_level, process="gateway")
+    try:
+        with connect_sync(str(redis.url), redis.timeout_s) as probe:
+            check_server(probe)
+    except StoreUnavailable as error:
+        log.warning("redis_unavailable_at_start", detail=str(error))  # requests get a 503 until it is back
+    except UnsuitableServer as error:
+        log.error("unsuitable_redis", detail=str(error))
+        return os.EX_CONFIG
+    try:
+        app = create_app(compose(settings, redis, storage))
+    except StorageUnavailable as error:
+        log.error("storage_unusable", detail=str(error))
+        return os.EX_CONFIG
+    # uvicorn raises a SIGTERM again once it has drained; an orderly stop should end with exit code 0.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    log.info("gateway_starts", host=settings.host, port=settings.port, storage=storage.storage)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,  # uvicorn's own loggers go where ours go
+        access_log=False,  # service/api/scope.py writes one line per request, with its id
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    return os.EX_OK
+
+
+def _own_address(settings: GatewaySettings) -> str:
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _sentences(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""The gateway's numbers for Prometheus: its own requests, and the state of the queue read from the record."""
+
+from collections.abc import Iterable, Iterator
+from http import HTTPMethod
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from redis.exceptions import RedisError
+
+from service.contracts.lifecycle import State
+from service.remembered import Remembered
+from service.store.nouns import Snapshot
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class QueueGauges(Collector):
+    """Gauges of the whole service. Without Redis they are left out, and microcinema_redis_up says 0."""
+
+    def __init__(self, snapshots: Remembered[Snapshot]) -> None:
+        self._snapshots = snapshots
+        self._snapshot: Snapshot | None = None
+
+    async def refresh(self) -> None:
+        """Takes the latest snapshot; without Redis there is none."""
+        try:
+            self._snapshot = await self._snapshots.get()
+        except (RedisError, OSError, TimeoutError):
+            self._snapshot = None
+
+    def collect(self) -> Iterator[Metric]:
+        families = _families()
+        snapshot = self._snapshot
+        families["redis_up"].add_metric([], 0.0 if snapshot is None else 1.0)
+        if snapshot is not None:
+            for state in State:
+                families["jobs"].add_metric([state], snapshot.states.get(state, 0))
+            families["leases"].add_metric([], snapshot.leases)
+            families["doomed_jobs"].add_metric([], snapshot.doomed)
+            families["outbox_events"].add_metric([], snapshot.outbox)
+            for pool, depth in snapshot.pools.items():
+                families["ready_jobs"].add_metric([pool], depth.ready)
+                families["oldest_ready_age_seconds"].add_metric([pool], depth.oldest_ready_age_s)
+                families["live_workers"].add_metric([pool], depth.live_workers)
+        yield from families.values()
+
+    def describe(self) -> Iterable[Metric]:
+        """Names without values, so that registering needs no Redis."""
+        return _families().values()
+
+
+def _families() -> dict[str, GaugeMetricFamily]:
+    described: dict[str, tuple[str, list[str]]] = {
+        "redis_up": ("1 if Redis answered the last reading.", []),
+        "jobs": ("Job records by state.", ["state"]),
+        "leases": ("Attempts that hold a lease.", []),
+        "doomed_jobs": ("Ended jobs that await deletion.", []),
+        "outbox_events": ("Events that no notifier has taken yet.", []),
+        "ready_jobs": ("Jobs that a worker could claim now.", ["pool"]),
+        "oldest_ready_age_seconds": ("Wait of the job that has been ready longest.", ["pool"]),
+        "live_workers": ("Workers that announced themselves lately.", ["pool"]),
+    }
+    return {
+        name: GaugeMetricFamily(f"microcinema_{name}", text, labels=labels)
+        for name, (text, labels) in described.items()
+    }
+
+
+class GatewayMetrics:
+    """Everything that `/metrics` shows, in a registry of its own."""
+
+    def __init__(self, queue: QueueGauges) -> None:
+        self.registry = CollectorRegistry()
+        self.queue = queue
+        self.registry.register(queue)
+        self._requests = Counter(
+            "microcinema_http_requests_total",
+            "Answered HTTP requests.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "microcinema_http_request_duration_seconds",
+            "Time from the first byte of a request to the last byte of its answer.",
+            ["method", "route"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.in_progress = Gauge(
+            "microcinema_http_requests_in_progress", "HTTP requests being worked on.", registry=self.registry
+        )
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Counts one answered request. `route` is a template such as /videos/{video_id}, never a path."""
+        known = method if method in HTTPMethod.__members__ else "other"
+        self._requests.labels(known, route, str(status)).inc()
+        self._seconds.labels(known, route).observe(seconds)
+
+    async def exposition(self) -> bytes:
+        """The page in the text format that Prometheus scrapes."""
+        await self.queue.refresh()
+        return generate_latest(self.registry)

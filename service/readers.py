@@ -1,0 +1,144 @@
+"""Reads one value of `POST /videos`, from JSON or from the text of a form part.
+
+Form parts are text, and OpenAI's own clients send `seconds` as text even in JSON, so each number is accepted
+as a number or as its decimal text; nothing else is bent into shape. Every reader raises one kind of error,
+which carries the bound that was missed.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from pydantic_core import PydanticCustomError
+
+from service.contracts.request import MAX_METADATA_PAIRS
+from service.refusals import shown
+
+MAX_URL_CHARS = 2048
+MAX_METADATA_KEY_CHARS = 64
+MAX_METADATA_VALUE_CHARS = 512
+MAX_NAME_CHARS = 200
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})([eE][+-]?[0-9]{1,3})?")
+_SIZE = re.compile(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_PRINTABLE_ASCII = re.compile(r"[!-~]+")
+
+
+def _out_of(bound: str) -> PydanticCustomError:
+    return PydanticCustomError("bound", "must be {bound}", {"bound": bound})
+
+
+def read_whole_number(value: object) -> int:
+    """An integer of at most 18 digits; never a bool, a fraction or a word."""
+    bound = "a whole number"
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        return int(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)  # some JSON writers turn 16 into 16.0
+    if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) >= 10**18:
+            raise _out_of(f"{bound} of at most 18 digits")
+        return value
+    raise _out_of(bound)
+
+
+def read_decimal_number(value: object) -> float:
+    """A finite number; never a bool, NaN or an infinity."""
+    bound = "a finite decimal number"
+    if isinstance(value, str) and _DECIMAL.fullmatch(value.strip()):
+        number = float(value)
+    elif isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool)):
+        if isinstance(value, int) and abs(value) >= 10**18:
+            raise _out_of(bound)
+        number = float(value)
+    else:
+        raise _out_of(bound)
+    if not math.isfinite(number):
+        raise _out_of(bound)
+    return number
+
+
+def read_text(value: object) -> str:
+    """Text that every later part can carry: no control characters (but tab, line ends), no half ones."""
+    if not isinstance(value, str):
+        raise _out_of("text")
+    if found := _CONTROL.search(value):
+        raise _out_of(f"text without control characters (found U+{ord(found[0]):04X})")
+    if found := _LONE_SURROGATE.search(value):
+        raise _out_of(f"well-formed Unicode text (found a lone surrogate U+{ord(found[0]):04X})")
+    return value
+
+
+def read_visible_text(value: object) -> str:
+    """Text that a person can see something of."""
+    text = read_text(value)
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        raise _out_of("text with at least one visible character")
+    return text
+
+
+def read_name(value: object) -> str:
+    """A short name; whether it exists is checked elsewhere."""
+    text = read_visible_text(value)
+    if len(text) > MAX_NAME_CHARS:
+        raise _out_of(f"at most {MAX_NAME_CHARS} characters")
+    return text
+
+
+def read_size(value: object) -> tuple[int, int]:
+    """`"64x64"` -> (width, height) in pixels."""
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise _out_of("WIDTHxHEIGHT in pixels, such as 64x64")
+    return int(match[1]), int(match[2])
+
+
+def read_webhook_url(value: object) -> str:
+    """An absolute URL that a webhook could be sent to; where it leads is the notifier's to judge."""
+    bound = f"an http or https URL with a host, at most {MAX_URL_CHARS} characters"
+    if not isinstance(value, str) or len(value) > MAX_URL_CHARS or not _PRINTABLE_ASCII.fullmatch(value):
+        raise _out_of(bound)
+    try:
+        parts = urlsplit(value)
+        reachable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a malformed IPv6 address or port
+        raise _out_of(bound) from None
+    if not reachable:
+        raise _out_of(bound)
+    return value
+
+
+def read_metadata(value: object) -> dict[str, str]:
+    """Pairs of text, given as an object or as JSON text of one."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise _out_of("a JSON object of text values") from None
+    if not isinstance(value, Mapping):
+        raise _out_of("an object of text values")
+    if len(value) > MAX_METADATA_PAIRS:
+        raise _out_of(f"at most {MAX_METADATA_PAIRS} pairs (got {len(value)})")
+    for key, text in value.items():
+        if not 1 <= len(read_text(key)) <= MAX_METADATA_KEY_CHARS:
+            raise _out_of(f"keyed by 1 to {MAX_METADATA_KEY_CHARS} characters (one key has {len(key)})")
+        if not isinstance(text, str):
+            raise _out_of(f"an object of text values (the value of {shown(key)} is not text)")
+        if len(read_text(text)) > MAX_METADATA_VALUE_CHARS:
+            raise _out_of(
+                f"values of at most {MAX_METADATA_VALUE_CHARS} characters "
+                f"(that of {shown(key)} has {len(text)})"
+            )
+    return dict(value)
+
+
+def read_single(value: object) -> int:
+    """The number of videos: only 1."""
+    if read_whole_number(value) != 1:
+        raise _out_of("1: one request makes one video")
+    return 1

@@ -1,0 +1,43 @@
+"""Every switch of the gateway, read from the environment here and nowhere else."""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.logs import LogFormat
+
+DAY_S = 24 * 3600
+
+
+class GatewaySettings(BaseSettings):
+    """Names carry the prefix MICROCINEMA_ in the environment; times are seconds, sizes bytes.
+
+    REDIS_URL and the storage settings have their own places: service/store and service/storage.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MICROCINEMA_", extra="ignore", frozen=True)
+
+    #: The address to listen on; anything but this machine must be asked for.
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    #: Jobs that may wait in one pool; more are answered 429.
+    queue_limit: int = Field(default=1000, ge=1)
+    #: How long record, prompt and files of an ended job stay.
+    retention_s: float = Field(default=7 * DAY_S, gt=0)
+    #: Longest request body, pictures included.
+    max_upload_bytes: int = Field(default=16 * 1024**2, ge=1024)
+    #: A body must be complete within this time.
+    upload_timeout_s: float = Field(default=60.0, gt=0)
+    #: Requests that one process works on at a time; more are answered 503.
+    max_concurrent_requests: int = Field(default=256, ge=1)
+    #: How long the signed links in a job stay good.
+    link_ttl_s: int = Field(default=3600, ge=1, le=7 * DAY_S)
+    #: `/videos/{id}/content`: stream through the gateway, or send the client to a signed link (302).
+    content: Literal["proxy", "redirect"] = "proxy"
+    #: What polling clients are told to wait between two looks (milliseconds).
+    poll_after_ms: int = Field(default=1000, ge=10)
+    #: A worker silent for this long has lost its jobs; the workers must use the same number.
+    lease_s: float = Field(default=15.0, gt=0, le=3600)
+    log_format: LogFormat = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

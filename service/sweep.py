@@ -1,0 +1,53 @@
+"""The gateway's share of the sweep: requeue what dead workers held, and refill each pool's tickets.
+
+Every gateway and worker tries it each second; the reap script lets one of them through at a time.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import anyio.to_thread
+from redis.exceptions import RedisError
+
+from service.logs import get_logger
+from service.queue import Tickets
+from service.store.store import AsyncJobStore
+
+log = get_logger(__name__)
+
+
+@dataclass
+class Sweep:
+    """Reaps and tops up tickets every `every_s` seconds. `lease_s` must be the workers' own lease."""
+
+    jobs: AsyncJobStore
+    tickets: Tickets
+    lease_s: float
+    every_s: float = 1.0
+    redis_answers: bool = True
+
+    async def run(self) -> None:
+        """Sweeps until cancelled. An outage of Redis is logged once, when it begins and when it ends."""
+        while True:
+            try:
+                await self.once()
+                if not self.redis_answers:
+                    log.info("sweep_goes_on")
+                self.redis_answers = True
+            except (RedisError, OSError, TimeoutError) as error:
+                if self.redis_answers:
+                    log.warning("sweep_waits_for_redis", reason=type(error).__name__, detail=str(error))
+                self.redis_answers = False
+            await asyncio.sleep(self.every_s)
+
+    async def once(self) -> None:
+        """One sweep. Raises StoreUnavailable."""
+        reaped = await self.jobs.reap(self.lease_s)
+        if not reaped.ran:
+            return
+        if reaped.ids or reaped.expired or reaped.extended:
+            log.info("reaped", jobs=reaped.ids, expired=reaped.expired, extended=reaped.extended)
+        if reaped.wanted:
+            pushed = await anyio.to_thread.run_sync(self.tickets.top_up, reaped.wanted)
+            if pushed:
+                log.info("tickets_topped_up", pushed=pushed)
