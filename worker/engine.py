@@ -1,0 +1,147 @@
+"""One ticket, one claim, one story.
+
+RQ calls `run_ticket` by its name and knows nothing of the rest; main.py puts the engine in place before the
+loop begins. What goes wrong stays inside: a ticket always ends well, the record says how the jobs ended.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from service.storage.artifact_store import ArtifactStore, StorageError
+from service.store.nouns import Claim
+from service.store.store import JobStore
+from worker.attempt import Attempt
+from worker.events import BatchClaimed, Fault, StorageAway, Tell
+from worker.lease import Leases
+from worker.patience import GaveUp, Patience
+from worker.settlement import DeviceBroken, Settlement
+from worker.story import Story
+
+
+class Engine:
+    """Claims jobs and runs them.
+
+    `drain` (one SIGTERM) ends the claiming; the event `leave` (a second one), shared with the gate and with
+    patience, ends the running too.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        storage: ArtifactStore,
+        leases: Leases,
+        story: Story,
+        settlement: Settlement,
+        patience: Patience,
+        *,
+        worker: str,
+        pool: str,
+        models: Sequence[str],
+        max_batch: int,
+        lease_s: float,
+        leave: threading.Event,
+        tell: Tell,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store, self._storage, self._leases = store, storage, leases
+        self._story, self._settlement, self._patience = story, settlement, patience
+        self._worker, self._pool, self._models = worker, pool, models
+        self._max_batch, self._lease_s, self._leave = max_batch, lease_s, leave
+        self._tell, self._clock = tell, clock
+        self._draining = False
+        self._broken = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether this process cannot be trusted any more; it must end and start afresh."""
+        return self._broken
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no more jobs will be claimed."""
+        return self._draining or self._broken
+
+    def drain(self) -> None:
+        """Claim no more; what runs is finished. Only sets a flag: safe in a signal."""
+        self._draining = True
+
+    def leave(self) -> None:
+        """Give back what runs, between two steps. Only sets flags: safe in a signal."""
+        self._draining = True
+        self._leave.set()
+
+    def run_ticket(self) -> None:
+        """Claim up to a batch of jobs and settle every one of them; with nothing to claim, return at once."""
+        if self.stopping or not self._storage_is_there():
+            return
+        try:
+            claims, asked_at = self._patience.ask("claim", self._claim, self._unless_draining)
+        except GaveUp:
+            return  # if the claim took effect after all, its leases run out
+        if claims:
+            self._tell(BatchClaimed(tuple(claim.job.id for claim in claims)))
+            self._run([Attempt(claim.job, claim.attempt, asked_at) for claim in claims])
+
+    def _claim(self) -> tuple[tuple[Claim, ...], float]:
+        asked_at = self._clock()
+        claims = self._store.claim(self._pool, self._worker, self._max_batch, self._lease_s, self._models)
+        return claims, asked_at
+
+    def _run(self, attempts: Sequence[Attempt]) -> None:
+        with self._leases.holding([attempt.held for attempt in attempts], attempts[0].began):
+            try:
+                self._story.run(attempts)
+            except Exception as error:  # noqa: BLE001 - told with its traceback; the process ends
+                self._give_in([attempt for attempt in attempts if attempt.live], error)
+
+    def _give_in(self, attempts: Sequence[Attempt], error: Exception) -> None:
+        """The device broke, or something of our own that no attempt is to blame for:
+
+        end, and start afresh.
+        """
+        self._broken = True
+        if not isinstance(error, DeviceBroken):
+            for attempt in attempts:
+                self._tell(Fault(*attempt.held, error))
+        self._settlement.hand_back_broken(attempts, str(error))
+
+    def _unless_draining(self) -> None:
+        if self._draining:
+            raise GaveUp("claim")
+
+    def _storage_is_there(self) -> bool:
+        """Whether a video could be stored at all; without that the jobs are better off in the queue.
+
+        The sweep goes on pushing tickets while jobs wait, so the question comes again within a second or so.
+        """
+        try:
+            self._storage.check()
+        except StorageError as error:
+            self._tell(StorageAway(str(error)))
+            return False
+        return True
+
+
+class _Place:
+    """Where RQ's call by name finds the engine of this process."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+
+    def put(self, engine: Engine) -> None:
+        """Set once by main.py, before the loop."""
+        self._engine = engine
+
+    def run_ticket(self) -> None:
+        """What a ticket does."""
+        if self._engine is None:
+            raise RuntimeError("run_ticket was called in a process that is not a GPU worker")
+        self._engine.run_ticket()
+
+
+_place = _Place()
+install = _place.put
+run_ticket = _place.run_ticket

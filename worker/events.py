@@ -1,0 +1,160 @@
+"""What happens inside a worker, as a closed set of facts.
+
+The story (engine, attempt, gate, leases) states each fact once; metrics and the log are readers of these
+facts and are composed in main.py. A reader must be quick and must not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WeightsLoaded:
+    """The model went into memory: once in a worker's life."""
+
+    model: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BatchClaimed:
+    """Jobs of one compat key were claimed together."""
+
+    job_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepFinished:
+    """One denoising step of a whole batch. `step` counts from 1."""
+
+    stage: str
+    step: int
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StageFinished:
+    """A stage of one batch (model stages) or of one attempt (encode, upload)."""
+
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AttemptEnded:
+    """How one try ended here.
+
+    `outcome` is one of succeeded, failed, cancelled, released, lost, refused (the record had already gone on
+    without this attempt); `code` is the failure code or the reason of a release, empty otherwise.
+    """
+
+    job_id: str
+    attempt: int
+    outcome: str
+    code: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LeaseLost:
+    """The right to run is gone. `by` is "answer" (the record said so) or "silence" (no beat got through)."""
+
+    job_id: str
+    attempt: int
+    by: str
+
+
+@dataclass(frozen=True)
+class StorageRetried:
+    """A write to storage failed and is tried again."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StorageAway:
+    """Storage takes nothing now, so nothing is claimed."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class KeyframeLost:
+    """A stored picture that the record names could not be read back."""
+
+    job_id: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class StoreUnreachable:
+    """A command to the record got no answer; it is tried again where the command matters."""
+
+    command: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class BatchSplit:
+    """A batch failed as a whole, so each of its jobs now runs alone."""
+
+    size: int
+    code: str
+
+
+@dataclass(frozen=True)
+class DeviceFault:
+    """The device cannot be trusted any more; the process ends and a fresh one starts."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Hung:
+    """Nothing has moved for too long; the process ends at once."""
+
+    silence_s: float
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An exception that this worker could name no better cause for. `error` carries the traceback."""
+
+    job_id: str
+    attempt: int
+    error: Exception
+
+
+WorkerEvent = (
+    WeightsLoaded
+    | BatchClaimed
+    | StepFinished
+    | StageFinished
+    | AttemptEnded
+    | LeaseLost
+    | StorageRetried
+    | StorageAway
+    | KeyframeLost
+    | StoreUnreachable
+    | BatchSplit
+    | DeviceFault
+    | Hung
+    | Fault
+)
+
+Tell = Callable[[WorkerEvent], None]
+
+
+def tell_all(*readers: Tell) -> Tell:
+    """One `Tell` that passes each fact to every reader, in the given order."""
+
+    def tell(event: WorkerEvent) -> None:
+        for reader in readers:
+            reader(event)
+
+    return tell

@@ -1,0 +1,37 @@
+"""Whether this worker lives and whether it takes jobs, as its probes and the supervisor want to know it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from worker.watchdog import Pulse
+
+UNHEARD_S = 10.0
+"""Three announcements without an answer: the record does not count on this worker any more."""
+
+
+class Health:
+    """Loading: alive, not ready. At work: alive while the pulse beats, ready while it is announced."""
+
+    def __init__(self, pulse: Pulse, grace_s: float) -> None:
+        self._pulse, self._grace_s = pulse, grace_s
+        self._unheard_s: Callable[[], float] | None = None
+        self._stopping: Callable[[], bool] = lambda: False
+
+    def at_work(self, *, unheard_s: Callable[[], float], stopping: Callable[[], bool]) -> None:
+        """The model is warm and the loop begins. `unheard_s`: seconds since an announcement was answered."""
+        self._stopping = stopping
+        self._unheard_s = unheard_s
+
+    def live(self) -> Mapping[str, bool]:
+        """Loading may take minutes and has no pulse; from then on silence means a hang."""
+        return {"moving": self._unheard_s is None or self._pulse.silence_s <= self._grace_s}
+
+    def ready(self) -> Mapping[str, bool]:
+        """Every part must hold for jobs to come this way."""
+        warm = self._unheard_s is not None
+        return {
+            "warm": warm,
+            "announced": self._unheard_s is not None and self._unheard_s() <= UNHEARD_S,
+            "accepting": not self._stopping(),
+        }

@@ -1,0 +1,292 @@
+"""`python -m worker.main`: one process, one device, one model in memory, jobs until told to stop.
+
+Exit codes: 0 drained, 70 hung (the watchdog ended it), 71 the device failed, 2 the settings are wrong,
+1 anything else. A supervisor starts it again after all of them but 0.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from service.logs import configure_logs, get_logger
+from service.queue import Tickets
+from service.storage.artifact_store import ArtifactStore
+from service.storage.settings import StorageSettings, open_store
+from service.store.connections import check_server, connect_sync
+from service.store.errors import UnsuitableServer
+from service.store.script import Store
+from service.store.settings import RedisSettings
+from service.store.store import JobStore
+from worker import engine as tickets_door
+from worker.accelerator import Accelerator, TorchAccelerator
+from worker.catalogue import public_spec
+from worker.engine import Engine
+from worker.events import Hung, StoreUnreachable, Tell, WeightsLoaded, tell_all
+from worker.gpu_worker import GpuWorker, work_until_stopped
+from worker.health import Health
+from worker.lease import LeaseKeeper, Leases
+from worker.logbook import Logbook
+from worker.metrics import WorkerMetrics
+from worker.patience import Patience
+from worker.presence import Presence, Sweep
+from worker.probes import Probes
+from worker.renderer import Renderer
+from worker.settings import WorkerSettings
+from worker.settlement import Settlement
+from worker.step_gate import StepGate
+from worker.story import Story
+from worker.upload import Uploader
+from worker.watchdog import Pulse, Watchdog
+
+EXIT_SETTINGS, EXIT_DEVICE = 2, 71
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What comes with torch, seconds after the process began. `samplers`: names, the default first."""
+
+    renderer: Renderer
+    samplers: Sequence[str]
+    accelerator: Accelerator
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a worker is made of and tests may replace.
+
+    `connect` opens a new Redis client each time: beats, announcements and sweeps must not wait for each
+    other.
+    """
+
+    settings: WorkerSettings
+    name: str
+    connect: Callable[[], Redis]
+    storage: ArtifactStore
+    load: Callable[[], Loaded]
+    tell: Tell
+    clock: Callable[[], float] = time.monotonic
+    end: Callable[[int], object] = os._exit
+    leave: threading.Event = field(default_factory=threading.Event)
+
+    def store(self) -> JobStore:
+        """The record, over a connection of its own."""
+        return JobStore(Store(self.connect()))
+
+
+class Worker:
+    """A worker composed around a loaded model."""
+
+    def __init__(self, parts: Parts, loaded: Loaded, pulse: Pulse) -> None:
+        settings, tell, clock = parts.settings, parts.tell, parts.clock
+        renderer, accelerator = loaded.renderer, loaded.accelerator
+        self._parts, self._pulse = parts, pulse
+        spec = public_spec(
+            renderer.spec, weight_hash=renderer.weight_hash, pool=settings.pool, samplers=loaded.samplers
+        )
+        store, tickets = parts.store(), Tickets(parts.connect())
+        patience = Patience(parts.leave, pulse=pulse, tell=tell)
+        uploader = Uploader(parts.storage, patience_s=settings.upload_patience_s, tell=tell, clock=clock)
+        self.leases = Leases(settings.lease_s, tell=tell, clock=clock)
+        gate = StepGate(
+            store,
+            self.leases,
+            attempt_limit_s=settings.attempt_limit_s,
+            leave=parts.leave,
+            pulse=pulse,
+            tell=tell,
+            clock=clock,
+        )
+        settlement = Settlement(
+            store, tickets, self.leases, uploader, accelerator, patience, tell=tell, clock=clock
+        )
+        story = Story(
+            renderer,
+            spec,
+            parts.storage,
+            accelerator,
+            gate,
+            uploader,
+            settlement,
+            patience,
+            tell=tell,
+            clock=clock,
+        )
+        self.engine = Engine(
+            store,
+            parts.storage,
+            self.leases,
+            story,
+            settlement,
+            patience,
+            worker=parts.name,
+            pool=settings.pool,
+            models=[spec.name],
+            max_batch=settings.max_batch,
+            lease_s=settings.lease_s,
+            leave=parts.leave,
+            tell=tell,
+            clock=clock,
+        )
+        beats = parts.store()
+        self.keeper = LeaseKeeper(
+            self.leases, lambda held: beats.beat(parts.name, held, settings.lease_s), settings.beat_s
+        )
+        self.presence = Presence(parts.store(), parts.name, settings.pool, [spec], tell=tell, clock=clock)
+        self.sweep = Sweep(parts.store(), Tickets(parts.connect()), settings.lease_s, tell=tell)
+        self._last_store = parts.store()
+        self.watchdog = Watchdog(pulse, settings.hang_grace_s, last_words=self._last_words, end=parts.end)
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Beat, announce, sweep and watch inside the block; off the list of live workers behind it."""
+        running = (self.keeper, self.presence, self.sweep, self.watchdog)
+        for part in running:
+            part.start()
+        try:
+            yield
+        finally:
+            for part in reversed(running):
+                part.stop()
+
+    def loop(self) -> None:
+        """Run tickets until the engine claims no more. Installs signal handlers: main thread only."""
+        parts = self._parts
+
+        def gpu_worker() -> GpuWorker:
+            return GpuWorker(
+                self.engine,
+                parts.connect(),
+                name=parts.name,
+                pool=parts.settings.pool,
+                pulse=self._pulse,
+                tell=parts.tell,
+                on_cancel=self.keeper.nudge,
+                on_drain=self.presence.retire,
+            )
+
+        tickets_door.install(self.engine)
+        work_until_stopped(gpu_worker, self.engine, pause=parts.leave.wait, tell=parts.tell)
+
+    def _last_words(self, silence_s: float) -> None:
+        """Hand the jobs back before the process ends: they need not wait for their leases to run out."""
+        self._parts.tell(Hung(silence_s))
+        for held in self.leases.held:
+            try:
+                self._last_store.release(*held, "worker_hung", counts_as_loss=True, alone=True)
+            except RedisError as error:
+                self._parts.tell(StoreUnreachable("release", str(error)))
+                return
+
+
+def serve(parts: Parts, metrics: WorkerMetrics) -> int:
+    """Load, warm up, work until stopped; returns the exit code. Raises UnsuitableServer."""
+    settings, log = parts.settings, get_logger("worker")
+    pulse = Pulse(parts.clock)
+    health = Health(pulse, settings.hang_grace_s)
+    probes = Probes(
+        settings.probe_host,
+        settings.probe_port,
+        live=health.live,
+        ready=health.ready,
+        registry=metrics.registry,
+    )
+    probes.start()
+    try:
+        host, port = probes.address
+        log.info("worker_starts", worker=parts.name, pool=settings.pool, probes=f"http://{host}:{port}")
+        patience = Patience(parts.leave, pulse=pulse, tell=parts.tell)
+        patience.ask("info", lambda: check_server(parts.connect()))
+        began = parts.clock()
+        loaded = parts.load()
+        loaded.renderer.warm_up()
+        parts.tell(WeightsLoaded(loaded.renderer.spec.name, parts.clock() - began))
+        worker = Worker(parts, loaded, pulse)
+        with worker.alive():
+            health.at_work(
+                unheard_s=lambda: worker.presence.unheard_s, stopping=lambda: worker.engine.stopping
+            )
+            worker.loop()
+    finally:
+        probes.stop()
+    code = EXIT_DEVICE if worker.engine.broken else 0
+    log.info("worker_ends", worker=parts.name, code=code)
+    return code
+
+
+def main() -> int:
+    """Read the settings, compose the real parts, serve."""
+    signal.signal(
+        signal.SIGTERM, _end_before_the_loop
+    )  # nothing is held yet; RQ's loop takes the signal over
+    try:
+        settings, redis, storage = WorkerSettings(), RedisSettings(), StorageSettings()
+    except ValidationError as error:
+        configure_logs("human", process="worker")
+        for problem in error.errors():
+            get_logger("worker").error(
+                "wrong_setting", setting=".".join(map(str, problem["loc"])), problem=problem["msg"]
+            )
+        return EXIT_SETTINGS
+    configure_logs(settings.log_format, settings.log_level, process="worker")
+    metrics, log = WorkerMetrics(), get_logger("worker")
+
+    parts = Parts(
+        settings=settings,
+        name=worker_name(settings),
+        connect=lambda: connect_sync(str(redis.url), redis.timeout_s),
+        storage=open_store(storage),
+        load=lambda: load(settings),
+        tell=tell_all(metrics.tell, Logbook(log).tell),
+    )
+    try:
+        return serve(parts, metrics)
+    except UnsuitableServer as error:
+        log.error("unsuitable_server", problem=str(error))
+        return EXIT_SETTINGS
+
+
+def load(settings: WorkerSettings) -> Loaded:
+    """The real model. Torch takes seconds to import: not before the probes answer."""
+    from models.cinema import Cinema
+    from models.sampler import SAMPLERS
+
+    renderer = Cinema.load(settings.weights, device=settings.device)
+    return Loaded(renderer, tuple(SAMPLERS), TorchAccelerator())
+
+
+def worker_name(settings: WorkerSettings) -> str:
+    """Unique for each start.
+
+    Two workers on one machine, or one that starts again, never take each other's place.
+    """
+    device = re.sub(r"[^A-Za-z0-9]+", "_", settings.cuda_visible_devices)
+    place = f"gpu{device}" if device else settings.device
+    return f"{re.sub('[^A-Za-z0-9-]', '-', socket.gethostname())}-{place}-{secrets.token_hex(4)}"
+
+
+def _end_before_the_loop(_signal: int, _frame: object) -> None:
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    exit_code = main()
+    # Every job is settled. What is left is torch's own teardown, which takes seconds, and may hang for ever
+    # on a device that is broken.
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(exit_code)

@@ -1,0 +1,36 @@
+"""A client's request in the words of the two model stages."""
+
+from __future__ import annotations
+
+from models.orders import PictureOrder, VideoOrder
+from models.spec import CinemaSpec
+from service.contracts.request import VideoRequest
+
+
+def picture_order(request: VideoRequest, spec: CinemaSpec) -> PictureOrder:
+    """Stage 1's order. Steps and guidance are the model's own: the request's numbers steer stage 2."""
+    return PictureOrder(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        seed=request.seed,
+        steps=spec.picture_steps,
+        guidance_scale=spec.picture_guidance,
+        width=request.width,
+        height=request.height,
+    )
+
+
+def video_order(request: VideoRequest) -> VideoOrder:
+    """Stage 2's order."""
+    return VideoOrder(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        seed=request.seed,
+        steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+        gamma=request.gamma,
+        num_frames=request.num_frames,
+        width=request.width,
+        height=request.height,
+        sampler=request.sampler,
+    )

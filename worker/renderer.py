@@ -1,0 +1,68 @@
+"""What a worker asks of a model: two stages that yield after each step, and a decoder that yields frames.
+
+`models.cinema.Cinema` is the real one; tests pass a small one of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.orders import PictureOrder, Progress, VideoOrder
+from models.spec import CinemaSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Picture = NDArray[np.uint8]
+"""RGB, (H, W, 3)."""
+
+Made = TypeVar("Made")
+Made_co = TypeVar("Made_co", covariant=True)
+
+Work = Generator[Progress, None, Made]
+"""A stage at work: yields each finished step, returns what it made; closing it cancels it."""
+
+
+class OnePerOrder(Protocol[Made_co]):
+    """What a stage returns: one product per order, in order (a list, or the first axis of a tensor)."""
+
+    def __getitem__(self, index: int, /) -> Made_co:
+        """The product for order `index`."""
+        ...
+
+
+class Renderer(Protocol):
+    """A loaded model.
+
+    All orders of one call share size, frames, steps, sampler and guidance scale.
+    """
+
+    @property
+    def spec(self) -> CinemaSpec:
+        """Architecture and defaults."""
+        ...
+
+    @property
+    def weight_hash(self) -> str:
+        """Names the exact weights."""
+        ...
+
+    def warm_up(self) -> None:
+        """Run every network once, so that the first job does not pay for it."""
+        ...
+
+    def paint(self, orders: Sequence[PictureOrder]) -> Work[list[Picture]]:
+        """Stage 1, text to image: one picture per order."""
+        ...
+
+    def animate(self, orders: Sequence[VideoOrder], keyframes: Sequence[Picture]) -> Work[Tensor]:
+        """Stage 2, image to video: latents (B, F, C, h, w). Raises models.errors.NonFiniteLatents."""
+        ...
+
+    def decode(self, latents: Tensor) -> Iterator[Picture]:
+        """One video's latents (F, C, h, w) -> its frames, one by one."""
+        ...

@@ -1,0 +1,62 @@
+"""Every switch of a worker, read from the environment here and nowhere else in worker/."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.contracts.ids import NAME_PATTERN
+
+
+def shipped_weights() -> Path:
+    """The micro model that comes with the package."""
+    return Path(str(files("models"))) / "micro"
+
+
+class WorkerSettings(BaseSettings):
+    """Names carry the prefix MICROCINEMA_ in the environment; times are seconds.
+
+    REDIS_URL, the storage settings and CUDA_VISIBLE_DEVICES keep their own names and places.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MICROCINEMA_", extra="ignore", frozen=True)
+
+    #: Folder of the model to serve.
+    weights: Path = Field(default_factory=shipped_weights)
+    #: "auto" takes the GPU when there is one.
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: The set of workers that this one belongs to; it listens to the queue gpu-<pool>.
+    pool: str = Field(default="default", pattern=NAME_PATTERN)
+    #: Jobs of one compat key that may share a run. 1 makes each job's frames repeat to the bit.
+    max_batch: int = Field(default=1, ge=1, le=64)
+    #: A worker silent for this long has lost its jobs; the gateway's sweep must use the same number.
+    lease_s: float = Field(default=15.0, gt=0, le=3600)
+    #: How often leases are renewed.
+    beat_s: float = Field(default=3.0, gt=0)
+    #: No step, frame or turn of the loop for this long: the process is hung and ends itself.
+    hang_grace_s: float = Field(default=120.0, gt=0)
+    #: One attempt may run this long; beyond it the job fails with deadline_exceeded.
+    attempt_limit_s: float = Field(default=3600.0, gt=0)
+    #: How long one object is offered to a storage that does not take it, before the job goes back to the
+    #: queue.
+    upload_patience_s: float = Field(default=60.0, ge=0)
+    #: Where /livez, /readyz and /metrics listen; port 0 takes a free one and logs it.
+    probe_host: str = "127.0.0.1"
+    probe_port: int = Field(default=0, ge=0, le=65535)
+    #: The devices that this process may see; torch reads it too, here it only helps to name the worker.
+    cuda_visible_devices: str = Field(default="", validation_alias="CUDA_VISIBLE_DEVICES")
+    log_format: Literal["json", "human"] = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _beats_fit_the_lease(self) -> Self:
+        if self.beat_s * 3 > self.lease_s:
+            raise ValueError(
+                f"beat_s {self.beat_s} must be at most a third of lease_s {self.lease_s}: "
+                "two lost beats must not cost a job"
+            )
+        return self

@@ -1,0 +1,171 @@
+"""How an attempt ends here, told to the record in words that it cannot misunderstand.
+
+Each attempt is settled exactly once: finished, released, or left. Left means that the record knows better
+already (the lease went to somebody else) or cannot be asked; then the lease runs out and the sweep takes
+over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from service.contracts.artifact import Artifact
+from service.contracts.failure import Failure, FailureCode
+from service.contracts.lifecycle import State
+from service.queue import Tickets
+from service.store.errors import StoreUnavailable
+from service.store.nouns import Cancelled, Failed, Outcome, Succeeded
+from service.store.store import JobStore
+from worker.accelerator import Accelerator
+from worker.attempt import Attempt
+from worker.events import AttemptEnded, BatchSplit, DeviceFault, Fault, LeaseLost, StoreUnreachable, Tell
+from worker.failures import Remedy, Verdict, judge
+from worker.lease import Leases
+from worker.patience import GaveUp, Patience
+from worker.stops import Stop
+from worker.upload import Uploader
+
+GIVE_BACKS_MAX = 5
+"""An attempt with this number fails instead of going back once more for a storage that takes nothing."""
+
+
+class DeviceBroken(Exception):
+    """Nothing that this process computes from now on can be trusted; what is live must be handed back."""
+
+
+class Settlement:
+    """Ends attempts. After any method here the attempts given are not live any more."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        tickets: Tickets,
+        leases: Leases,
+        uploader: Uploader,
+        accelerator: Accelerator,
+        patience: Patience,
+        *,
+        tell: Tell,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store, self._tickets, self._leases, self._uploader = store, tickets, leases, uploader
+        self._accelerator, self._patience, self._tell, self._clock = accelerator, patience, tell, clock
+
+    def succeed(self, attempt: Attempt, artifact: Artifact) -> None:
+        """The video is stored. If the job was cancelled or taken over meanwhile, its object is withdrawn."""
+        usage = {f"{stage}_seconds": round(seconds, 3) for stage, seconds in attempt.stage_seconds.items()}
+        usage["seconds"] = round(self._clock() - attempt.began, 3)
+        self._finish(attempt, Succeeded(artifact, usage))
+
+    def fail(self, attempt: Attempt, failure: Failure) -> None:
+        """The job ends without a video."""
+        self._finish(attempt, Failed(failure))
+
+    def stop(self, attempt: Attempt, stop: Stop) -> None:
+        """The gate is closed for this attempt."""
+        match stop:
+            case Stop.CANCEL:
+                self._finish(attempt, Cancelled())
+            case Stop.DEADLINE:
+                sentence = f"the attempt ran for {self._clock() - attempt.began:.0f} s, which is its limit"
+                code = FailureCode.DEADLINE_EXCEEDED
+                self._finish(attempt, Failed(Failure(code=code, message=sentence, retryable=True)))
+            case Stop.ABANDON:
+                self._release(attempt, "worker_stopped")
+            case Stop.LOST_SILENT:
+                self._tell(LeaseLost(*attempt.held, "silence"))
+                # The record may have been away for all of us; then the attempt is still ours to give back.
+                self._release(attempt, "lease_silent")
+            case Stop.LOST_TOLD:
+                self._tell(LeaseLost(*attempt.held, "answer"))
+                self._end(attempt, "lost", "")
+
+    def trouble(self, attempts: Sequence[Attempt], error: Exception) -> None:
+        """An exception ended the work on these attempts.
+
+        Raises DeviceBroken and leaves them live if it was that.
+        """
+        verdict = judge(error, self._accelerator)
+        if not verdict.expected:
+            for attempt in attempts:
+                self._tell(Fault(*attempt.held, error))
+        if verdict.remedy is Remedy.LEAVE:
+            raise DeviceBroken(str(error)) from error
+        if verdict.failure.code is FailureCode.OUT_OF_MEMORY:
+            self._accelerator.free_memory(error)
+        if not attempts:
+            return
+        if len(attempts) > 1:
+            self._split(attempts, verdict)
+        elif verdict.remedy is Remedy.GIVE_BACK and attempts[0].number < GIVE_BACKS_MAX:
+            self._release(attempts[0], verdict.failure.code)
+        else:
+            self.fail(attempts[0], verdict.failure)
+
+    def hand_back_broken(self, attempts: Sequence[Attempt], reason: str) -> None:
+        """The worker broke under these attempts and must end.
+
+        It counts as a loss: a job that breaks workers must not travel from one to the next for ever.
+        """
+        self._tell(DeviceFault(reason))
+        for attempt in attempts:
+            self._release(attempt, "device_fault", counts_as_loss=True, alone=True)
+
+    def _split(self, attempts: Sequence[Attempt], verdict: Verdict) -> None:
+        """One job of a batch may have spoilt it for all.
+
+        Each runs alone next time, and only the guilty fails.
+        """
+        self._tell(BatchSplit(len(attempts), verdict.failure.code))
+        for attempt in attempts:
+            self._release(attempt, verdict.failure.code, alone=True)
+
+    def _finish(self, attempt: Attempt, outcome: Outcome) -> None:
+        try:
+            answer = self._patience.ask("finish", lambda: self._store.finish(*attempt.held, outcome))
+        except GaveUp:
+            self._end(attempt, "left", "finish")
+            return
+        if answer.accepted:
+            self._end(attempt, *_names(outcome))
+            return
+        self._end(attempt, "cancelled" if answer.state is State.CANCELLED else "refused", "")
+        if attempt.stored:
+            try:
+                self._uploader.withdraw(attempt, answer, self._store.record(attempt.job.id))
+            except StoreUnavailable as error:
+                self._tell(StoreUnreachable("record", str(error)))
+
+    def _release(
+        self, attempt: Attempt, reason: str, *, counts_as_loss: bool = False, alone: bool = False
+    ) -> None:
+        def release() -> bool:
+            return self._store.release(*attempt.held, reason, counts_as_loss=counts_as_loss, alone=alone)
+
+        try:
+            released = self._patience.ask("release", release)
+        except GaveUp:
+            self._end(attempt, "left", reason)
+            return
+        self._end(attempt, "released" if released else "lost", reason)
+        if released:
+            try:
+                self._tickets.push(attempt.job.pool)
+            except StoreUnavailable as error:
+                self._tell(StoreUnreachable("ticket", str(error)))  # the sweep pushes it within a second
+
+    def _end(self, attempt: Attempt, outcome: str, code: str) -> None:
+        attempt.live = False
+        self._leases.drop(attempt.held)
+        self._tell(AttemptEnded(*attempt.held, outcome, code, self._clock() - attempt.began))
+
+
+def _names(outcome: Outcome) -> tuple[str, str]:
+    match outcome:
+        case Succeeded():
+            return "succeeded", ""
+        case Failed(failure):
+            return "failed", failure.code
+        case Cancelled():
+            return "cancelled", ""

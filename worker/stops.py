@@ -1,0 +1,23 @@
+"""Why an attempt must not go on although nothing is wrong with it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Stop(StrEnum):
+    """`told` means that the record said so; `silent` that no beat got through for a whole lease."""
+
+    CANCEL = "cancel"
+    LOST_TOLD = "lost_told"
+    LOST_SILENT = "lost_silent"
+    DEADLINE = "deadline"
+    ABANDON = "abandon"
+
+
+class Stopped(Exception):
+    """Raised out of the work on a single attempt when its gate is closed."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(stop.value)
+        self.stop = stop

@@ -1,0 +1,241 @@
+"""The story of an attempt, stage by stage; attempts of one compat key live through the model stages together.
+
+    text_to_image -> the keyframe, stored at once -> image_to_video -> decode and encode -> upload -> finish
+
+Stage 1 is skipped for an attempt whose job has a keyframe already: one that an earlier attempt stored, or the
+client's own picture.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from service.contracts.artifact import Artifact
+from service.contracts.keys import KEYFRAME, VIDEO
+from service.contracts.lifecycle import Stage
+from service.contracts.model_spec import ModelSpec
+from service.contracts.request import PictureRef
+from service.storage.artifact_store import ArtifactStore
+from worker.accelerator import Accelerator
+from worker.attempt import Attempt
+from worker.catalogue import misfit
+from worker.encode import CONTENT_TYPE, encode_mp4
+from worker.events import KeyframeLost, StageFinished, StepFinished, Tell
+from worker.failures import BadInput, WeightsChanged
+from worker.keyframe import CONTENT_TYPE as PNG
+from worker.keyframe import PictureLost, picture_artifact, read_picture, to_png
+from worker.orders import picture_order, video_order
+from worker.patience import GaveUp, Patience
+from worker.renderer import OnePerOrder, Picture, Renderer, Work
+from worker.settlement import DeviceBroken, Settlement
+from worker.step_gate import StepGate
+from worker.stops import Stop, Stopped
+from worker.upload import Uploader
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Made = TypeVar("Made")
+
+
+class Story:
+    """Runs attempts from claim to settlement. One that is stopped or fails leaves; the others go on."""
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        spec: ModelSpec,
+        storage: ArtifactStore,
+        accelerator: Accelerator,
+        gate: StepGate,
+        uploader: Uploader,
+        settlement: Settlement,
+        patience: Patience,
+        *,
+        tell: Tell,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._renderer, self._spec, self._storage, self._accelerator = renderer, spec, storage, accelerator
+        self._gate, self._uploader, self._settlement, self._patience = gate, uploader, settlement, patience
+        self._tell, self._clock = tell, clock
+
+    def run(self, attempts: Sequence[Attempt]) -> None:
+        """Live through all stages; afterwards no attempt is live.
+
+        Raises DeviceBroken, and then those that had not ended before are live still.
+        """
+        for attempt in attempts:
+            self._alone(attempt, self._prepare)
+        for attempt, picture in self._paint([a for a in attempts if a.live and a.keyframe is None]):
+            self._alone(attempt, partial(self._keep_keyframe, picture=picture))
+        for group in _by_guidance([a for a in attempts if a.live]):
+            for attempt, latents in self._animate([a for a in group if a.live]):
+                self._alone(attempt, partial(self._film, latents=latents))
+
+    def _prepare(self, attempt: Attempt) -> None:
+        """Check that this model can serve the request, and fetch a keyframe that is there already."""
+        if self._spec.weight_hash[:16] not in attempt.job.compat.split(":"):
+            raise WeightsChanged(
+                f"the job was accepted for other weights of {self._spec.name} than the ones served now"
+            )
+        problem = misfit(attempt.request, self._spec)
+        if problem is not None:
+            raise BadInput(problem)
+        if attempt.request.input_picture is not None:
+            self._take_own_picture(attempt, attempt.request.input_picture)
+        elif attempt.job.keyframe is not None:
+            try:
+                attempt.keyframe, _ = read_picture(self._storage, attempt.job.keyframe)
+            except PictureLost as lost:
+                self._tell(KeyframeLost(*attempt.held, str(lost)))  # stage 1 paints it again, same seed
+
+    def _take_own_picture(self, attempt: Attempt, own: PictureRef) -> None:
+        try:
+            attempt.keyframe, body = read_picture(self._storage, own)
+        except PictureLost as lost:
+            self._tell(KeyframeLost(*attempt.held, str(lost)))
+            raise BadInput("input_reference: the stored picture is gone or altered, send it again") from lost
+        artifact = picture_artifact(own.key, body, own.width, own.height)
+        self._note_keyframe(attempt, artifact, Stage.IMAGE_TO_VIDEO, 0, attempt.request.num_inference_steps)
+
+    def _paint(self, attempts: Sequence[Attempt]) -> list[tuple[Attempt, Picture]]:
+        spec = self._renderer.spec
+        orders = [picture_order(attempt.request, spec) for attempt in attempts]
+        work = partial(self._renderer.paint, orders)
+        return self._together(attempts, Stage.TEXT_TO_IMAGE, spec.picture_steps, work)
+
+    def _keep_keyframe(self, attempt: Attempt, picture: Picture) -> None:
+        """Make stage 1's work durable, so that no crash from here on repeats it."""
+        body = to_png(picture)
+        may_go_on = partial(self._gate.pass_or_stop, attempt)
+        key = self._uploader.put(attempt, KEYFRAME, body, PNG, may_go_on).key
+        height, width, _ = picture.shape
+        steps = self._renderer.spec.picture_steps
+        artifact = picture_artifact(key, body, width, height)
+        self._note_keyframe(attempt, artifact, Stage.TEXT_TO_IMAGE, steps, steps)
+        attempt.keyframe = picture
+
+    def _note_keyframe(
+        self, attempt: Attempt, artifact: Artifact, stage: Stage, step: int, steps: int
+    ) -> None:
+        send = partial(self._gate.note_keyframe, attempt, artifact, stage, step, steps)
+        self._patience.ask("note", send, partial(self._gate.pass_or_stop, attempt))
+
+    def _animate(self, attempts: Sequence[Attempt]) -> list[tuple[Attempt, Tensor]]:
+        if not attempts:
+            return []
+        orders = [video_order(attempt.request) for attempt in attempts]
+        keyframes = [attempt.keyframe for attempt in attempts if attempt.keyframe is not None]
+        work = partial(self._renderer.animate, orders, keyframes)
+        return self._together(attempts, Stage.IMAGE_TO_VIDEO, orders[0].steps, work)
+
+    def _film(self, attempt: Attempt, latents: Tensor) -> None:
+        """Latents become a stored and verified file, and the job succeeds."""
+        wish, began = attempt.request, self._clock()
+        frames = self._passing(attempt, self._renderer.decode(latents))
+        film = encode_mp4(frames, fps=wish.fps, expected_frames=wish.num_frames)
+        self._stage_finished([attempt], Stage.ENCODE, began)
+
+        began = self._clock()
+        self._gate.note(attempt, Stage.UPLOAD, 0, 1)
+        may_go_on = partial(self._gate.pass_or_stop, attempt)
+        stored = self._uploader.put(attempt, VIDEO, film.body, CONTENT_TYPE, may_go_on)
+        self._stage_finished([attempt], Stage.UPLOAD, began)
+        artifact = Artifact(
+            key=stored.key,
+            content_type=CONTENT_TYPE,
+            bytes=len(film.body),
+            sha256=stored.sha256,
+            width=film.width,
+            height=film.height,
+            frames=film.frames,
+            fps=film.fps,
+            frame_digest=film.frame_digest,
+        )
+        self._settlement.succeed(attempt, artifact)
+
+    def _passing(self, attempt: Attempt, frames: Iterator[Picture]) -> Iterator[Picture]:
+        count = attempt.request.num_frames
+        for index, frame in enumerate(frames, start=1):
+            self._gate.pass_or_stop(attempt)
+            self._gate.note(attempt, Stage.ENCODE, min(index, count), count)
+            yield frame
+
+    def _alone(self, attempt: Attempt, part: Callable[[Attempt], None]) -> None:
+        """Do a part that concerns one attempt; whatever goes wrong in it ends that attempt only."""
+        if not attempt.live:
+            return
+        try:
+            part(attempt)
+        except Stopped as stopped:
+            self._settlement.stop(attempt, stopped.stop)
+        except GaveUp:
+            self._settlement.stop(attempt, Stop.ABANDON)
+        except Exception as error:  # noqa: BLE001 - judged, and told with its traceback, by the settlement
+            self._settlement.trouble([attempt], error)
+
+    def _together(
+        self,
+        attempts: Sequence[Attempt],
+        stage: Stage,
+        steps: int,
+        begin: Callable[[], Work[OnePerOrder[Made]]],
+    ) -> list[tuple[Attempt, Made]]:
+        """Step through a model stage; each attempt still live comes back with what was made for it."""
+        if not attempts:
+            return []
+        try:
+            made = self._step_through(attempts, stage, steps, begin())
+        except DeviceBroken:
+            raise
+        except Exception as error:  # noqa: BLE001 - judged, and told with its traceback, by the settlement
+            self._settlement.trouble([attempt for attempt in attempts if attempt.live], error)
+            return []
+        if made is None:
+            return []
+        return [(attempt, made[index]) for index, attempt in enumerate(attempts) if attempt.live]
+
+    def _step_through(
+        self, attempts: Sequence[Attempt], stage: Stage, steps: int, work: Work[OnePerOrder[Made]]
+    ) -> OnePerOrder[Made] | None:
+        """The stage's product, or None once no attempt is live: then the work is closed between two steps."""
+        began = stepped = self._clock()
+        self._pass_all(attempts, stage, 0, steps)
+        with closing(work):
+            while any(attempt.live for attempt in attempts):
+                try:
+                    progress = next(work)
+                except StopIteration as end:
+                    self._accelerator.wait()
+                    self._stage_finished(attempts, stage, began)
+                    made: OnePerOrder[Made] = end.value
+                    return made
+                self._accelerator.wait()  # only a step that the device has really done counts as finished
+                began_step, stepped = stepped, self._clock()
+                self._tell(StepFinished(stage, progress.step, progress.steps, stepped - began_step))
+                self._pass_all(attempts, stage, progress.step, progress.steps)
+        return None
+
+    def _pass_all(self, attempts: Sequence[Attempt], stage: Stage, step: int, steps: int) -> None:
+        def pass_and_note(attempt: Attempt) -> None:
+            self._gate.pass_or_stop(attempt)
+            self._gate.note(attempt, stage, step, steps)
+
+        for attempt in attempts:
+            self._alone(attempt, pass_and_note)
+
+    def _stage_finished(self, attempts: Sequence[Attempt], stage: Stage, began: float) -> None:
+        seconds = self._clock() - began
+        for attempt in attempts:
+            attempt.stage_seconds[stage] = seconds
+        self._tell(StageFinished(stage, seconds))
+
+
+def _by_guidance(attempts: Sequence[Attempt]) -> Iterator[list[Attempt]]:
+    """Groups of one guidance scale: the compat key leaves it out, but stage 2 takes one for all."""
+    for scale in sorted({attempt.request.guidance_scale for attempt in attempts}):
+        yield [attempt for attempt in attempts if attempt.request.guidance_scale == scale]
