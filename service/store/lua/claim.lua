@@ -75,17 +75,23 @@ local function mates(tenant)
   return found
 end
 
+-- The order of a sorted set: by virtual time, then by name.
+local function goes_before(line, other)
+  if line.time ~= other.time then return line.time < other.time end
+  return line.tenant < other.tenant
+end
+
 if limit > 1 and not runs_alone(first) then
   local lines = {}
   tenants = redis.call('ZRANGE', KEY.TENANTS .. pool, 0, TENANTS_SEEN - 1, 'WITHSCORES')
   for i = 1, #tenants, 2 do
-    lines[#lines + 1] = { time = tonumber(tenants[i + 1]), jobs = mates(tenants[i]), served = 0 }
+    local line = { tenant = tenants[i], time = tonumber(tenants[i + 1]), jobs = mates(tenants[i]), served = 0 }
+    lines[#lines + 1] = line
   end
   while #claimed < limit do
     local next_line
     for _, line in ipairs(lines) do
-      -- Lines come in the order of time, then name; "<" keeps that order among equals.
-      if line.served < #line.jobs and (not next_line or line.time < next_line.time) then next_line = line end
+      if line.served < #line.jobs and (not next_line or goes_before(line, next_line)) then next_line = line end
     end
     if not next_line then break end
     next_line.served = next_line.served + 1

@@ -1,0 +1,284 @@
+"""The real store against a model of its rules, driven by random stories.
+
+The model (model_of_store.py) keeps plain Python objects and knows nothing of Redis; after every step the
+whole database must tell the same story as the model.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from service.contracts.failure import Failure, FailureCode
+from service.contracts.lifecycle import TABLE, TERMINAL, Stage, State
+from service.store import nouns
+
+WORKERS = ("w1", "w2")
+ENDING_TYPES = {TABLE[state].webhook_type for state in TERMINAL}
+
+
+@pytest.fixture(scope="module")
+def rules() -> ModuleType:
+    """The model of the store, which lies beside this file (tests are not a package)."""
+    path = Path(__file__).with_name("model_of_store.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Each rule does one thing to the store and to the model, perhaps twice, and compares the answers."""
+
+    scene: Any
+    rules: Any
+    make_submission: Any
+    make_artifact: Any
+
+    @initialize()
+    def begin(self) -> None:
+        self.scene.redis.flushall()
+        self.scene.clock.set(1_700_000_000.0)
+        self.store, self.model, self.seen = self.scene.jobs, self.rules.Model(self.scene.clock.now), {}
+
+    def job(self, n: int) -> Any:
+        """Mostly a job that goes on: stories about ended jobs are short."""
+        every = list(self.model.jobs.values())
+        live = [job for job in every if job.state not in TERMINAL]
+        running = self.model.of(State.RUNNING)
+        choice = (running or every, running or live or every, live or every, every)[n % 4]
+        return choice[n // 4 % len(choice)]
+
+    some_job = st.integers(0, 40)
+    has_jobs = precondition(lambda self: self.model.jobs)
+    stale = st.sampled_from([0, 0, 0, 1])
+    twice = st.booleans()
+
+    @rule(
+        tenant=st.sampled_from("abc"), priority=st.integers(-1, 1), compat=st.sampled_from("xy"), twice=twice
+    )
+    def submit(self, tenant: str, priority: int, compat: str, twice: bool) -> None:
+        job_id = f"video_{self.model.arrivals:03}"
+        submission = self.make_submission(
+            job_id,
+            tenant,
+            priority=priority,
+            compat=compat,
+            retention_s=self.rules.RETENTION,
+            idempotency_key=job_id,
+        )
+        for _ in range(1 + twice):
+            assert self.store.submit(submission) == nouns.Submitted(nouns.SubmitOutcome.CREATED, job_id)
+        self.model.submit(job_id, tenant, priority, compat)
+
+    @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 4), twice=twice)
+    def claim(self, worker: str, limit: int, twice: bool) -> None:
+        for _ in range(1 + twice):
+            claims = self.store.claim("default", worker, limit, self.rules.LEASE, ["micro"])
+            assert [claim.job.id for claim in claims] == self.model.claim(worker, limit)
+            assert all(claim.attempt == self.model.jobs[claim.job.id].attempt for claim in claims)
+
+    @has_jobs
+    @rule(n=some_job, stale=stale, worker=st.sampled_from(WORKERS), twice=twice)
+    def beat(self, n: int, stale: int, worker: str, twice: bool) -> None:
+        job = self.job(n)
+        for _ in range(1 + twice):
+            answer = self.store.beat(worker, [(job.id, job.attempt - stale)], self.rules.LEASE)
+            assert answer == {job.id: self.model.beat(worker, job.id, job.attempt - stale)}
+
+    @has_jobs
+    @rule(n=some_job, stale=stale, with_keyframe=st.booleans(), step=st.integers(1, 4), twice=twice)
+    def note(self, n: int, stale: int, with_keyframe: bool, step: int, twice: bool) -> None:
+        job = self.job(n)
+        attempt = job.attempt - stale
+        keyframe = (
+            self.make_artifact(f"{job.tenant}/{job.id}/{attempt}/keyframe.png") if with_keyframe else None
+        )
+        current = self.model.current(job.id, attempt)
+        for _ in range(1 + twice):
+            note = nouns.Note(Stage.TEXT_TO_IMAGE, step, 4, step * 20, keyframe)
+            assert self.store.note(job.id, attempt, note) is bool(current)
+        if current:
+            job.keyframe = job.keyframe or with_keyframe
+
+    @has_jobs
+    @rule(
+        n=some_job,
+        stale=stale,
+        asked=st.sampled_from([State.SUCCEEDED, State.FAILED, State.CANCELLED]),
+        twice=twice,
+    )
+    def finish(self, n: int, stale: int, asked: State, twice: bool) -> None:
+        job = self.job(n)
+        attempt = job.attempt - stale
+        outcome: nouns.Outcome = nouns.Cancelled()
+        if asked is State.SUCCEEDED:
+            outcome = nouns.Succeeded(self.make_artifact(f"{job.tenant}/{job.id}/{attempt}/video.mp4"))
+        if asked is State.FAILED:
+            outcome = nouns.Failed(Failure(code=FailureCode.INTERNAL, message="x", retryable=True))
+        for _ in range(1 + twice):
+            expected = self.model.finish(job.id, attempt, asked)
+            assert self.store.finish(job.id, attempt, outcome) == expected
+
+    @has_jobs
+    @rule(n=some_job, stale=stale, loss=st.booleans(), alone=st.booleans())
+    def release(self, n: int, stale: int, loss: bool, alone: bool) -> None:
+        job = self.job(n)
+        attempt = job.attempt - stale
+        current = self.model.current(job.id, attempt)
+        released = self.store.release(job.id, attempt, "drain", counts_as_loss=loss, alone=alone)
+        assert released is bool(current)
+        if current:
+            job.alone = job.alone or alone
+            self.model.hand_back(job, loss)
+            assert self.store.release(job.id, attempt, "drain") is False
+
+    @has_jobs
+    @rule(n=some_job, stale=stale)
+    def hold(self, n: int, stale: int) -> None:
+        job = self.job(n)
+        current = self.model.current(job.id, job.attempt - stale)
+        keyframe = self.make_artifact(f"{job.tenant}/{job.id}/{job.attempt}/keyframe.png")
+        assert self.store.hold(job.id, job.attempt - stale, keyframe, self.rules.APPROVAL) is bool(current)
+        if current:
+            self.model.hold(job)
+
+    @has_jobs
+    @rule(n=some_job)
+    def approve(self, n: int) -> None:
+        job = self.job(n)
+        expected = nouns.ApproveOutcome.NOT_WAITING
+        if job.deleted:
+            expected = nouns.ApproveOutcome.MISSING
+        elif job.state is State.AWAITING_APPROVAL and job.until > self.model.now:
+            expected = nouns.ApproveOutcome.APPROVED
+            self.model.enqueue(job)
+        assert self.store.approve(job.tenant, job.id) is expected
+
+    @has_jobs
+    @rule(n=some_job, twice=twice)
+    def cancel(self, n: int, twice: bool) -> None:
+        job = self.job(n)
+        expected = nouns.CancelOutcome.TERMINAL
+        if job.deleted:
+            expected = nouns.CancelOutcome.MISSING
+        elif job.state not in TERMINAL:
+            self.model.call_off(job)
+            expected = nouns.CancelOutcome.FLAGGED
+        if job.state is State.CANCELLED and not job.deleted:
+            expected = nouns.CancelOutcome.CANCELLED
+        for _ in range(1 + twice):
+            assert self.store.cancel(job.tenant, job.id) is expected
+
+    @has_jobs
+    @rule(n=some_job)
+    def delete(self, n: int) -> None:
+        job = self.job(n)
+        expected = nouns.DeleteOutcome.MISSING if job.deleted else nouns.DeleteOutcome.DELETED
+        if not job.deleted:
+            job.deleted = True
+            if job.state in TERMINAL:
+                job.until = self.model.now
+            else:
+                self.model.call_off(job)
+        job.cancel = True
+        assert self.store.delete(job.tenant, job.id) is expected
+
+    @rule(seconds=st.sampled_from([0.6, 5.0, 5.0, 7.0, 9.0]), jump=st.sampled_from([0.0, 0.0, 0.0, -100.0]))
+    def time_passes(self, seconds: float, jump: float) -> None:
+        self.scene.clock.advance(seconds + jump)
+        self.model.now = self.scene.clock.now
+        extended, late, overdue = self.model.reap()
+        reaped = self.store.reap(self.rules.LEASE, self.rules.MAX_LOST, every_s=0)
+        assert (reaped.extended, set(reaped.ids), set(reaped.expired)) == (extended, late, overdue)
+
+    @rule()
+    def purge(self) -> None:
+        due = {job.id for job in self.model.of(*TERMINAL) if job.until <= self.model.now}
+        assert {job.id for job in self.store.doomed()} == due
+        for job_id in list(self.model.jobs):
+            assert self.store.purge(job_id) is (job_id in due)
+        for job_id in due:
+            del self.model.jobs[job_id]
+
+    # ---- after every step ----
+
+    def names(self, key: str) -> list[str]:
+        return [name.decode() for name in self.scene.redis.zrange("{mc}:" + key, 0, -1)]
+
+    @invariant()
+    def records_agree(self) -> None:
+        assert len(self.scene.redis.keys("{mc}:job:*")) == len(self.model.jobs)
+        for job in self.model.jobs.values():
+            stored = self.store.record(job.id)
+            assert stored is not None
+            assert (stored.state, stored.attempt, stored.lost) == (job.state, job.attempt, job.lost)
+            assert (stored.deleted, stored.winner_attempt) == (job.deleted, job.winner)
+            assert bool(stored.keyframe) is job.keyframe
+            assert stored.attempt >= self.seen.get(job.id, 0)
+            assert (stored.progress == 100) is (job.state is State.SUCCEEDED)
+            self.seen[job.id] = stored.attempt
+
+    @invariant()
+    def no_lease_without_a_running_attempt(self) -> None:
+        running = {f"{job.id}|{job.attempt}": job.worker for job in self.model.of(State.RUNNING)}
+        assert set(self.names("leases")) == set(running)
+        for worker in WORKERS:
+            held = {member.decode() for member in self.scene.redis.smembers("{mc}:held:" + worker)}
+            assert held == {lease for lease, holder in running.items() if holder == worker}
+
+    @invariant()
+    def exactly_the_queued_are_ready(self) -> None:
+        queued = self.model.of(State.QUEUED)
+        assert set(self.names("ready:default:micro")) == {job.id for job in queued}
+        assert set(self.names("tenants:default")) == {job.tenant for job in queued}
+        for tenant in "abc":
+            waiting = sorted((-job.priority, job.arrival, job.id) for job in queued if job.tenant == tenant)
+            assert self.names(f"queue:default:micro:{tenant}") == [job_id for _, _, job_id in waiting]
+        counts = self.store.snapshot().states
+        assert counts == {state: len(self.model.of(state)) for state in State}
+
+    @invariant()
+    def every_end_is_told_exactly_once(self) -> None:
+        outbox = self.scene.outbox()
+        assert sorted(job_id for job_id, kind in outbox if kind in ENDING_TYPES) == sorted(self.model.ended)
+        for job in self.model.jobs.values():
+            entries = self.scene.redis.xrange("{mc}:events:" + job.id)
+            assert [entry.decode() for entry, _ in entries] == [f"{n}-0" for n in range(1, len(entries) + 1)]
+            kinds = [fields[b"type"].decode() for _, fields in entries]
+            assert sum(kind in ENDING_TYPES for kind in kinds) == (job.state in TERMINAL)
+            assert kinds.count("video.started") == job.attempt
+
+
+@pytest.mark.timeout(120)
+def test_the_store_keeps_to_its_model(scene, rules, make_submission, make_artifact) -> None:
+    def machine() -> StoreMachine:
+        made = StoreMachine()
+        made.scene, made.rules = scene, rules
+        made.make_submission, made.make_artifact = make_submission, make_artifact
+        return made
+
+    limits = settings(
+        max_examples=60,
+        stateful_step_count=60,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    run_state_machine_as_test(machine, settings=limits)

@@ -1,0 +1,158 @@
+"""Workers that fall silent, and silences that are not theirs."""
+
+import pytest
+
+from service.contracts.failure import FailureCode
+from service.contracts.lifecycle import State
+from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec
+from service.store.nouns import Beat
+
+LEASE = 15.0
+
+
+def spec(name: str = "micro", **fields) -> ModelSpec:
+    whole = {
+        "name": name,
+        "weight_hash": "0123456789abcdef",
+        "sizes": ((64, 64),),
+        "frames": FrameBounds(min=4, max=16, default=16, multiple_of=4),
+        "fps": Bounds[int](min=1, max=30, default=8),
+        "steps": Bounds[int](min=4, max=50, default=25),
+        "guidance_scale": Bounds[float](min=1, max=15, default=5),
+        "gamma": Bounds[float](min=0, max=0.05, default=0.02),
+        "prompt_max_chars": 500,
+        "max_picture_pixels": 10_000,
+        "image_input": True,
+        "samplers": ("ddim",),
+        "description": "small",
+        "license": "Apache-2.0",
+    }
+    return ModelSpec(**whole | fields)
+
+
+def test_a_silent_workers_job_waits_again_and_says_why(scene):
+    scene.running("video_a")
+    scene.let_lease_run_out()
+    job = scene.jobs.get("default", "video_a")
+    assert (job.state, job.attempt, job.lost, job.worker) == (State.QUEUED, 1, 1, None)
+    event = scene.jobs.events("default", "video_a")[-1]
+    assert (event.type, event.data["reason"]) == ("video.queued", "worker_lost")
+    assert scene.jobs.beat("w1", [("video_a", 1)], LEASE) == {"video_a": Beat.LOST}
+
+
+def test_the_third_lost_worker_ends_the_job(scene):
+    scene.submit("video_a")
+    for attempt in (1, 2, 3):
+        (claim,) = scene.claim(f"w{attempt}")
+        assert claim.attempt == attempt
+        scene.let_lease_run_out()
+    job = scene.jobs.get("default", "video_a")
+    assert (job.state, job.lost, job.winner_attempt) == (State.FAILED, 3, 0)
+    assert job.failure.code is FailureCode.WORKER_LOST
+    assert "3 times" in job.failure.message
+    assert scene.types("video_a").count("video.failed") == 1
+
+
+def test_releases_do_not_count_as_losses_unless_told(scene):
+    scene.submit("video_a")
+    for attempt in range(1, 6):
+        scene.claim("w1")
+        scene.jobs.release("video_a", attempt, "drain")
+    assert scene.jobs.get("default", "video_a").lost == 0
+    for attempt in range(6, 9):
+        scene.claim("w1")
+        scene.jobs.release("video_a", attempt, "device", counts_as_loss=True)
+    assert scene.jobs.get("default", "video_a").failure.code is FailureCode.WORKER_LOST
+
+
+def test_one_reaper_at_a_time(scene):
+    scene.clock.advance(1)
+    assert scene.reap().ran
+    second = scene.reap()
+    assert (second.ran, second.wanted) == (False, {})
+    scene.clock.advance(1)
+    assert scene.reap().ran
+
+
+@pytest.mark.parametrize("jump", [LEASE / 2 + 0.1, 3600.0, -3600.0])
+def test_after_a_gap_or_a_clock_jump_leases_are_extended_once_instead(scene, jump):
+    scene.running("video_a")
+    scene.clock.advance(jump)
+    reaped = scene.reap()
+    assert (reaped.extended, reaped.ids) == (True, ())
+    assert scene.redis.zscore("{mc}:leases", "video_a|1") == scene.clock.now + LEASE
+    assert scene.jobs.get("default", "video_a").state is State.RUNNING
+    scene.let_lease_run_out()
+    assert scene.jobs.get("default", "video_a").lost == 1
+
+
+def test_a_gap_of_less_than_half_a_lease_is_no_gap(scene):
+    scene.running("video_a")
+    for _ in range(2):
+        scene.clock.advance(LEASE / 2 - 0.1)
+        assert scene.reap().extended is False
+    scene.clock.advance(1)
+    assert scene.reap().ids == ("video_a",)
+
+
+def test_the_tickets_wanted_are_the_least_of_claimable_jobs_and_live_workers(scene):
+    scene.submit("video_a")
+    scene.submit("video_b")
+    scene.submit("video_x", model="absent")
+    scene.clock.advance(1)
+    assert scene.reap().wanted == {"default": 0}
+    scene.jobs.announce("w1", "default", [spec()])
+    scene.clock.advance(1)
+    assert scene.reap().wanted == {"default": 1}
+    for n in range(2, 6):
+        scene.jobs.announce(f"w{n}", "default", [spec()])
+    scene.jobs.announce("v1", "large", [spec("large")])
+    scene.clock.advance(1)
+    assert scene.reap().wanted == {"default": 2, "large": 0}
+
+
+def test_jobs_that_await_approval_are_not_claimable(scene, make_artifact):
+    scene.jobs.announce("w1", "default", [spec()])
+    scene.running("video_a")
+    scene.jobs.hold("video_a", 1, make_artifact("k"), 600)
+    scene.clock.advance(1)
+    assert scene.reap().wanted == {"default": 0}
+
+
+def test_a_worker_lives_while_it_announces_itself_and_its_models_outlive_it(scene):
+    scene.jobs.announce("w1", "large", [spec(), spec("other")], alive_s=10)
+    entry = scene.jobs.catalogue()["micro"]
+    assert (entry.live_workers, entry.spec.pool) == (1, "large")
+    assert entry.spec == spec(pool="large")
+    assert scene.jobs.live_workers("large") == 1
+    scene.clock.advance(10)
+    assert scene.jobs.live_workers("large") == 0
+    assert scene.jobs.catalogue()["micro"].live_workers == 0
+    scene.reap()
+    assert scene.redis.zcard("{mc}:workers:large") == scene.redis.zcard("{mc}:serving:large:micro") == 0
+
+
+def test_a_worker_that_retires_is_gone_at_once(scene):
+    scene.jobs.announce("w1", "default", [spec()])
+    scene.jobs.announce("w2", "default", [spec()])
+    scene.jobs.retire("w1")
+    scene.jobs.retire("w1")
+    assert scene.jobs.live_workers("default") == 1
+    assert {name: entry.live_workers for name, entry in scene.jobs.catalogue().items()} == {"micro": 1}
+
+
+def test_the_snapshot_counts_what_there_is(scene, make_artifact):
+    scene.jobs.announce("w1", "default", [spec()])
+    scene.running("video_a")
+    scene.submit("video_b")
+    scene.clock.advance(3)
+    scene.submit("video_c")
+    scene.clock.advance(2)
+    snapshot = scene.jobs.snapshot()
+    assert {state: count for state, count in snapshot.states.items() if count} == {
+        State.QUEUED: 2,
+        State.RUNNING: 1,
+    }
+    pool = snapshot.pools["default"]
+    assert (pool.ready, pool.oldest_ready_age_s, pool.live_workers, pool.wanted) == (2, 5.0, 1, 1)
+    assert (snapshot.leases, snapshot.doomed, snapshot.outbox) == (1, 0, 1)
