@@ -110,7 +110,8 @@ class ChildProcess:
         if self._unfinished and (not piece or len(self._unfinished) > LONGEST_LINE):
             whole.append(self._unfinished)
             self._unfinished = b""
-        return [line.decode(errors="replace").rstrip("\r") for line in whole]
+        # A progress bar redraws its line after each carriage return: the last drawing is the one to see.
+        return [line.decode(errors="replace").rstrip("\r").rpartition("\r")[2] for line in whole]
 
 
 def in_words(exit_code: int) -> str:

@@ -36,6 +36,8 @@ def plan_stack(
     url = f"http://{reachable(host)}:{port}"
     defaults = {
         "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1",  # weights are local; nobody waits for a hub that is not asked for anything
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "MICROCINEMA_LOG_FORMAT": "human",
         "MICROCINEMA_STORAGE": "files",
         "MICROCINEMA_STORAGE_DIR": str(folder.folder("artifacts")),

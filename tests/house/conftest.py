@@ -5,8 +5,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
+import rig.processes
 
 from service.child_process import Child
 from service.supervisor import RestartPolicy, Supervisor
@@ -60,12 +62,4 @@ def python_child() -> Callable[..., Child]:
 def wait_until() -> Callable[[Callable[[], bool]], None]:
     """Poll a condition for at most ten seconds."""
 
-    def wait(condition: Callable[[], bool]) -> None:
-        pause = threading.Event()
-        for _ in range(1000):
-            if condition():
-                return
-            pause.wait(0.01)
-        pytest.fail("not within ten seconds")
-
-    return wait
+    return partial(rig.processes.wait_until, seconds=10, what="the condition of the test")

@@ -16,7 +16,7 @@ QUICK = RestartPolicy(first_s=0.05, longest_s=0.1, falls_allowed=2)
 
 
 def test_output_keeps_its_lines_even_the_unfinished_last_one(stage, python_child, wait_until):
-    code = r"import os; os.write(1, b'one\ntw\xffo\n' + b'x' * 200_000 + b'\n'); os.write(1, b'end')"
+    code = r"import os; os.write(1, b'0 %\rone\r\ntw\xffo\n' + b'x' * 200_000 + b'\n'); os.write(1, b'end')"
     with stage.running(python_child("talker", code), policy=RestartPolicy(first_s=60)):
         wait_until(lambda: "end" in stage.lines("talker"))
     lines = stage.lines("talker")
