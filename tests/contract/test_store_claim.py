@@ -1,5 +1,7 @@
 """Who runs next: fair across tenants, priority and age inside one, batches of one compat key."""
 
+import pytest
+
 from service.contracts.lifecycle import Stage, State
 from service.store.nouns import Note
 
@@ -46,14 +48,15 @@ def test_a_tenant_with_one_job_does_not_wait_behind_a_hundred(scene):
     assert "video_small" in order[3:5]
 
 
-def test_a_tenant_that_comes_one_by_one_cannot_starve_a_backlog(scene):
+@pytest.mark.parametrize(("backlog", "single"), [("a", "z"), ("z", "a")])
+def test_a_tenant_that_comes_one_by_one_cannot_starve_a_backlog(scene, backlog, single):
     for n in range(6):
-        scene.submit(f"video_big{n}", tenant="big")
+        scene.submit(f"video_backlog{n}", tenant=backlog)
     served = []
     for n in range(6):
-        scene.submit(f"video_one{n}", tenant="one")
+        scene.submit(f"video_single{n}", tenant=single)
         served += scene.claimed_ids(f"w{n}")
-    assert sum(name.startswith("video_big") for name in served) == 3
+    assert sum(name.startswith("video_backlog") for name in served) == 3
 
 
 def test_idle_time_is_not_saved_up(scene):
@@ -77,6 +80,15 @@ def test_a_batch_takes_jobs_of_one_compat_key_fairly(scene):
     assert [claim.job.id for claim in batch] == ["video_a0", "video_b0", "video_c0", "video_a1"]
     assert {claim.job.compat for claim in batch} == {"same"}
     assert scene.claimed_ids("w2", limit=4) == ["video_b_other"]
+
+
+def test_equal_tenants_take_turns_in_a_batch_as_they_do_between_batches(scene):
+    scene.submit("video_a_alone", tenant="a", compat="other")
+    assert scene.claimed_ids("w0") == ["video_a_alone"]
+    for name in ("a0", "a1", "b0", "b1"):
+        scene.submit(f"video_{name}", tenant=name[0])
+    # a has been served once already, so b begins; then they are level and the name decides.
+    assert scene.claimed_ids("w1", limit=4) == ["video_b0", "video_a0", "video_b1", "video_a1"]
 
 
 def test_a_batch_is_no_larger_than_asked_and_no_smaller_than_possible(scene):
