@@ -15,10 +15,12 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry, start_http_server
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
+from rq.job import Job
 
 from service.janitor import Janitor
 from service.logs import configure_logs, get_logger
@@ -68,6 +70,14 @@ class TicketWorker(SimpleWorker):
     def handle_warm_shutdown_request(self) -> None:
         self._ending.set()
 
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """None ends RQ's loop: a signal from before RQ took the signals over must not be slept through."""
+        if self._ending.is_set():
+            return None
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
 
 @dataclass(frozen=True)
 class Notifier:
@@ -113,13 +123,15 @@ class Notifier:
 
     def _take_tickets(self, ending: threading.Event) -> None:
         """RQ's worker leaves its loop when an answer of Redis is late: then a new one takes its place."""
-        while not ending.is_set():
-            with contextlib.suppress(StopRequested), connect_sync(self.redis_url) as redis:
-                try:
-                    TicketWorker(redis, ending).work(logging_level="WARNING")
-                except RedisError as problem:
-                    log.warning("ticket_worker_restarts", reason=str(problem))
-            ending.wait(0 if ending.is_set() else 1.0)
+        # RQ's signal handlers stay behind when a worker has left; in the pause they raise StopRequested here.
+        with contextlib.suppress(StopRequested):
+            while not ending.is_set():
+                with connect_sync(self.redis_url) as redis:
+                    try:
+                        TicketWorker(redis, ending).work(logging_level="WARNING")
+                    except RedisError as problem:
+                        log.warning("ticket_worker_restarts", reason=str(problem))
+                ending.wait(1.0)
 
     @contextlib.contextmanager
     def _metrics_served(self) -> Iterator[None]:
@@ -181,6 +193,9 @@ def main() -> int:
         storage_settings = StorageSettings()
     except ValidationError as problem:
         sys.stderr.write(f"notifier: the settings cannot be used: {_sentences(problem)}\n")
+        return 1
+    except SettingsError as problem:
+        sys.stderr.write(f"notifier: the settings cannot be read: {problem}\n")
         return 1
     configure_logs(settings.log_format, settings.log_level, process="notifier")
     ending = threading.Event()

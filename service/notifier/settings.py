@@ -1,6 +1,6 @@
 """What the notifier reads from its environment."""
 
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -8,6 +8,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.logs import LogFormat
 from service.notifier.backoff import DEFAULT_DELAYS_S
 from service.notifier.signing import Signer
+
+_DAY_S = 24 * 3600.0
+
+Seconds = Annotated[float, Field(gt=0, le=30 * _DAY_S, allow_inf_nan=False)]
 
 
 class NotifierSettings(BaseSettings):
@@ -22,30 +26,28 @@ class NotifierSettings(BaseSettings):
     #: Bounds one try as a whole.
     webhook_timeout_s: float = Field(default=15.0, gt=0, le=120)
     #: Waits behind the failed tries, as JSON; behind the last the delivery is a dead letter.
-    webhook_delays_s: tuple[float, ...] = DEFAULT_DELAYS_S
+    webhook_delays_s: tuple[Seconds, ...] = DEFAULT_DELAYS_S
     #: Tries at once in this process, and to one host.
     webhook_slots: int = Field(default=32, ge=1, le=1000)
     webhook_slots_per_endpoint: int = Field(default=4, ge=1)
     #: How long the record of an ended delivery stays.
-    webhook_keep_s: float = Field(default=7 * 24 * 3600.0, gt=0)
+    webhook_keep_s: Seconds = 7 * _DAY_S
     webhook_relay_every_s: float = Field(default=0.25, gt=0, le=60)
 
     #: The workers' lease: what an attempt left behind is looked at after ten of them.
-    lease_s: float = Field(default=15.0, gt=0)
-    janitor_every_s: float = Field(default=10.0, gt=0)
-    janitor_sweep_every_s: float = Field(default=600.0, gt=0)
+    lease_s: Seconds = 15.0
+    janitor_every_s: Seconds = 10.0
+    janitor_sweep_every_s: Seconds = 600.0
 
     #: Prometheus metrics of this process; port 0 is off.
     notifier_metrics_host: str = "127.0.0.1"
     notifier_metrics_port: int = Field(default=0, ge=0, le=65535)
     log_format: LogFormat = "json"
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
         self.signer()
-        if any(delay <= 0 for delay in self.webhook_delays_s):
-            raise ValueError(f"webhook_delays_s is {self.webhook_delays_s}, every wait must be above 0")
         return self
 
     def signer(self) -> Signer:

@@ -211,7 +211,9 @@ def timed(redis: Redis, server_clock: ServerClock) -> DeliveryStore:
     return DeliveryStore(Store(redis, Library(clock=ServerClock.LUA)))
 
 
-def submission(url: str | None, job_id: str = "", tenant: str = "default", retention_s: float = 3600.0):
+def submission(
+    url: str | None, job_id: str = "", tenant: str = "default", retention_s: float = 3600.0
+) -> Submission:
     request = VideoRequest(
         prompt="a red circle moves left",
         model="micro",
@@ -236,6 +238,11 @@ def submission(url: str | None, job_id: str = "", tenant: str = "default", reten
         queue_limit=1000,
         retention_s=retention_s,
     )
+
+
+@pytest.fixture
+def new_submission() -> Callable[..., Submission]:
+    return submission
 
 
 @pytest.fixture
