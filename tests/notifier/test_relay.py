@@ -53,7 +53,7 @@ def test_a_lost_ticket_is_replaced(deliveries, redis, happen) -> None:
 
 @pytest.fixture
 def own_signals() -> Iterator[None]:
-    """RQ takes SIGINT and SIGTERM over in the process where it works; afterwards they are the tests' again."""
+    """RQ takes SIGINT and SIGTERM over in the process where it works; afterwards they are ours again."""
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     yield
     for each, handler in before.items():
