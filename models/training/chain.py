@@ -3,6 +3,9 @@
     python -m models.training.chain --config models/training/chain.toml --work var/train
 
 Each step runs as a process of its own, goes on where it was killed, and is skipped once complete.
+To train a finished step longer: raise `minutes` in its config, remove its result folder (`vae`, `stage1`,
+`model`) and run the chain again; it goes on from the checkpoint. What was trained on top of a changed
+step must be trained anew: remove its checkpoint as well.
 """
 
 import argparse
