@@ -12,6 +12,7 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
 """Tenants, pools and models. No colon and no slash: both separate the parts of a key."""
 
 _ID = re.compile(ID_PATTERN)
+_NAME = re.compile(NAME_PATTERN)
 
 
 def new_video_id(
@@ -29,3 +30,8 @@ def new_video_id(
 def is_id(text: str) -> bool:
     """Whether `text` may be an id at all; anything else cannot exist and is not worth a look-up."""
     return _ID.fullmatch(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may name a tenant, a pool or a model."""
+    return _NAME.fullmatch(text) is not None

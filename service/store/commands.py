@@ -179,7 +179,10 @@ def release(
 
 
 def hold(job_id: str, attempt: int, keyframe: Artifact, approval_s: float) -> Command[bool]:
-    """Park a running attempt at its keyframe until approved, for at most `approval_s` seconds."""
+    """Park a running attempt at its keyframe until approved, for at most `approval_s` seconds.
+
+    False if the attempt is not current. A job that was called off meanwhile ends cancelled instead.
+    """
     return Command("hold", (job_id, attempt, keyframe.model_dump_json(), approval_s), bool)
 
 

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from service.contracts.artifact import Artifact, Checkpoint
 from service.contracts.failure import Failure
+from service.contracts.ids import ID_PATTERN, NAME_PATTERN, is_id, is_name
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import Stage, State
 from service.contracts.model_spec import ModelSpec
@@ -30,6 +31,14 @@ class Submission:
     queue_limit: int
     retention_s: float
     idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Names become parts of keys, so a stray colon must not reach one. Raises ValueError."""
+        if not is_id(self.job_id):
+            raise ValueError(f"job_id={self.job_id!r} must match {ID_PATTERN}")
+        for name, value in (("tenant", self.tenant), ("pool", self.pool)):
+            if not is_name(value):
+                raise ValueError(f"{name}={value!r} must match {NAME_PATTERN}")
 
 
 class SubmitOutcome(StrEnum):

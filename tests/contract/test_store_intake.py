@@ -112,3 +112,12 @@ def test_events_are_read_from_a_seq_on(scene):
     assert scene.jobs.events("default", "video_a", limit=1) == events[:1]
     assert events[1].data["attempt"] == 1
     assert events[1].data["status"] == "in_progress"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("job_id", "a|1"), ("tenant", "a:b"), ("pool", ""), ("pool", "x\n")]
+)
+def test_a_name_that_could_reach_another_key_is_refused(make_submission, field, value):
+    fields = {"job_id": "video_a", field: value}
+    with pytest.raises(ValueError, match=f"{field}="):
+        make_submission(**fields)

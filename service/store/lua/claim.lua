@@ -69,8 +69,11 @@ if not first then return claimed end
 local function mates(tenant)
   local found = {}
   for _, id in ipairs(redis.call('ZRANGE', queue_of(first.model, tenant), 0, JOBS_SEEN - 1)) do
-    local job = load_job(id)
-    if job.compat == first.compat and not runs_alone(job) then found[#found + 1] = job end
+    if redis.call('HGET', KEY.JOB .. id, 'compat') == first.compat then
+      local job = load_job(id)
+      if not runs_alone(job) then found[#found + 1] = job end
+    end
+    if #found == limit then break end
   end
   return found
 end
