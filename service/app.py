@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -48,13 +48,13 @@ def create_app(parts: GatewayParts) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweep = asyncio.create_task(parts.sweep.run())
+        stop = asyncio.Event()
+        sweep = asyncio.create_task(parts.sweep.run(stop))
         try:
             yield
         finally:
-            sweep.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweep
+            stop.set()
+            await sweep
             await parts.close()
 
     app = Gateway(

@@ -206,6 +206,9 @@ class Intake:
                 try:
                     return await self.jobs.submit(submission)
                 except StoreUnavailable:
+                    task = asyncio.current_task()
+                    if task is not None and task.cancelling():
+                        raise  # time is up: the Redis client took our cancellation for its own timeout
                     await asyncio.sleep(pause_s)
             return await self.jobs.submit(submission)
 

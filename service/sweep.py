@@ -4,6 +4,7 @@ Every gateway and worker tries it each second; the reap script lets one of them 
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio.to_thread
@@ -26,9 +27,12 @@ class Sweep:
     every_s: float = 1.0
     redis_answers: bool = True
 
-    async def run(self) -> None:
-        """Sweeps until cancelled. An outage of Redis is logged once, when it begins and when it ends."""
-        while True:
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sweeps until `stop` is set. An outage of Redis is logged once, when it begins and when it ends.
+
+        Not ended by cancelling: the Redis client may take a cancellation for its own timeout and go on.
+        """
+        while not stop.is_set():
             try:
                 await self.once()
                 if not self.redis_answers:
@@ -38,7 +42,9 @@ class Sweep:
                 if self.redis_answers:
                     log.warning("sweep_waits_for_redis", reason=type(error).__name__, detail=str(error))
                 self.redis_answers = False
-            await asyncio.sleep(self.every_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.every_s):
+                    await stop.wait()
 
     async def once(self) -> None:
         """One sweep. Raises StoreUnavailable."""

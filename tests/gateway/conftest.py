@@ -1,6 +1,7 @@
 """A real gateway on a real socket over a real Valkey, and a worker that only plays by the rules."""
 
 import io
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 import uvicorn
 from PIL import Image
 from redis import Redis
@@ -186,6 +188,14 @@ class ServerThread:
         assert not self._thread.is_alive()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_logs() -> Iterator[None]:
+    """Server threads log past the end of a test, where pytest captures no more; tests assert what matters."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_valkey(tmp_path_factory.mktemp("valkey")) as url:
@@ -219,10 +229,14 @@ def start_gateway(redis_url: str, tmp_path: Path) -> Iterator[StartGateway]:
 
 
 @pytest.fixture
-def site(start_gateway: StartGateway, redis_url: str) -> Site:
-    """An empty record, one live worker, the default settings."""
+def empty_record(redis_url: str) -> None:
     with connect_sync(redis_url) as redis:
         redis.flushall()
+
+
+@pytest.fixture
+def site(empty_record: None, start_gateway: StartGateway) -> Site:
+    """An empty record, one live worker, the default settings."""
     site = start_gateway()
     site.worker.announce()
     return site

@@ -14,11 +14,11 @@ from service.logs import LogFormat, bound, configure_logs, get_logger
 @pytest.fixture(autouse=True)
 def _restore_logging() -> Iterator[None]:
     root = logging.getLogger()
-    before, level = root.handlers, root.level
+    before, level, ours = root.handlers, root.level, structlog.get_config()
     yield
     root.handlers = before
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**ours)
 
 
 def lines(log_format: LogFormat, stream: io.StringIO) -> None:

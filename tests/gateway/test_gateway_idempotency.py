@@ -1,0 +1,97 @@
+"""One key, one job: repeats, races, other requests, and answers that get lost on the way to Redis."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from rig.tcp_proxy import LossyProxy
+
+from service.store.script import Library
+
+
+def post(site: Any, key: str, **fields: Any) -> Any:
+    body = {"prompt": "x", **fields}
+    return site.client.post("/videos", json=body, headers={"idempotency-key": key})
+
+
+def test_a_repeat_answers_with_the_first_job_as_it_is_now(site: Any) -> None:
+    first = post(site, "k")
+    site.worker.render()
+    again = post(site, "k")
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json()["id"] == first.json()["id"]
+    assert again.json()["seed"] == first.json()["seed"]  # drawn once, although the client named none
+    assert again.json()["state"] == "succeeded"
+    assert again.headers["location"] == first.headers["location"]
+
+
+def test_the_same_key_for_another_request_is_422(site: Any, png: Any) -> None:
+    first = post(site, "k").json()["id"]
+    for other in ({"seed": 1}, {"prompt": "y"}, {"metadata": {"a": "b"}}):
+        problem = site.problem(422, post(site, "k", **other))
+        assert (problem["code"], problem["error"]["param"]) == ("idempotency_conflict", "Idempotency-Key")
+    with_picture = site.client.post(
+        "/videos",
+        data={"prompt": "x"},
+        files={"input_reference": ("a.png", png())},
+        headers={"idempotency-key": "k"},
+    )
+    site.problem(422, with_picture)
+    assert [video["id"] for video in site.client.get("/videos").json()["data"]] == [first]
+    assert list(site.artifacts.list("")) == []
+
+
+def test_without_a_key_every_request_is_a_job(site: Any) -> None:
+    assert site.create()["id"] != site.create()["id"]
+
+
+def test_twenty_at_once_make_one_job(site: Any) -> None:
+    answers: list[Any] = []
+    threads = [threading.Thread(target=lambda: answers.append(post(site, "race"))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [202]
+
+
+def test_deleting_a_job_frees_its_key(site: Any) -> None:
+    video_id = post(site, "k").json()["id"]
+    site.client.delete(f"/videos/{video_id}")
+    again = post(site, "k", seed=1)
+    assert again.status_code == 202
+    assert again.json()["id"] != video_id
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "\u00e9"])
+def test_a_key_that_cannot_be_kept_is_named(site: Any, key: str) -> None:
+    answer = site.client.post(
+        "/videos", json={"prompt": "x"}, headers={"idempotency-key": key.encode("latin-1")}
+    )
+    assert site.problem(422, answer)["errors"][0]["field"] == "Idempotency-Key"
+
+
+@pytest.fixture
+def proxy(redis_url: str) -> Iterator[LossyProxy]:
+    address = urlsplit(redis_url)
+    proxy = LossyProxy((str(address.hostname), int(address.port or 0)))
+    yield proxy
+    proxy.close()
+
+
+def test_a_lost_answer_to_submit_is_asked_again_and_makes_one_job(
+    start_gateway: Any, site: Any, proxy: LossyProxy
+) -> None:
+    behind = start_gateway(gateway_redis=f"redis://127.0.0.1:{proxy.port}/0")
+    behind.create()  # the script is on the server now, so that the next submit is one EVALSHA
+    proxy.lose_answer_to(Library().script("submit").sha1.encode())
+    video = behind.create(seed=7)
+    assert proxy.lost == 1
+    listed = [each["id"] for each in behind.client.get("/videos").json()["data"]]
+    assert listed.count(video["id"]) == 1
+    assert len(listed) == 2
+    events = [event.type for event in site.jobs.events("default", video["id"])]
+    assert events == ["video.queued"]
