@@ -29,6 +29,7 @@ from service.storage.links import LinkSigner
 # Keys never start with a dot, so nothing under this name can be mistaken for an object.
 WRITING = ".writing"
 _ABANDONED_S = 3600.0
+_CHANCES = 50
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # A part of the path is a file where a folder should be, or the other way round: no object has such a key.
 _NO_SUCH = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -131,14 +132,14 @@ class FileStore:
             raise self._unavailable(problem) from problem
 
     def _move_into_place(self, aside: Path, path: Path) -> None:
-        for attempt in range(5):
+        for chances in reversed(range(_CHANCES)):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 aside.replace(path)
                 break
-            except FileNotFoundError:
+            except (FileNotFoundError, FileExistsError):
                 # A delete pruned the folder, still empty, before our file was in it.
-                if attempt == 4:
+                if not chances:
                     raise
         # New names live in their folders: without these a power cut could lose the file that we promised.
         for folder in path.parents:
