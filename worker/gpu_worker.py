@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Final
 
 from redis import Redis
+from redis.client import PubSubWorkerThread
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
@@ -133,6 +134,16 @@ class GpuWorker(SimpleWorker):
     def set_shutdown_requested_date(self) -> None:
         """RQ writes a date to Redis here, from inside the signal: that could block or raise in mid-step."""
 
+    def teardown(self) -> None:
+        """RQ says goodbye to Redis first; if that is away its listening thread would be left behind."""
+        try:
+            super().teardown()  # type: ignore[no-untyped-call]
+        except RedisError as error:
+            self._tell(StoreUnreachable("goodbye", str(error)))
+            listening: PubSubWorkerThread | None = self.pubsub_thread
+            if listening is not None:
+                listening.stop()
+
     def _keep_tickets(self) -> None:
         for execution in list(self.executions.values()):
             self.maintain_heartbeats(execution.job, execution)
@@ -148,10 +159,17 @@ def work_until_stopped(
     while not engine.stopping:
         try:
             try:
-                make().work(logging_level="WARNING")
+                _work(make())
             except RedisError as error:
                 tell(StoreUnreachable("loop", str(error)))
             if not engine.stopping:
                 pause(1.0)
         except StopRequested:
             return  # a signal found the worker between two loops
+
+
+def _work(worker: GpuWorker) -> None:
+    try:
+        worker.work(logging_level="WARNING")
+    finally:
+        worker.connection.close()

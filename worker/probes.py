@@ -37,7 +37,9 @@ class Probes:
         self._checks: dict[str, Checks] = {"/livez": live, "/readyz": ready}
         self._metrics = make_wsgi_app(registry)
         self._server = make_server(host, port, self._answer, _Server, _Silent)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="probes", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="probes", daemon=True
+        )
 
     @property
     def address(self) -> tuple[str, int]:

@@ -61,18 +61,24 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def connect(redis_url: str) -> Iterator[Callable[[], Redis]]:
-    """Opens clients of an empty server; all are closed with the test."""
+def closing() -> Iterator[Callable[[Redis], Redis]]:
+    """Takes clients, and closes them all with the test."""
     clients: list[Redis] = []
 
-    def open_client() -> Redis:
-        clients.append(connect_sync(redis_url))
-        return clients[-1]
+    def take(client: Redis) -> Redis:
+        clients.append(client)
+        return client
 
-    open_client().flushall()
-    yield open_client
+    yield take
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def connect(redis_url: str, closing: Callable[[Redis], Redis]) -> Callable[[], Redis]:
+    """Opens clients of an empty server."""
+    closing(connect_sync(redis_url)).flushall()
+    return lambda: closing(connect_sync(redis_url))
 
 
 Moment = tuple[str, int]
