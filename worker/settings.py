@@ -38,6 +38,7 @@ class WorkerSettings(BaseSettings):
     #: How often leases are renewed.
     beat_s: float = Field(default=3.0, gt=0)
     #: No step, frame or turn of the loop for this long: the process is hung and ends itself.
+    #: Longer than the slowest step, and than a storage takes to give one call up (S3: about 100 seconds).
     hang_grace_s: float = Field(default=120.0, gt=0)
     #: One attempt may run this long; beyond it the job fails with deadline_exceeded.
     attempt_limit_s: float = Field(default=3600.0, gt=0)

@@ -1,5 +1,6 @@
 """The loop as it runs in service: real RQ, real signals, real threads, a Redis that comes and goes."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -74,10 +75,10 @@ class Meanwhile(threading.Thread):
             raise self.error
 
 
-def run(ward: Any, **settings: Any) -> tuple[int, WorkerMetrics]:
+def run(ward: Any, end: Callable[[int], object] = os._exit, **settings: Any) -> tuple[int, WorkerMetrics]:
     metrics = WorkerMetrics()
     parts = ward.parts(**settings)
-    parts = type(parts)(**{**vars(parts), "tell": tell_all(metrics.tell, parts.tell)})
+    parts = dataclasses.replace(parts, tell=tell_all(metrics.tell, parts.tell), end=end)
     return serve(parts, metrics), metrics
 
 
@@ -153,6 +154,26 @@ def test_broken_device_ends_the_process_with_71(ward: Any) -> None:
     assert code == 71
     assert (ward.job().state, ward.job().lost) == (State.QUEUED, 1)
     assert value(metrics, "faults_total", kind="device") == 1
+
+
+def test_hung_step_ends_the_process_with_70_and_gives_the_job_back(ward: Any) -> None:
+    """Beats alone would keep the lease of a worker that does nothing for ever."""
+    at_the_end: list[tuple[int, State, int]] = []
+    ended = threading.Event()
+
+    def end(code: int) -> None:
+        if not ended.is_set():
+            at_the_end.append((code, ward.job().state, ward.job().lost))
+            ended.set()
+
+    ward.renderer.at = {("image_to_video", 3): lambda: ended.wait(10)}
+    ward.submit()
+    beside = Meanwhile(lambda: ended.wait(10))
+    _, metrics = run(ward, end, hang_grace_s=2.5)  # longer than an idle turn of the loop
+    beside.finish()
+    assert at_the_end == [(70, State.QUEUED, 1)]
+    assert [event.outcome for event in ward.heard(AttemptEnded)] == ["lost"]
+    assert value(metrics, "faults_total", kind="hung") >= 1
 
 
 def test_beats_keep_a_job_that_outlives_its_lease(ward: Any) -> None:
