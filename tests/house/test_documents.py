@@ -1,0 +1,94 @@
+"""Documents are held to the code: settings and defaults, links, and words that do not belong here."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
+
+from service.notifier.settings import NotifierSettings
+from service.settings import GatewaySettings
+from service.stack.settings import StackSettings
+from service.storage.settings import StorageSettings
+from service.store.settings import RedisSettings
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = (
+    GatewaySettings,
+    NotifierSettings,
+    RedisSettings,
+    StackSettings,
+    StorageSettings,
+    WorkerSettings,
+)
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+
+
+def _variables(settings: type[BaseSettings]) -> Iterator[tuple[str, Any]]:
+    """Each variable that the class reads, and its default (PydanticUndefined: required or computed)."""
+    for name, field in settings.model_fields.items():
+        alias = field.validation_alias
+        prefix = settings.model_config["env_prefix"]
+        yield (alias if isinstance(alias, str) else prefix + name.upper()), field.default
+
+
+def _documented() -> dict[str, str]:
+    """Default as written, by variable."""
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*?) \|", (ROOT / "docs/configuration.md").read_text(), re.M)
+    return dict(rows)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_every_setting_is_documented_with_its_default(settings):
+    documented = _documented()
+    for variable, default in _variables(settings):
+        assert variable in documented, f"{variable} of {settings.__name__} is not in docs/configuration.md"
+        said = documented[variable].strip("`")
+        if default is PydanticUndefined:
+            assert said in ("required", "the shipped `models/micro")
+        elif default is None or default == "":
+            assert said in ("unset", "empty", "made once", "required"), variable
+        elif isinstance(default, tuple):
+            assert tuple(map(float, said.strip("[]").split(","))) == default
+        elif isinstance(default, bool):
+            assert said == str(default).lower()
+        elif isinstance(default, int | float):
+            assert float(said) == float(default), variable
+        else:
+            assert said == str(default), variable
+
+
+def test_no_documented_variable_is_an_invention():
+    real = {variable for settings in SETTINGS for variable, _ in _variables(settings)}
+    assert set(_documented()) == real
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/env.example", "Dockerfile.cuda", "README.md"])
+def test_no_file_sets_a_variable_that_nobody_reads(name):
+    real = {variable for settings in SETTINGS for variable, _ in _variables(settings)}
+    assert set(re.findall(r"\bMICROCINEMA_[A-Z0-9_]+", (ROOT / name).read_text())) <= real
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_documents_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_decision_is_listed():
+    pages = {page.name for page in (ROOT / "docs/adr").glob("0*.md")}
+    listed = set(re.findall(r"\]\((0\d{3}-[a-z-]+\.md)\)", (ROOT / "docs/adr/README.md").read_text()))
+    assert pages == listed
+
+
+def test_every_make_target_that_a_document_names_exists():
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.M))
+    for page in PAGES:
+        named = set(re.findall(r"`make ([a-z][a-z-]*)", page.read_text()))
+        assert named <= targets, page.name
