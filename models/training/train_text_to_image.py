@@ -142,7 +142,7 @@ class StageOne:
         )
 
 
-def sample_sheet(pipeline: StableDiffusionPipeline, path: Path, seed: int, guidance: float = 6.0) -> None:
+def sample_sheet(pipeline: StableDiffusionPipeline, path: Path, seed: int, guidance: float = 3.0) -> None:
     """24 pictures of held-out prompts, 8 a row, captions beside it in a text file."""
     prompts = [text for text, _ in held_out_prompts(24, seed, TRAIN_TEMPLATES)]
     pipeline.set_progress_bar_config(disable=True)
