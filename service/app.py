@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from service.api import content, health, videos
-from service.api.parts import GatewayParts
+from service.api.parts import VERSION_PREFIX, GatewayParts
 from service.api.problems import ProblemView, refusal_of_http, refusal_of_validation
 from service.api.scope import RequestScope
 from service.limits import BodyLimit, ConcurrencyLimit
@@ -69,8 +69,8 @@ def create_app(parts: GatewayParts) -> FastAPI:
     app.include_router(videos.router)
     app.include_router(content.router)
     app.include_router(health.router)
-    app.include_router(videos.router, prefix="/v1", include_in_schema=False)
-    app.include_router(content.router, prefix="/v1", include_in_schema=False)
+    app.include_router(videos.router, prefix=VERSION_PREFIX, include_in_schema=False)
+    app.include_router(content.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.add_exception_handler(HTTPException, _declined_by_router)
     app.add_exception_handler(RequestValidationError, _declined_by_validation)
     # The last one added is the outermost.
@@ -82,12 +82,24 @@ def create_app(parts: GatewayParts) -> FastAPI:
 
 async def _declined_by_router(request: Request, error: Exception) -> Any:
     assert isinstance(error, HTTPException)
-    raise refusal_of_http(error, request) from None
+    raise refusal_of_http(error, request, _methods_of(request.url.path)) from None
 
 
 async def _declined_by_validation(_: Request, error: Exception) -> Any:
     assert isinstance(error, RequestValidationError)
     raise refusal_of_validation(list(error.errors())) from None
+
+
+def _methods_of(path: str) -> set[str]:
+    """Every method of a path; the router's own Allow header names those of its first route only."""
+    below = path.removeprefix(VERSION_PREFIX)
+    return {
+        method
+        for router in (videos.router, content.router, health.router)
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.path_regex.match(below)
+        for method in route.methods or ()
+    }
 
 
 def _operation_id(route: APIRoute) -> str:

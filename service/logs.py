@@ -61,6 +61,8 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers = [outlet]
     root.setLevel(level.upper())
+    # Its line per request would carry whole URLs, and a webhook's URL may hold its owner's secret.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

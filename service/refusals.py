@@ -159,7 +159,7 @@ class IdempotencyConflict(Refusal):
 class QueueFull(Refusal):
     """The queue is at its limit."""
 
-    status, code, title, retry_after_s = 429, "queue_full", "Queue is full", 5
+    status, code, title, retry_after_s = 429, "queue_full", "Queue is full", 2
 
 
 class ServiceBusy(Refusal):

@@ -15,6 +15,9 @@ from service.storage.links import LinkSigner
 from service.store.nouns import CatalogueEntry, Snapshot
 from service.sweep import Sweep
 
+#: OpenAI's clients are given a base_url that ends so.
+VERSION_PREFIX = "/v1"
+
 #: Every job has an owner from the first day; there is one until keys tell owners apart.
 DEFAULT_TENANT = "default"
 
@@ -57,4 +60,4 @@ Tenant = Annotated[str, Depends(_tenant)]
 def served_base(request: Request, parts: GatewayParts) -> str:
     """The address to which routes are appended, with /v1 if the client came by /v1."""
     base = (parts.public_base_url or str(request.base_url)).rstrip("/")
-    return f"{base}/v1" if request.url.path.startswith("/v1/") else base
+    return base + VERSION_PREFIX if request.url.path.startswith(f"{VERSION_PREFIX}/") else base

@@ -1,12 +1,12 @@
 """Refusals as clients see them: RFC 9457 problems that also carry OpenAI's `error` object."""
 
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
 
 from service.refusals import (
     FieldFault,
@@ -123,27 +123,18 @@ class InternalError(Refusal):
     status, code, title = 500, "internal", "Internal error"
 
 
-def refusal_of_http(error: HTTPException, request: Request) -> Refusal:
-    """What the router itself declines: an unknown path, a wrong method, a malformed request."""
+def refusal_of_http(error: HTTPException, request: Request, methods: Collection[str]) -> Refusal:
+    """What the router itself declines: an unknown path, a wrong method (of these `methods`), a malformed
+    request."""
     asked = f"{request.method} {shown(request.url.path)}"
     if error.status_code == 404:
         return UnknownRoute(f"{asked}: no such path")
     if error.status_code == 405:
-        allowed = ", ".join(_methods_of(request))
+        allowed = ", ".join(sorted(methods))
         return WrongMethod(f"{asked}: this path has {allowed}", headers={"Allow": allowed})
     if error.status_code < 500:
         return UnreadableBody(str(error.detail))
     return InternalError(str(error.detail))
-
-
-def _methods_of(request: Request) -> list[str]:
-    """Every method of this path; the router's own Allow header names those of one route only."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        match, _ = route.matches(request.scope)
-        if match is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
-    return sorted(found)
 
 
 def refusal_of_validation(errors: list[dict[str, Any]]) -> InvalidFields:

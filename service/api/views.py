@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api import examples
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import TABLE, Stage, State
@@ -57,7 +58,7 @@ class UrlsView(BaseModel):
 class VideoView(BaseModel):
     """A video job in OpenAI's shape. `state` is the exact state; `status` is OpenAI's word for it."""
 
-    model_config = ConfigDict(title="Video")
+    model_config = ConfigDict(title="Video", json_schema_extra={"examples": [examples.VIDEO]})
 
     id: str
     object: Literal["video"] = "video"

@@ -240,3 +240,7 @@ def site(empty_record: None, start_gateway: StartGateway) -> Site:
     site = start_gateway()
     site.worker.announce()
     return site
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-openapi", action="store_true", help="write the OpenAPI snapshot anew")

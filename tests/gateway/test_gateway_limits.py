@@ -1,0 +1,104 @@
+"""Too much, too slow, too many: refused early, and the process goes on serving."""
+
+import socket
+import threading
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+
+def head(framing: str, content_type: str = "application/json") -> bytes:
+    """The head of a POST /videos; `framing` says how its body is delimited."""
+    lines = ("POST /videos HTTP/1.1", "Host: x", f"Content-Type: {content_type}", framing)
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def raw(site: Any, request: bytes, wait_s: float = 5.0) -> bytes:
+    """What the gateway answers to these bytes on a bare socket."""
+    address = urlsplit(site.url)
+    with socket.create_connection((address.hostname, address.port), timeout=wait_s) as connection:
+        connection.sendall(request)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+            if b"\r\n\r\n" in answer and b"}" in answer:
+                break
+        return answer
+
+
+def test_a_body_that_is_announced_too_large_is_refused_unread(site: Any) -> None:
+    answer = raw(site, head("Content-Length: 99999999999"))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"code":"body_too_large"' in answer
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=B"])
+def test_a_body_that_grows_too_large_is_refused_while_it_comes(start_gateway: Any, content_type: str) -> None:
+    site = start_gateway(max_upload_bytes=50_000)
+    part = b'--B\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n' + b"a" * 60_000
+    answer = raw(
+        site,
+        head("Transfer-Encoding: chunked", content_type) + f"{len(part):x}\r\n".encode() + part + b"\r\n",
+    )
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"at most 50000 bytes" in answer
+
+
+def test_a_picture_below_the_limit_passes(start_gateway: Any, site: Any, png: Any) -> None:
+    picture = png(300, 300)
+    small = start_gateway(max_upload_bytes=len(picture) + 2000)
+    files = {"input_reference": ("a.png", picture)}
+    answer = small.client.post("/videos", data={"prompt": "x", "fit": "cover"}, files=files)
+    assert answer.status_code == 202, answer.text
+
+
+def test_a_body_that_never_ends_is_408(start_gateway: Any) -> None:
+    site = start_gateway(upload_timeout_s=0.3)
+    began = time.monotonic()
+    answer = raw(site, head("Content-Length: 100") + b"{")
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert time.monotonic() - began < 3
+
+
+def test_a_client_that_hangs_up_in_the_middle_leaves_nothing(site: Any) -> None:
+    address = urlsplit(site.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(head("Content-Length: 100") + b'{"prompt": "x"')
+    time.sleep(0.2)
+    assert site.client.get("/videos").json()["data"] == []
+    page = site.client.get("/metrics").text
+    assert 'microcinema_http_requests_total{method="POST",route="/videos",status="499"} 1.0' in page
+    assert "microcinema_http_requests_in_progress 1.0" in page  # this very request, and no other
+
+
+def test_one_request_too_many_is_503_and_probes_still_answer(start_gateway: Any) -> None:
+    site = start_gateway(max_concurrent_requests=1, upload_timeout_s=20)
+    address = urlsplit(site.url)
+    with socket.create_connection((address.hostname, address.port)) as slow:
+        slow.sendall(head("Content-Length: 10"))
+        time.sleep(0.2)
+        busy = site.client.get("/videos")
+        assert site.problem(503, busy)["code"] == "service_busy"
+        assert busy.headers["retry-after"] == "1"
+        for probe in ("/livez", "/readyz", "/metrics"):
+            assert site.client.get(probe).status_code == 200
+    time.sleep(0.2)
+    assert site.client.get("/videos").status_code == 200
+
+
+def test_many_at_once_are_all_answered(site: Any) -> None:
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with httpx.Client(base_url=site.url, trust_env=False, timeout=20) as client:
+            statuses.extend(client.get("/videos").status_code for _ in range(5))
+
+    threads = [threading.Thread(target=ask) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 50

@@ -1,0 +1,93 @@
+"""The OpenAPI document: what is promised, kept as a snapshot so that no promise changes unseen.
+
+After a wanted change: `python -m pytest tests/gateway/test_openapi.py --update-openapi`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.api.examples import VIDEO
+
+SNAPSHOT = Path(__file__).with_name("openapi.json")
+HTTP = {"get", "post", "delete"}
+
+
+@pytest.fixture
+def document(site: Any) -> dict[str, Any]:
+    document: dict[str, Any] = site.client.get("/openapi.json").json()
+    return document
+
+
+def test_the_document_is_the_one_that_was_reviewed(document: dict[str, Any], pytestconfig: Any) -> None:
+    document["info"]["version"] = "any"
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    if pytestconfig.getoption("--update-openapi", default=False):
+        SNAPSHOT.write_text(text)
+    assert text == SNAPSHOT.read_text()
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (method, path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method in HTTP
+    ]
+
+
+def test_every_route_of_the_issue_is_there(document: dict[str, Any]) -> None:
+    assert {(method, path) for method, path, _ in operations(document)} == {
+        ("post", "/videos"),
+        ("get", "/videos"),
+        ("get", "/videos/{video_id}"),
+        ("delete", "/videos/{video_id}"),
+        ("post", "/videos/{video_id}/cancel"),
+        ("get", "/videos/{video_id}/content"),
+        ("get", "/models"),
+        ("get", "/artifacts/{key}"),
+        ("get", "/livez"),
+        ("get", "/readyz"),
+        ("get", "/metrics"),
+    }
+
+
+def test_every_refusal_is_documented_as_a_problem(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        assert operation["summary"], path
+        for status, answer in operation["responses"].items():
+            if int(status) >= 400 and path != "/readyz":
+                assert list(answer["content"]) == ["application/problem+json"], (path, status)
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    text = json.dumps(document)
+    used = {part.split('"')[0] for part in text.split('"$ref": "#/components/schemas/')[1:]}
+    assert used <= schemas.keys()
+    assert "HTTPValidationError" not in schemas
+
+
+def test_json_and_form_promise_the_same_fields(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    as_json, as_form = schemas["CreateVideo"], schemas["CreateVideoForm"]
+    assert as_form["properties"].keys() - as_json["properties"].keys() == {"input_reference"}
+    assert as_json["required"] == as_form["required"] == ["prompt"]
+    for example in as_json["examples"]:
+        assert example.keys() <= as_json["properties"].keys()
+
+
+def test_the_examples_are_accepted(site: Any, document: dict[str, Any]) -> None:
+    for example in document["components"]["schemas"]["CreateVideo"]["examples"]:
+        assert site.client.post("/videos", json=example).status_code == 202
+
+
+def test_the_example_of_a_video_has_exactly_the_fields_of_a_real_one(site: Any) -> None:
+    site.create(webhook_url="https://example.com/hook")
+    video_id = site.worker.render()
+    real = site.client.get(f"/videos/{video_id}").json()
+    assert list(VIDEO) == list(real)
+    for part in ("video", "keyframe", "urls"):
+        assert list(VIDEO[part]) == list(real[part])
