@@ -15,14 +15,21 @@ from service.client import Client
 from service.client_answers import MicroCinemaError, Video, VideoOptions
 from service.embedded import EmbeddedValkeyMissing
 from service.stack.demo import DemoFailed, make_demo
-from service.stack.plan import plan_stack, reachable
+from service.stack.plan import WorkerMissing, plan_stack, reachable
 from service.stack.ports import is_free
 from service.stack.settings import StackSettings
 from service.stack.state_folder import StateFolder, StateFolderBusy
 from service.stack.terminal import ProgressBar, prefixed_log
 from service.supervisor import Supervisor
 
-EXPECTED_FAILURES = (MicroCinemaError, DemoFailed, StateFolderBusy, EmbeddedValkeyMissing, OSError)
+EXPECTED_FAILURES = (
+    MicroCinemaError,
+    DemoFailed,
+    StateFolderBusy,
+    EmbeddedValkeyMissing,
+    WorkerMissing,
+    OSError,
+)
 STOPPED_BY_CTRL_C = 130
 RECENT = 10
 #: The numbers and words of a request that have a flag each.

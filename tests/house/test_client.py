@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.api.views import VideoView
 from service.client import Client
 from service.client_answers import (
     Conflict,
@@ -16,7 +17,10 @@ from service.client_answers import (
     RequestFailed,
     Unavailable,
     Unreachable,
+    Video,
+    VideoOptions,
 )
+from service.fields import CreateVideo
 
 Reply = Callable[[httpx.Request], httpx.Response]
 
@@ -202,3 +206,8 @@ def test_cancel_delete_models_and_readiness():
         client.readiness()
     asked = [(request.method, request.url.path) for request in gateway.asked[:3]]
     assert asked == [("POST", "/videos/video_1/cancel"), ("DELETE", "/videos/video_1"), ("GET", "/models")]
+
+
+def test_the_client_asks_and_reads_only_what_the_gateway_knows():
+    assert VideoOptions.__annotations__.keys() | {"prompt", "n", "user"} == CreateVideo.model_fields.keys()
+    assert Video.model_fields.keys() <= VideoView.model_fields.keys()

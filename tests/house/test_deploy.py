@@ -101,6 +101,16 @@ def test_promtool_accepts_the_configuration():
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (make setup-system)")
+def test_promtool_can_read_every_query_of_the_dashboards(tmp_path):
+    queries = [query.replace("$__rate_interval", "1m") for _, query in _queries()]
+    rules = [{"record": f"panel:query:{number}", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
+    checked = _run("promtool", "check", "rules", str(file))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def _exported() -> set[str]:
     """Names of all samples that gateway, notifier and worker can show."""
 
