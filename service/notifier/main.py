@@ -1,10 +1,12 @@
 """Composition root of the notifier: `python -m service.notifier.main`.
 
 Three things run side by side: an RQ worker in the main thread (a ticket wakes the courier), the relay, and
-the janitor. Ends with 0 after SIGTERM or SIGINT, and with 1 and one line if it cannot start.
+the janitor. Ends with 0 after SIGTERM or SIGINT; if it cannot start, with one line and 78 where trying again
+is no use (settings, an unsuitable server), 1 otherwise.
 """
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -193,10 +195,10 @@ def main() -> int:
         storage_settings = StorageSettings()
     except ValidationError as problem:
         sys.stderr.write(f"notifier: the settings cannot be used: {_sentences(problem)}\n")
-        return 1
+        return os.EX_CONFIG
     except SettingsError as problem:
         sys.stderr.write(f"notifier: the settings cannot be read: {problem}\n")
-        return 1
+        return os.EX_CONFIG
     configure_logs(settings.log_format, settings.log_level, process="notifier")
     ending = threading.Event()
 
@@ -214,7 +216,7 @@ def main() -> int:
             notifier.run(ending)
         except (StoreUnavailable, UnsuitableServer, StorageError, CannotStart) as problem:
             log.error("notifier_cannot_start", reason=str(problem))
-            return 1
+            return os.EX_CONFIG if isinstance(problem, UnsuitableServer) else 1
     log.info("notifier_ended")
     return 0
 

@@ -1,5 +1,6 @@
 """The notifier as an operator starts it: a process, its environment, its signals, its death."""
 
+import os
 import signal
 import socket
 import time
@@ -178,18 +179,18 @@ WEAK = "whsec_dG9vIHNob3J0IHRvIGJlIHNhZmU="
 
 
 @pytest.mark.parametrize(
-    ("environment", "sentence"),
+    ("environment", "sentence", "code"),
     [
-        ({"MICROCINEMA_WEBHOOK_SECRET": WEAK}, "20 bytes, allowed are 24 to 64"),
-        ({"REDIS_URL": ""}, "REDIS_URL"),
-        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "Connection refused"),
-        ({"MICROCINEMA_STORAGE": "s3"}, "S3_BUCKET is empty"),
-        ({"MICROCINEMA_WEBHOOK_DELAYS_S": "5, 30"}, "webhook_delays_s"),
+        ({"MICROCINEMA_WEBHOOK_SECRET": WEAK}, "20 bytes, allowed are 24 to 64", os.EX_CONFIG),
+        ({"REDIS_URL": ""}, "REDIS_URL", os.EX_CONFIG),
+        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "Connection refused", 1),
+        ({"MICROCINEMA_STORAGE": "s3"}, "S3_BUCKET is empty", os.EX_CONFIG),
+        ({"MICROCINEMA_WEBHOOK_DELAYS_S": "5, 30"}, "webhook_delays_s", os.EX_CONFIG),
     ],
 )
-def test_what_is_wrong_at_the_start_is_said_in_a_line(start, environment, sentence) -> None:
+def test_what_is_wrong_at_the_start_is_said_in_a_line(start, environment, sentence, code) -> None:
     notifier = start(**environment)
-    assert notifier.wait(20) == 1
+    assert notifier.wait(20) == code
     assert sentence in notifier.output()
     assert "Traceback" not in notifier.output()
     assert WEAK not in notifier.output()
