@@ -10,7 +10,7 @@ TORCH ?= cpu
 TORCH_VERSION ?= 2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-PROMPT ?= a red circle moving right on a blue background
+PROMPT ?= a red circle moving right on a white background
 WEIGHTS ?= models/micro
 DEMO_OPTIONS ?=
 
@@ -74,7 +74,7 @@ bench: $(SERVE) ## Count the networks: parameters and FLOPs, on the meta device
 	$(BIN)/python -m benchmarks.count_network
 
 train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (about 100 minutes of two cores)
-	$(BIN)/python -m models.training.chain
+	OMP_WAIT_POLICY=passive $(BIN)/python -m models.training.chain
 
 evaluate-micro: $(SERVE) ## Judge the shipped model on 200 held-out prompts with the oracle
 	$(BIN)/python -m models.evaluation.evaluate --weights $(WEIGHTS) --prompts 200
