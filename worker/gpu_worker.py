@@ -32,6 +32,8 @@ WORKER_TTL_S: Final = 17
 MAINTENANCE_S: Final = 30
 TICKET_TTL_S: Final = 30
 TICKET_BEAT_S: Final = 10.0
+#: RQ's listening thread sleeps two seconds after an error before it looks whether it should end.
+LISTENER_ENDS_S: Final = 3.0
 #: A supervisor and a terminal may both pass on the same Ctrl-C; a second signal this soon is an echo.
 ECHO = timedelta(seconds=1)
 
@@ -104,7 +106,7 @@ class GpuWorker(SimpleWorker):
         super().heartbeat(*args, **keywords)
 
     def handle_payload(self, message: dict[str, Any]) -> None:
-        """A message to this worker.
+        """A message to this worker. RQ's other commands are for workers with a child process.
 
         "cancel" is only a hint to ask the record now; the beat's answer decides.
         """
@@ -114,7 +116,7 @@ class GpuWorker(SimpleWorker):
             return  # anyone may publish anything; this thread must outlive it
         if command == "cancel":
             self._on_cancel()
-        else:
+        elif command == "shutdown":
             super().handle_payload(message)  # type: ignore[no-untyped-call]
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
@@ -135,7 +137,7 @@ class GpuWorker(SimpleWorker):
         """RQ writes a date to Redis here, from inside the signal: that could block or raise in mid-step."""
 
     def teardown(self) -> None:
-        """RQ says goodbye to Redis first; if that is away its listening thread would be left behind."""
+        """RQ says goodbye to Redis first; if that is away, its listening thread would be left behind."""
         try:
             super().teardown()  # type: ignore[no-untyped-call]
         except RedisError as error:
@@ -143,6 +145,10 @@ class GpuWorker(SimpleWorker):
             listening: PubSubWorkerThread | None = self.pubsub_thread
             if listening is not None:
                 listening.stop()
+                listening.join(LISTENER_ENDS_S)
+                if listening.is_alive():
+                    return  # Redis hangs: closing the connection under the thread is no better end for it
+        self.connection.close()
 
     def _keep_tickets(self) -> None:
         for execution in list(self.executions.values()):
@@ -159,17 +165,10 @@ def work_until_stopped(
     while not engine.stopping:
         try:
             try:
-                _work(make())
+                make().work(logging_level="WARNING")
             except RedisError as error:
                 tell(StoreUnreachable("loop", str(error)))
             if not engine.stopping:
                 pause(1.0)
         except StopRequested:
             return  # a signal found the worker between two loops
-
-
-def _work(worker: GpuWorker) -> None:
-    try:
-        worker.work(logging_level="WARNING")
-    finally:
-        worker.connection.close()

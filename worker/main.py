@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -33,19 +33,18 @@ from service.store.script import Store
 from service.store.settings import RedisSettings
 from service.store.store import JobStore
 from worker import engine as tickets_door
-from worker.accelerator import Accelerator, TorchAccelerator
 from worker.catalogue import public_spec
 from worker.engine import Engine
 from worker.events import Hung, StoreUnreachable, Tell, WeightsLoaded, tell_all
 from worker.gpu_worker import GpuWorker, work_until_stopped
 from worker.health import Health
 from worker.lease import LeaseKeeper, Leases
+from worker.loading import Loaded, WrongSettings, load
 from worker.logbook import Logbook
 from worker.metrics import WorkerMetrics
 from worker.patience import Patience
 from worker.presence import Presence, Sweep
 from worker.probes import Probes
-from worker.renderer import Renderer
 from worker.settings import WorkerSettings
 from worker.settlement import Settlement
 from worker.step_gate import StepGate
@@ -54,15 +53,6 @@ from worker.upload import Uploader
 from worker.watchdog import Pulse, Watchdog
 
 EXIT_SETTINGS, EXIT_DEVICE = 2, 71
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What comes with torch, seconds after the process began. `samplers`: names, the default first."""
-
-    renderer: Renderer
-    samplers: Sequence[str]
-    accelerator: Accelerator
 
 
 @dataclass(frozen=True)
@@ -194,7 +184,7 @@ class Worker:
 
 
 def serve(parts: Parts, metrics: WorkerMetrics) -> int:
-    """Load, warm up, work until stopped; returns the exit code. Raises UnsuitableServer."""
+    """Load, warm up, work until stopped; returns the exit code. Raises UnsuitableServer and WrongSettings."""
     settings, log = parts.settings, get_logger("worker")
     pulse = Pulse(parts.clock)
     health = Health(pulse, settings.hang_grace_s)
@@ -230,9 +220,8 @@ def serve(parts: Parts, metrics: WorkerMetrics) -> int:
 
 def main() -> int:
     """Read the settings, compose the real parts, serve."""
-    signal.signal(
-        signal.SIGTERM, _end_before_the_loop
-    )  # nothing is held yet; RQ's loop takes the signal over
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end_before_the_loop)
     try:
         settings, redis, storage = WorkerSettings(), RedisSettings(), StorageSettings()
     except ValidationError as error:
@@ -255,18 +244,9 @@ def main() -> int:
     )
     try:
         return serve(parts, metrics)
-    except UnsuitableServer as error:
-        log.error("unsuitable_server", problem=str(error))
+    except (UnsuitableServer, WrongSettings) as error:
+        log.error("cannot_start", problem=str(error))
         return EXIT_SETTINGS
-
-
-def load(settings: WorkerSettings) -> Loaded:
-    """The real model. Torch takes seconds to import: not before the probes answer."""
-    from models.cinema import Cinema
-    from models.sampler import SAMPLERS
-
-    renderer = Cinema.load(settings.weights, device=settings.device)
-    return Loaded(renderer, tuple(SAMPLERS), TorchAccelerator())
 
 
 def worker_name(settings: WorkerSettings) -> str:
@@ -279,7 +259,8 @@ def worker_name(settings: WorkerSettings) -> str:
     return f"{re.sub('[^A-Za-z0-9-]', '-', socket.gethostname())}-{place}-{secrets.token_hex(4)}"
 
 
-def _end_before_the_loop(_signal: int, _frame: object) -> None:
+def end_before_the_loop(_signal: int, _frame: object) -> None:
+    """Until RQ's loop takes the signals over nothing is held, so the way out is short."""
     raise SystemExit(0)
 
 

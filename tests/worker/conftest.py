@@ -29,7 +29,8 @@ from service.store.nouns import Submission, SubmitOutcome
 from service.store.script import Store
 from service.store.store import JobStore
 from worker.events import WorkerEvent
-from worker.main import Loaded, Parts, Worker
+from worker.loading import Loaded
+from worker.main import Parts, Worker
 from worker.settings import WorkerSettings
 from worker.watchdog import Pulse
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import signal
 import socket
@@ -29,17 +30,23 @@ from service.store.connections import connect_sync
 from service.store.script import Library, Store
 from service.store.store import JobStore
 from worker.events import AttemptEnded, StoreUnreachable, WeightsLoaded, tell_all
-from worker.main import main, serve
+from worker.main import end_before_the_loop, main, serve
 from worker.metrics import WorkerMetrics
 
 
 @pytest.fixture(autouse=True)
-def own_signals() -> Iterator[None]:
-    """RQ takes SIGTERM and SIGINT over for good; pytest wants them back."""
+def own_process() -> Iterator[None]:
+    """A worker takes signals and the root logger over for good; pytest wants them back."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    root = logging.getLogger()
+    outlets, level = root.handlers[:], root.level
+    for number in before:
+        signal.signal(number, end_before_the_loop)
     yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    root.handlers[:] = outlets
+    root.setLevel(level)
+    for number, reaction in before.items():
+        signal.signal(number, reaction)
 
 
 def sigterm() -> None:
@@ -79,7 +86,10 @@ def run(ward: Any, end: Callable[[int], object] = os._exit, **settings: Any) -> 
     metrics = WorkerMetrics()
     parts = ward.parts(**settings)
     parts = dataclasses.replace(parts, tell=tell_all(metrics.tell, parts.tell), end=end)
-    return serve(parts, metrics), metrics
+    try:
+        return serve(parts, metrics), metrics
+    except SystemExit as early:  # the signal came before RQ's loop had begun, as in main()
+        return int(early.code or 0), metrics
 
 
 def value(metrics: WorkerMetrics, name: str, **labels: str) -> float:
@@ -106,6 +116,13 @@ def test_jobs_run_one_after_the_other_on_weights_loaded_once(ward: Any) -> None:
     assert value(metrics, "batch_jobs_count") == 3
     assert ward.store.live_workers("default") == 0  # it has left the list
     assert ward.store.catalogue()["fake"].spec.weight_hash == ward.renderer.weight_hash
+
+
+def test_sigterm_before_the_loop_ends_at_once_with_nothing_claimed(ward: Any) -> None:
+    ward.renderer.warm_up = sigterm
+    ward.submit()
+    assert run(ward)[0] == 0
+    assert (ward.job().state, ward.job().attempt) == (State.QUEUED, 0)
 
 
 def test_first_sigterm_drains(ward: Any) -> None:
@@ -197,7 +214,7 @@ def test_cancel_command_is_heard_long_before_the_next_beat(ward: Any) -> None:
 
     def cancel() -> None:
         assert reached.wait(10)
-        for nonsense in ("not json", "{}", "[1]", '{"command": "fly"}'):
+        for nonsense in ("not json", "{}", "[1]", '{"command": "stop-execution"}'):
             ward.connect().publish("rq:pubsub:w1", nonsense)
         ward.store.cancel("default", "video_a")
         ward.tickets.call_off("w1", "video_a")
@@ -378,3 +395,20 @@ def test_missing_redis_url_is_said_and_not_guessed(
     monkeypatch.delenv("REDIS_URL", raising=False)
     assert main() == 2
     assert "REDIS_URL" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_there_are_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], redis_url: str, tmp_path: Path
+) -> None:
+    for name, setting in (
+        ("REDIS_URL", redis_url),
+        ("MICROCINEMA_WEIGHTS", str(tmp_path / "nowhere")),
+        ("MICROCINEMA_STORAGE_DIR", str(tmp_path)),
+        ("MICROCINEMA_DEVICE", "cpu"),
+    ):
+        monkeypatch.setenv(name, setting)
+    assert main() == 2
+    said = capsys.readouterr().err
+    assert "cannot_start" in said
+    assert "nowhere" in said
+    assert "Traceback" not in said
