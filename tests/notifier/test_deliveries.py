@@ -136,6 +136,24 @@ def test_no_endpoint_gets_more_than_its_share(timed, happen) -> None:
     assert take(timed, limit=5, per_endpoint=2, in_flight=in_flight) == ()
 
 
+def test_a_flood_to_one_endpoint_delays_no_other(timed, happen, redis, server_clock) -> None:
+    happen("https://slow.example.com")
+    ((_, fields),) = redis.xrange("{mc}:outbox")
+    for number in range(1100):
+        redis.xadd("{mc}:outbox", fields | {b"id": f"evt_{number}"})
+    timed.relay(2000)
+    server_clock.advance(1)
+    quick = happen("https://quick.example.com")
+    timed.relay()
+    in_flight = {"https://slow.example.com": 2}
+    taken = []
+    for _ in range(3):
+        server_clock.advance(0.1)
+        taken += take(timed, limit=5, per_endpoint=2, in_flight=in_flight)
+    assert [each.event.id for each in taken] == [quick]
+    assert timed.relay().due == 1101, "the flood is as due as before"
+
+
 @pytest.mark.parametrize(
     ("url", "endpoint"),
     [

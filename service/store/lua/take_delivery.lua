@@ -3,15 +3,16 @@
 -- notifier held comes up again by itself. The number of the try is the fencing token of its settlement.
 -- An endpoint never has more than `cap` tries in flight at the caller: a slow receiver delays only itself.
 -- ARGV: limit, lease_s, cap, then endpoint and tries in flight by turns. Answers: records, each as a flat list.
+local LOOK = 1000 -- due deliveries judged per call, so that a flood to one endpoint cannot make it slow
 local t = now()
 local limit, lease, cap = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local in_flight = {}
 for i = 4, #ARGV, 2 do
   in_flight[ARGV[i]] = tonumber(ARGV[i + 1])
 end
-local taken = {}
--- The look is bounded, so that a flood to one endpoint cannot make this script slow.
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.DELIVERIES_DUE, '-inf', stamp(t), 'LIMIT', 0, 1000)) do
+local taken, passed_over = {}, {}
+local due = redis.call('ZRANGEBYSCORE', KEY.DELIVERIES_DUE, '-inf', stamp(t), 'LIMIT', 0, LOOK)
+for _, id in ipairs(due) do
   if #taken >= limit then
     break
   end
@@ -24,6 +25,14 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.DELIVERIES_DUE, '-inf', stam
     redis.call('HINCRBY', record, 'tries', 1)
     redis.call('ZADD', KEY.DELIVERIES_DUE, stamp(t + lease), id)
     taken[#taken + 1] = redis.call('HGETALL', record)
+  else
+    passed_over[#passed_over + 1] = id
+  end
+end
+-- Others may lie behind the end of the look: the next one must begin with them. What is passed over stays due.
+if #due == LOOK and #taken < limit then
+  for _, id in ipairs(passed_over) do
+    redis.call('ZADD', KEY.DELIVERIES_DUE, stamp(t), id)
   end
 end
 return taken
