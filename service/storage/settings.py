@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.storage.artifact_store import ArtifactStore
+from service.storage.artifact_store import ArtifactStore, StorageUnavailable
 from service.storage.files import FileStore
 from service.storage.links import MIN_SECRET_BYTES, LinkSigner
 
@@ -50,7 +50,10 @@ class StorageSettings(BaseSettings):
 
 
 def open_store(settings: StorageSettings) -> ArtifactStore:
-    """The store that the settings name. The local folder is made if missing; S3 is not spoken to yet."""
+    """The store that the settings name. The local folder is made if missing; S3 is not spoken to yet.
+
+    Raises StorageUnavailable if that folder cannot be used.
+    """
     if settings.storage == "files":
         return open_files(settings)
     # boto3 takes a third of a second to import; a process on local files never pays it.
@@ -70,11 +73,20 @@ def open_store(settings: StorageSettings) -> ArtifactStore:
 
 
 def open_files(settings: StorageSettings) -> FileStore:
-    """The local folder; its `signer` also checks the links that the gateway is asked for."""
+    """The local folder; its `signer` also checks the links that the gateway is asked for.
+
+    Raises StorageUnavailable if the folder cannot be used.
+    """
     root = settings.storage_dir.resolve()
-    root.mkdir(parents=True, exist_ok=True)
     secret = _revealed(settings.storage_secret)
-    chosen = secret.encode() if secret is not None else _kept_secret(root / _SECRET_FILE)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        chosen = secret.encode() if secret is not None else _kept_secret(root / _SECRET_FILE)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise StorageUnavailable(
+            f"the folder {root} (MICROCINEMA_STORAGE_DIR) cannot be used: {reason}"
+        ) from problem
     return FileStore(root, LinkSigner(chosen, settings.public_base_url, time.time))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from service.storage.artifact_store import StorageUnavailable
 from service.storage.files import FileStore
 from service.storage.s3 import S3Store
 from service.storage.settings import StorageSettings, open_files, open_store
@@ -18,6 +19,13 @@ def test_local_files_are_the_default(tmp_path: Path) -> None:
     store = open_store(StorageSettings(storage_dir=tmp_path / "artifacts"))
     assert isinstance(store, FileStore)
     assert store.root == tmp_path / "artifacts"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    folder = tmp_path / "taken" / "artifacts"
+    with pytest.raises(StorageUnavailable, match=f"{folder} .*MICROCINEMA_STORAGE_DIR"):
+        open_store(StorageSettings(storage_dir=folder))
 
 
 def test_the_link_secret_is_made_once_and_shared(tmp_path: Path) -> None:
