@@ -69,6 +69,9 @@ class TicketWorker(SimpleWorker):
             log_job_description=False,
         )
 
+    def subscribe(self) -> None:
+        """Not to RQ's commands: nobody sends any, and an outage of Redis would leave the thread behind."""
+
     def handle_warm_shutdown_request(self) -> None:
         self._ending.set()
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from redis.exceptions import RedisError
 from rig.processes import Running, free_ports, python_module, wait_until
 from rig.valkey import answers, valkey
 
+from service.notifier.main import TicketWorker
 from service.store.connections import connect_sync
 from service.store.script import Store
 from service.store.store import JobStore
@@ -62,6 +65,24 @@ def test_from_an_event_to_a_verified_webhook(start, inbox, Reply, happen, verify
     assert notifier.wait(20) == 0
     assert "notifier_ended" in notifier.output()
     assert len(inbox.letters) == 3
+
+
+def test_an_outage_leaves_no_thread_of_the_ticket_worker_behind(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    url = f"redis://127.0.0.1:{port}/0"
+    server = valkey(tmp_path, port).start()
+    before = set(threading.enumerate())
+    try:
+        wait_until(lambda: answers(url), 10, "a server")
+        with connect_sync(url) as redis:
+            worker = TicketWorker(redis, threading.Event())
+            worker.bootstrap("WARNING")
+            server.kill()
+            with pytest.raises(RedisError):
+                worker.teardown()
+    finally:
+        server.end()
+    assert set(threading.enumerate()) == before
 
 
 def test_an_idle_notifier_ends_at_once_on_each_signal(start) -> None:
