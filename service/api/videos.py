@@ -1,5 +1,7 @@
 """The videos API, in the shape of OpenAI's."""
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -134,7 +136,8 @@ async def list_videos(
     """Without signed links: ask for one video to get fresh ones."""
     page = await parts.intake.page(tenant, after, limit, order)
     base = served_base(request, parts)
-    data = [video_view(job, base, await _outlook(parts, job)) for job in page.jobs]
+    outlook = await _outlooks(parts, page.jobs)
+    data = [video_view(job, base, outlook(job)) for job in page.jobs]
     return VideoListView(
         data=data,
         has_more=page.has_more,
@@ -196,15 +199,18 @@ async def list_models(parts: Parts) -> ModelListView:
 
 async def _view(request: Request, parts: GatewayParts, job: VideoJob) -> VideoView:
     links = await fresh_links(job, parts, parts.intake.clock())
-    return video_view(job, served_base(request, parts), await _outlook(parts, job), links)
+    outlook = await _outlooks(parts, [job])
+    return video_view(job, served_base(request, parts), outlook(job), links)
 
 
-async def _outlook(parts: GatewayParts, job: VideoJob) -> Outlook:
-    """Kind but not needed: a job is shown without it when the record has just gone away."""
-    if job.state is not State.QUEUED:
-        return Outlook()
-    try:
-        async with reaching_record(OUTLOOK_LIMIT_S):
-            return outlook_of(job, await parts.snapshots.get(), await parts.catalogues.get())
-    except Refusal:
-        return Outlook()
+async def _outlooks(parts: GatewayParts, jobs: Sequence[VideoJob]) -> Callable[[VideoJob], Outlook]:
+    """From a job to its outlook, by one reading for all of `jobs`.
+
+    Kind but not needed: jobs are shown without it when the record has just gone away.
+    """
+    if any(job.state is State.QUEUED for job in jobs):
+        with suppress(Refusal):
+            async with reaching_record(OUTLOOK_LIMIT_S):
+                snapshot, catalogue = await parts.snapshots.get(), await parts.catalogues.get()
+                return lambda job: outlook_of(job, snapshot, catalogue)
+    return lambda _: Outlook()

@@ -1,5 +1,6 @@
 """Redis away, silent, or back again: 503 within seconds, never a 500, and no promised job is lost."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -14,7 +15,9 @@ from redis.exceptions import RedisError
 from rig.processes import Running, free_ports, wait_until
 from rig.valkey import answers, valkey
 
+from service.api.videos import OUTLOOK_LIMIT_S
 from service.bell import Bell
+from service.remembered import Remembered
 from service.store.errors import StoreUnavailable
 
 
@@ -93,6 +96,20 @@ def test_redis_without_memory_is_503_for_new_jobs_only(site: Any) -> None:
         assert site.client.post(f"/videos/{video_id}/cancel").status_code == 200
     finally:
         site.redis.config_set("maxmemory", "0")
+
+
+def test_a_list_waits_once_for_what_it_can_do_without(start_gateway: Any, site: Any) -> None:
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    slow = start_gateway(parts=lambda parts: replace(parts, snapshots=Remembered(never, time.monotonic)))
+    for _ in range(3):
+        site.create()
+    began = time.monotonic()
+    listed = slow.client.get("/videos").json()["data"]
+    assert time.monotonic() - began < 2 * OUTLOOK_LIMIT_S
+    assert len(listed) >= 3
+    assert {video["queue"] for video in listed} == {None}
 
 
 class SilentTickets:
