@@ -45,7 +45,8 @@ def configure_logs(
     ending: list[Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=False)]
+        # Its default traceback, where `rich` is installed, shows local variables: prompts and secrets.
+        else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     )
     outlet = logging.StreamHandler(stream or sys.stderr)
     outlet.setFormatter(

@@ -63,3 +63,18 @@ def test_an_exception_is_written_as_one_json_line() -> None:
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(ValueError, match="LOUD"):
         configure_logs("json", "loud", process="gateway")
+
+
+def test_a_human_traceback_shows_no_local_variables() -> None:
+    stream = io.StringIO()
+    configure_logs("human", "INFO", process="gateway", stream=stream)
+
+    def render(prompt: str) -> None:
+        raise ValueError(f"broken after {len(prompt)} characters")
+
+    try:
+        render("a " + "red circle")
+    except ValueError:
+        get_logger("service.test").exception("request_failed")
+    assert "ValueError: broken after 12 characters" in stream.getvalue()
+    assert "a red circle" not in stream.getvalue()
