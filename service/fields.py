@@ -4,6 +4,7 @@ What a model can do (sizes, frame counts, steps, ...) is not known here: service
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
@@ -29,6 +30,9 @@ from service.refusals import FieldFault, shown
 
 #: The uploaded picture travels beside the fields, as a file part.
 PICTURE_FIELD = "input_reference"
+
+#: An answer names this many unknown fields; a body of a few megabytes could hold a million.
+MAX_UNKNOWN_NAMED = 8
 
 Whole = Annotated[
     int,
@@ -134,12 +138,12 @@ class CreateVideo(BaseModel):
 def read_fields(given: Mapping[str, object]) -> tuple[CreateVideo, list[FieldFault]]:
     """The fields that can be read, and one fault for each that cannot (those are left out).
 
-    None counts as "not given"; an unknown field is a fault.
+    None counts as "not given"; an unknown field is a fault (of which only the first few are told).
     """
-    faults = {
-        name: _unknown(name, value) for name, value in given.items() if name not in CreateVideo.model_fields
-    }
-    present = {name: value for name, value in given.items() if name not in faults and value is not None}
+    known = CreateVideo.model_fields
+    unknown = ((name, value) for name, value in given.items() if name not in known)
+    faults = {name: _unknown(name, value) for name, value in islice(unknown, MAX_UNKNOWN_NAMED)}
+    present = {name: value for name, value in given.items() if name in known and value is not None}
     try:
         return CreateVideo.model_validate(present), list(faults.values())
     except ValidationError as error:

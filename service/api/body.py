@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -59,9 +59,11 @@ def _json_body(raw: bytes) -> Body:
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     named = dict(pairs)
     if len(named) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {shown(repeated)} is given more than once")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the name {shown(name)} is given more than once")
+            seen.add(name)
     return named
 
 
@@ -69,7 +71,7 @@ async def _multipart_body(request: Request) -> Body:
     ending = _Ending(request.headers["content-type"])
     # Text parts may be as long as the body, whose own limit (service/limits.py) has the clearer answer.
     parser = MultiPartParser(
-        request.headers,
+        Headers({"content-type": _as_bytes_in_text(request.headers["content-type"])}),
         ending.watch(request.stream()),
         max_files=_MAX_FILES,
         max_fields=_MAX_PARTS,
@@ -83,11 +85,36 @@ async def _multipart_body(request: Request) -> Body:
         if not ending.closed:
             # The parser drops the last part in silence: a video without the client's picture, perhaps.
             raise UnreadableBody("the multipart body ends before its closing boundary")
-        parts = form.multi_items()
+        parts = [(_utf8(name), _utf8_value(value)) for name, value in form.multi_items()]
         _refuse_repeats([name for name, _ in parts])
         return await _named_parts(parts)
     finally:
         await form.close()
+
+
+def _as_bytes_in_text(content_type: str) -> str:
+    """The same boundary, read as Latin-1: each character of the parsed text is then one byte of the body.
+
+    Left to itself the parser decodes with any codec that the client names, some of which raise or take
+    quadratic time, and guesses Latin-1 where the bytes do not fit. A form has no `charset`
+    (RFC 7578, 8).
+    """
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if boundary is None:
+        return "multipart/form-data; charset=latin-1"
+    quoted = boundary.decode("latin-1").replace("\\", "\\\\").replace('"', '\\"')
+    return f'multipart/form-data; charset=latin-1; boundary="{quoted}"'
+
+
+def _utf8(text: str) -> str:
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnreadableBody(f"a part of the multipart body is not UTF-8 text (byte {error.start})") from None
+
+
+def _utf8_value(value: UploadFile | str) -> UploadFile | str:
+    return _utf8(value) if isinstance(value, str) else value
 
 
 class _Ending:

@@ -79,6 +79,24 @@ def test_broken_json_is_400(site: Any, body: bytes, says: str) -> None:
     assert says in site.problem(400, answer)["detail"]
 
 
+def test_a_repeated_name_among_very_many_is_found_quickly(site: Any) -> None:
+    names = ",".join(f'"{number}":1' for number in range(100_000))
+    began = time.monotonic()
+    answer = site.client.post(
+        "/videos", content=f'{{{names},"99999":1}}', headers={"content-type": "application/json"}
+    )
+    assert time.monotonic() - began < 2
+    assert "'99999' is given more than once" in site.problem(400, answer)["detail"]
+
+
+def test_very_many_unknown_fields_do_not_make_a_long_answer(site: Any) -> None:
+    answer = site.client.post(
+        "/videos", json={"prompt": "x"} | {f"field{number}": 1 for number in range(10_000)}
+    )
+    assert faults(site, answer).keys() == {f"field{number}" for number in range(8)}
+    assert len(answer.content) < 20_000
+
+
 def test_json_words_that_are_no_numbers(site: Any) -> None:
     body = b'{"prompt": "x", "gamma": NaN, "guidance_scale": -Infinity, "seconds": 1e999}'
     answer = site.client.post("/videos", content=body, headers={"content-type": "application/json"})
@@ -118,6 +136,35 @@ def test_broken_forms_are_400(site: Any, body: dict[str, Any]) -> None:
 def test_a_form_without_its_boundary_is_400(site: Any) -> None:
     answer = site.client.post("/videos", content=b"x", headers={"content-type": "multipart/form-data"})
     site.problem(400, answer)
+
+
+@pytest.mark.parametrize("charset", ["undefined", "idna", "punycode", "utf-16", "latin-1", "no-such"])
+def test_a_form_is_utf8_whatever_charset_it_claims(site: Any, charset: str) -> None:
+    answer = site.client.post(
+        "/videos",
+        content=(part("prompt", "xn--größer..b") + "--B--\r\n").encode(),
+        headers={"content-type": f"{FORM}; charset={charset}"},
+    )
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["prompt"] == "xn--größer..b"
+
+
+@pytest.mark.parametrize(
+    "body", [part("prompt", "gr\u00fcn").encode("latin-1"), part("gr\u00fcn", "x").encode("latin-1")]
+)
+def test_a_form_that_is_not_utf8_is_400(site: Any, body: bytes) -> None:
+    answer = site.client.post("/videos", content=body + b"--B--\r\n", headers={"content-type": FORM})
+    assert "not UTF-8" in site.problem(400, answer)["detail"]
+
+
+@pytest.mark.parametrize("boundary", ['"a b"', "'()+_,-./:=?"])
+def test_a_boundary_may_hold_any_character_that_rfc_2046_allows(site: Any, boundary: str) -> None:
+    plain = boundary.strip('"')
+    body = part("prompt", "x").replace("--B", f"--{plain}") + f"--{plain}--\r\n"
+    answer = site.client.post(
+        "/videos", content=body, headers={"content-type": f"multipart/form-data; boundary={boundary}"}
+    )
+    assert answer.status_code == 202, answer.text
 
 
 def test_a_part_given_twice_is_a_fault(site: Any) -> None:
