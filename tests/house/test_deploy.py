@@ -44,6 +44,14 @@ def test_dockerfiles_are_lint_free(dockerfile):
     assert checked.returncode == 0, checked.stdout
 
 
+def test_the_worker_image_asks_for_its_health_where_it_answers():
+    text = (ROOT / "Dockerfile.cuda").read_text()
+    asked = re.search(r"HEALTHCHECK.*?127\.0\.0\.1:(\d+)/livez", text, re.S)
+    opened = re.search(r"MICROCINEMA_PROBE_PORT=(\d+)", text)
+    assert asked and opened and asked[1] == opened[1]
+    assert f"EXPOSE {opened[1]}" in text
+
+
 @pytest.mark.parametrize("name", COMPOSE["services"])
 def test_what_a_compose_service_refers_to_exists(name):
     service: dict[str, Any] = COMPOSE["services"][name]
