@@ -206,8 +206,8 @@ class Intake:
                 try:
                     return await self.jobs.submit(submission)
                 except StoreUnavailable:
-                    task = asyncio.current_task()
-                    if task is not None and task.cancelling():
+                    ours = asyncio.current_task()
+                    if ours is not None and ours.cancelling():
                         raise  # time is up: the Redis client took our cancellation for its own timeout
                     await asyncio.sleep(pause_s)
             return await self.jobs.submit(submission)
