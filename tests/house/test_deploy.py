@@ -48,7 +48,9 @@ def test_the_worker_image_asks_for_its_health_where_it_answers():
     text = (ROOT / "Dockerfile.cuda").read_text()
     asked = re.search(r"HEALTHCHECK.*?127\.0\.0\.1:(\d+)/livez", text, re.S)
     opened = re.search(r"MICROCINEMA_PROBE_PORT=(\d+)", text)
-    assert asked and opened and asked[1] == opened[1]
+    assert asked
+    assert opened
+    assert asked[1] == opened[1]
     assert f"EXPOSE {opened[1]}" in text
 
 
