@@ -72,7 +72,7 @@ class Poster:
             return Answer(None, f"no answer within {self.timeout_s:g} s")
         except AddressRefused as refusal:
             return Answer(None, str(refusal), hopeless=True)
-        except httpx.InvalidURL as problem:
+        except (httpx.InvalidURL, UnicodeError) as problem:  # UnicodeError: a host that is no Punycode
             return Answer(None, f"the URL cannot be read: {problem}", hopeless=True)
         except NameUnresolved as problem:
             return Answer(None, str(problem))

@@ -174,3 +174,9 @@ def test_the_client_reads_no_proxy_settings(monkeypatch) -> None:
     assert isinstance(client, httpx.AsyncClient)
     assert not client.trust_env
     assert client.follow_redirects is False
+
+
+async def test_a_host_that_is_no_punycode_is_hopeless(poster) -> None:
+    answer = await poster.post(to("http://xn--a/"))
+    assert answer.hopeless
+    assert "URL cannot be read" in answer.reason
