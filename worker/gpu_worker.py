@@ -7,6 +7,7 @@ queue only: with two or more RQ pops without a safety net, and a kill at the wro
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from datetime import timedelta
 from types import FrameType
@@ -73,6 +74,20 @@ class GpuWorker(SimpleWorker):
         """The name is this process's own: a record under it was left by its own loop before an outage."""
         self.connection.delete(self.key)
         super().register_birth()  # type: ignore[no-untyped-call]
+
+    def bootstrap(self, *args: Any, **keywords: Any) -> None:
+        """RQ guards its loop, not the way into it, where a thread starts: signals wait until that is done."""
+        early: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda received, _: early.append(received))
+        try:
+            super().bootstrap(*args, **keywords)
+            self._install_signal_handlers()  # type: ignore[no-untyped-call]
+            if early:
+                self.request_stop(early[0], None)
+        except BaseException:
+            self.teardown()
+            raise
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a ticket.
