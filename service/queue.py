@@ -18,6 +18,8 @@ DELIVERY_FUNCTION: Final = "service.notifier.delivery.run_ticket"
 DELIVERY_QUEUE: Final = "webhooks"
 
 _KEEP_S: Final = 60  # RQ's own trace of a ticket is of no use for longer
+_ENOUGH_TICKETS: Final = 256
+"""A queue this long wakes every worker that could be there; more would only fill Redis while nobody works."""
 _NO_TIMEOUT: Final = -1  # the lease and the watchdog bound the work; RQ's alarm cannot break into a GPU call
 
 
@@ -36,8 +38,12 @@ class Tickets:
     redis: Redis
 
     def push(self, pool: str) -> None:
-        """Wake one worker of `pool`: after a created submission, an approval, a release."""
-        self._enqueue(gpu_queue(pool), GPU_FUNCTION)
+        """Wake one worker of `pool`: after a created submission, an approval, a release.
+
+        Does nothing where many tickets wait already: one of them finds the job, or the sweep adds another.
+        """
+        if self.waiting(gpu_queue(pool)) < _ENOUGH_TICKETS:
+            self._enqueue(gpu_queue(pool), GPU_FUNCTION)
 
     def top_up(self, wanted: Mapping[str, int]) -> int:
         """Fill each pool's queue up to the number of tickets it should have (see Reaped); returns how many

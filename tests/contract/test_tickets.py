@@ -29,6 +29,13 @@ def test_a_top_up_fills_but_never_overfills(redis):
     assert [tickets.waiting(gpu_queue(pool)) for pool in ("default", "large", "idle")] == [3, 1, 0]
 
 
+def test_tickets_do_not_pile_up_while_no_worker_lives(redis):
+    tickets = Tickets(redis)
+    for _ in range(300):
+        tickets.push("asleep")
+    assert tickets.waiting("gpu-asleep") == 256
+
+
 def test_a_delivery_ticket_goes_to_the_notifiers_queue(redis):
     Tickets(redis).push_delivery()
     assert Tickets(redis).waiting(DELIVERY_QUEUE) == 1
