@@ -23,6 +23,7 @@ log = get_logger(__name__)
 _LEASES = 10
 _UNKNOWN_S = 3600.0
 _MANY_JOBS = 20
+_FAILURES_IN_A_ROW = 3
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,25 @@ class Janitor:
         self._clock = clock
 
     def clear_doomed(self, limit: int = 100) -> Cleared:
-        """Deletes the objects of up to `limit` doomed jobs, then their records. Raises StorageError or
-        StoreUnavailable.
+        """Deletes the objects of up to `limit` doomed jobs, then their records. Raises StoreUnavailable.
 
         In this order a crash leaves a record that is cleared again, never an object that nobody knows.
+        A job whose objects cannot be deleted stays for the next turn and does not hold up those behind it;
+        several in a row mean that the storage is away, and the last StorageError ends the turn.
         """
-        forgotten, objects = 0, 0
+        forgotten, objects, in_a_row = 0, 0, 0
         for job in self._jobs.doomed(limit):
-            for stored in self._artifacts.list(artifact_prefix(job.tenant, job.id)):
-                self._artifacts.delete(stored.key)
-                objects += 1
+            try:
+                for stored in self._artifacts.list(artifact_prefix(job.tenant, job.id)):
+                    self._artifacts.delete(stored.key)
+                    objects += 1
+            except StorageError as problem:
+                in_a_row += 1
+                log.warning("janitor_cannot_clear", job=job.id, reason=str(problem))
+                if in_a_row == _FAILURES_IN_A_ROW:
+                    raise
+                continue
+            in_a_row = 0
             forgotten += self._jobs.purge(job.id)
         return Cleared(forgotten, objects)
 

@@ -113,27 +113,42 @@ def test_a_running_job_that_was_deleted_is_left_to_its_worker(janitor, jobs, art
     assert janitor.clear_doomed() == Cleared(jobs=1, objects=1)
 
 
-class AwayStore:
-    """Storage that lists but deletes nothing: its disk has gone read-only."""
+class StuckStore:
+    """Storage that deletes nothing whose key contains `stuck`: an object lock, a read-only disk."""
 
-    def __init__(self, inner: FileStore) -> None:
-        self._inner = inner
+    def __init__(self, inner: FileStore, stuck: str = "") -> None:
+        self._inner, self._stuck = inner, stuck
 
     def list(self, prefix: str):
         return self._inner.list(prefix)
 
     def delete(self, key: str) -> None:
-        raise StorageUnavailable(f"{key} cannot be deleted now")
+        if self._stuck in key:
+            raise StorageUnavailable(f"{key} cannot be deleted now")
+        self._inner.delete(key)
 
 
 def test_a_record_stays_while_its_objects_cannot_be_deleted(jobs, artifacts, submit, janitor) -> None:
-    job_id = submit()
-    succeed(jobs, artifacts, job_id)
-    jobs.delete("default", job_id)
-    with pytest.raises(StorageUnavailable):
-        Janitor(jobs, AwayStore(artifacts), LEASE_S).clear_doomed()
-    assert jobs.record(job_id) is not None
+    stuck, other = submit(), submit()
+    for job_id in (stuck, other):
+        succeed(jobs, artifacts, job_id)
+        jobs.delete("default", job_id)
+    # the one that cannot go does not hold up the one behind it
+    assert Janitor(jobs, StuckStore(artifacts, stuck), LEASE_S).clear_doomed() == Cleared(jobs=1, objects=1)
+    assert jobs.record(stuck) is not None
+    assert jobs.record(other) is None
     assert janitor.clear_doomed() == Cleared(jobs=1, objects=1)
+
+
+def test_a_storage_that_is_away_ends_the_turn(jobs, artifacts, submit, janitor) -> None:
+    doomed = [submit() for _ in range(4)]
+    for job_id in doomed:
+        succeed(jobs, artifacts, job_id)
+        jobs.delete("default", job_id)
+    with pytest.raises(StorageUnavailable):
+        Janitor(jobs, StuckStore(artifacts), LEASE_S).clear_doomed()
+    assert all(jobs.record(job_id) is not None for job_id in doomed)
+    assert janitor.clear_doomed() == Cleared(jobs=4, objects=4)
 
 
 # ---- what attempts left behind -------------------------------------------------------------------------
@@ -256,7 +271,7 @@ def test_the_loop_goes_on_through_troubles(jobs, artifacts, submit, clock) -> No
     jobs.delete("default", job_id)
     ending, told = threading.Event(), []
 
-    class Flaky(AwayStore):
+    class Flaky(StuckStore):
         refusals = 2
 
         def delete(self, key: str) -> None:
