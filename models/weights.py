@@ -90,10 +90,7 @@ def load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> Parts:
     weight_hash = check_manifest(folder)
     spec = read_spec(folder)
     scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
-    if scheduler.get("prediction_type", "epsilon") != "epsilon":
-        raise BadWeights(
-            f"{folder}: prediction_type {scheduler['prediction_type']!r} is not supported, only 'epsilon'"
-        )
+    schedule = _schedule(scheduler, folder)
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype).to(device).eval()
     with torch.device("meta"):
         main, appearnet = InflatedUNet(spec.unet), AppearNet(spec.unet)
@@ -110,11 +107,7 @@ def load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> Parts:
         vae=AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype).to(device).eval(),
         text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype).to(device).eval(),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        schedule=Schedule(
-            beta_start=scheduler["beta_start"],
-            beta_end=scheduler["beta_end"],
-            train_steps=scheduler["num_train_timesteps"],
-        ),
+        schedule=schedule,
     )
 
 
@@ -124,6 +117,17 @@ def read_spec(folder: Path) -> CinemaSpec:
     unet: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.pop("unet").items()}
     sizes = tuple((int(w), int(h)) for w, h in raw.pop("sizes"))
     return CinemaSpec(unet=UNetSpec(**unet), frames=FrameRule(**raw.pop("frames")), sizes=sizes, **raw)
+
+
+def _schedule(config: dict[str, Any], folder: Path) -> Schedule:
+    """What is not our schedule must not be rendered with it: the pictures would be wrong, not broken."""
+    for name, known in (("prediction_type", "epsilon"), ("beta_schedule", "scaled_linear")):
+        if config.get(name, known) != known:
+            raise BadWeights(f"{folder}: scheduler {name} {config[name]!r} is not supported, only {known!r}")
+    try:
+        return Schedule(config["beta_start"], config["beta_end"], config["num_train_timesteps"])
+    except KeyError as error:
+        raise BadWeights(f"{folder}: scheduler_config.json has no {error}") from error
 
 
 def _fill(net: torch.nn.Module, state: dict[str, Tensor], origin: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
 
 from models.cinema import MICRO_WEIGHTS, Cinema, frame_digest
 from models.errors import BadWeights, NonFiniteLatents
@@ -21,8 +22,9 @@ from models.orders import PictureOrder, VideoOrder
 from models.precision import network_dtype
 from models.seeds import PICTURE_STREAM, seeded_noise
 from models.spec import NANO
-from models.weights import load_parts, read_spec
+from models.weights import load_parts, read_spec, write_manifest
 
+STORED = [-2.4206, -31.1596, 3.7721, 0.4485]
 PICTURE = PictureOrder("a red circle", "", 3, 2, 2.0, 32, 32)
 VIDEO = VideoOrder("a red circle", "", 3, 3, 2.0, 0.02, 4, 32, 32)
 
@@ -92,12 +94,6 @@ def test_gamma_zero_is_the_plain_start_and_gamma_moves_the_result(cinema: Cinema
     assert not torch.equal(plain, prior)
 
 
-def test_the_keyframe_reaches_the_video_under_full_guidance(cinema: Cinema) -> None:
-    _, one = finish(cinema.animate([VIDEO], [keyframe(0)]))
-    _, other = finish(cinema.animate([VIDEO], [keyframe(1)]))
-    assert (one - other).abs().max() > 1e-3
-
-
 def test_ends_with_an_error_instead_of_a_black_video(folder: Path) -> None:
     broken = Cinema.load(folder, device="cpu")
     with torch.no_grad():
@@ -130,6 +126,53 @@ def test_altered_missing_or_foreign_weights_are_named(folder: Path, tmp_path: Pa
     spec.write_text((folder / "cinema.json").read_text())
     with pytest.raises(BadWeights, match=r"appearnet/diffusion_pytorch_model\.safetensors is in"):
         Cinema.load(copy, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"prediction_type": "v_prediction"},
+            "prediction_type 'v_prediction' is not supported, only 'epsilon'",
+        ),
+        ({"beta_schedule": "linear"}, "beta_schedule 'linear' is not supported, only 'scaled_linear'"),
+        ({"beta_start": None}, "has no 'beta_start'"),
+    ],
+)
+def test_a_foreign_schedule_is_refused(
+    folder: Path, tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = copy / "scheduler" / "scheduler_config.json"
+    config = json.loads(path.read_text()) | change
+    path.write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
+    write_manifest(copy)
+    with pytest.raises(BadWeights, match=sentence):
+        Cinema.load(copy, device="cpu")
+
+
+def test_guidance_keeps_the_keyframe_in_both_branches(cinema: Cinema) -> None:
+    """At scale 0 only the unconditional branch speaks: it still follows the keyframe, and not the prompt."""
+    order = replace(VIDEO, guidance_scale=0.0)
+    _, one = finish(cinema.animate([order], [keyframe(0)]))
+    _, other_picture = finish(cinema.animate([order], [keyframe(1)]))
+    _, other_words = finish(cinema.animate([replace(order, prompt="something else")], [keyframe(0)]))
+    assert (one - other_picture).abs().max() > 1e-3
+    assert torch.allclose(one, other_words, atol=1e-5 * float(one.std()))
+
+
+def test_stored_numbers_of_the_seeded_model(cinema: Cinema) -> None:
+    """What these weights and this seed gave when the test was written (rtol 1e-4: CPUs differ)."""
+    _, latents = finish(cinema.animate([VIDEO], [keyframe()]))
+    assert [round(float(x), 4) for x in latents[0, :, 0, 3, 4]] == pytest.approx(STORED, rel=1e-4, abs=1e-3)
+
+
+def test_the_shipped_model_has_at_most_eight_million_parameters() -> None:
+    tensors = [load_file(path) for path in sorted(MICRO_WEIGHTS.rglob("*.safetensors"))]
+    assert len(tensors) == 5  # unet, vae, text encoder, temporal, appearnet: spatial weights stored once
+    assert sum(value.numel() for each in tensors for value in each.values()) <= 8_000_000
+    assert sum(path.stat().st_size for path in MICRO_WEIGHTS.rglob("*")) <= 16 * 2**20
 
 
 @pytest.mark.parametrize("weights", ["nano", "micro"])
