@@ -24,13 +24,15 @@ class RestartPolicy:
 
     The wait doubles with every fall in a row, from `first_s` up to `longest_s`. A child that lived for
     `steady_s` begins a new row. More than `falls_allowed` falls in a row end the whole run; so does one
-    exit with code 78 (EX_CONFIG of sysexits.h), since settings do not mend themselves.
+    exit with code 78 (EX_CONFIG of sysexits.h), since settings do not mend themselves. Then the others have
+    `crash_patience_s` to finish what they hold before they are told to give it back.
     """
 
     first_s: float = 0.5
     longest_s: float = 30.0
     steady_s: float = 30.0
     falls_allowed: int = 5
+    crash_patience_s: float = 10.0
 
     def wait_s(self, falls: int) -> float:
         """Seconds before the next start after `falls` (>= 1) falls in a row."""
@@ -177,12 +179,18 @@ class Supervisor:
             self._on_ready()
 
     def _end_all(self) -> None:
-        """SIGTERM from the dependants inwards, SIGKILL after the grace; returns when all are gone."""
+        """SIGTERM from the dependants inwards, SIGKILL after the grace; returns when all are gone.
+
+        After a crash they are asked again before the grace is over: a worker that waits to tell the record,
+        which will not come back, would otherwise wait that long.
+        """
+        again_at = self._clock() + self._policy.crash_patience_s
         while alive := [place for place in self._places if place.process is not None]:
             needed = {name for place in alive for name in place.child.needs}
+            insisting = 2 if self.crash is not None and self._clock() >= again_at else 0
             for place in alive:
                 if place.process is not None and place.child.name not in needed:
-                    place.process.press(self._clock(), self._stops_asked)
+                    place.process.press(self._clock(), max(self._stops_asked, insisting))
             self._read_output()
             for place in alive:
                 if place.process is not None and place.process.exit_code() is not None:

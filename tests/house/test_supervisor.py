@@ -113,8 +113,7 @@ while 1: time.sleep(1)
         os.kill(pid, 0)
 
 
-def test_a_second_stop_presses_again(stage, python_child, wait_until):
-    code = """
+PATIENT = """
 import signal, time
 presses = []
 def pressed(*_):
@@ -123,7 +122,19 @@ def pressed(*_):
 signal.signal(signal.SIGTERM, pressed); print("armed")
 while 1: time.sleep(1)
 """
-    with stage.running(python_child("patient", code)) as supervisor:
+
+
+def test_after_a_crash_the_others_are_told_again_before_their_grace_is_over(stage, python_child, wait_until):
+    patient = python_child("patient", PATIENT, is_ready=lambda: "armed" in stage.lines("patient"))
+    typo = python_child("typo", "raise SystemExit(78)", needs=("patient",))
+    with stage.running(patient, typo, policy=RestartPolicy(crash_patience_s=0.5)) as supervisor:
+        wait_until(lambda: supervisor.crash is not None)
+        wait_until(lambda: not supervisor.pids())
+    assert stage.lines("patient") == ["armed", "press 1", "press 2"]
+
+
+def test_a_second_stop_presses_again(stage, python_child, wait_until):
+    with stage.running(python_child("patient", PATIENT)) as supervisor:
         wait_until(lambda: "armed" in stage.lines("patient"))
         supervisor.stop()
         wait_until(lambda: "press 1" in stage.lines("patient"))
