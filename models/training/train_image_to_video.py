@@ -36,6 +36,7 @@ from models.training.loop import Plan, Training, write_atomically
 from models.training.objective import Objective, weighted_error
 from models.training.text_embedding import embed
 from models.training.video_set import VideoSet
+from models.training.warm_start import Start, start_stage_two
 from models.unet import InflatedUNet, spatial_parameters
 from models.vae import Picture, PictureCodec
 from models.weights import save_stage_two
@@ -106,6 +107,7 @@ class StageTwo:
         self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).eval()
         torch.manual_seed(self.plan.seed)
         self.main, self.appearnet = inflate(self.unet)
+        start_stage_two(table(config, "start", Start), self.main, self.appearnet)
         # Not channels_last: torch 2.13's CPU backward of the inflated network crashes in that format.
         self.denoiser = VideoDenoiser(self.main, self.appearnet)
         self.redrawn = redrawn_keyframes(videos, self.codec, work)

@@ -27,6 +27,7 @@ from models.training.objective import Objective, weighted_error
 from models.training.text_embedding import embed
 from models.training.tokenizer import save_with_plain_files
 from models.training.video_set import VideoSet
+from models.training.warm_start import Start, start_stage_one
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class StageOne:
         torch.manual_seed(self.plan.seed)
         self.text_encoder = build_text_encoder(shape, self.tokenizer)
         self.unet = build_unet(shape, videos.latents.shape[2], videos.latents.shape[3])
+        start_stage_one(table(config, "start", Start), self.unet, self.text_encoder)
         self.unet.to(memory_format=torch.channels_last)
         self.schedule = self.objective.schedule()
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from models.training.captions import Split, combinations
 from models.training.config import table
 from models.training.loop import Plan, Training
+from models.training.whitening import Whitening
 from models.training.world import BACKGROUNDS, place, render_moments
 
 
@@ -35,6 +36,7 @@ class VaeShape:
     norm_num_groups: int
     object_weight: float
     kl_weight: float
+    whitening: float  # power in [0, 1], see models.training.whitening
 
 
 def build_vae(shape: VaeShape) -> AutoencoderKL:
@@ -97,11 +99,13 @@ def judge(vae: AutoencoderKL, seed: int, count: int = 128) -> dict[str, float]:
 
 
 @torch.no_grad()
-def latent_scale(vae: AutoencoderKL, seed: int, count: int = 512) -> float:
-    """The factor that gives the training latents unit standard deviation."""
+def even_out(vae: AutoencoderKL, power: float, seed: int, count: int = 512) -> None:
+    """Whiten the latents of training frames and set the factor that gives them unit standard deviation."""
     pixels, _ = frame_batch(count, (seed, 3), "train")
     latents = torch.cat([vae.encode(part).latent_dist.mode() for part in torch.split(pixels, 64)])
-    return 1.0 / float(latents.std())
+    whitening = Whitening.of(latents, power)
+    whitening.fold_into(vae)
+    vae.register_to_config(scaling_factor=1.0 / float(whitening.apply(latents).std()))
 
 
 @torch.no_grad()
@@ -135,7 +139,7 @@ def train(config: Path, work: Path) -> Path:
     training.run(lambda step: vae_loss(vae, shape, step, plan), sheet)
     training.ema.swap(training.parameters)
     sheet(training.step)
-    vae.register_to_config(scaling_factor=latent_scale(vae, plan.seed))
+    even_out(vae, shape.whitening, plan.seed)
     partial = work / "vae.partial"
     shutil.rmtree(partial, ignore_errors=True)
     vae.save_pretrained(partial)

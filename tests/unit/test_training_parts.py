@@ -92,7 +92,9 @@ def test_objective_builds_the_schedule_that_serving_uses() -> None:
     assert table(CONFIGS / "image_to_video.toml", "objective", Objective).schedule() == Schedule()
 
 
-TINY_VAE = VaeShape((8, 8, 8, 8), latent_channels=4, norm_num_groups=4, object_weight=9.0, kl_weight=1e-6)
+TINY_VAE = VaeShape(
+    (8, 8, 8, 8), latent_channels=4, norm_num_groups=4, object_weight=9.0, kl_weight=1e-6, whitening=0.7
+)
 
 
 @pytest.fixture

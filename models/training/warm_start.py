@@ -1,0 +1,52 @@
+"""Begin a training from an earlier generation's weights instead of from nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file
+from transformers import CLIPTextModel
+
+from models.appearnet import AppearNet
+from models.unet import InflatedUNet, is_added
+from models.weights import WEIGHTS
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model folder (`models.weights`), absolute or from the working directory; empty: from nothing."""
+
+    folder: str = ""
+
+    @property
+    def path(self) -> Path | None:
+        """Raises FileNotFoundError when a folder is named that is no model."""
+        if not self.folder:
+            return None
+        path = Path(self.folder)
+        if not (path / "model_index.json").is_file():
+            raise FileNotFoundError(f"start.folder is {self.folder!r}: there is no model_index.json in it")
+        return path
+
+
+def start_stage_one(start: Start, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
+    """Give both networks the folder's weights; every key and shape must fit."""
+    if start.path is None:
+        return
+    for network, name in ((unet, "unet"), (text_encoder, "text_encoder")):
+        stored = type(network).from_pretrained(start.path / name).float().state_dict()
+        network.load_state_dict(stored)
+
+
+def start_stage_two(start: Start, main: InflatedUNet, appearnet: AppearNet) -> None:
+    """Give the main network's temporal and fusion layers and AppearNet the folder's weights."""
+    if start.path is None:
+        return
+    added = load_file(start.path / "temporal" / WEIGHTS)
+    wanted = {name for name in main.state_dict() if is_added(name)}
+    if set(added) != wanted:
+        raise ValueError(f"{start.folder}: temporal weights differ in {sorted(set(added) ^ wanted)[:4]}")
+    main.load_state_dict({name: value.to(torch.float32) for name, value in added.items()}, strict=False)
+    own = load_file(start.path / "appearnet" / WEIGHTS)
+    appearnet.load_state_dict({name: value.to(torch.float32) for name, value in own.items()})
