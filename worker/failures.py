@@ -18,10 +18,6 @@ class BadInput(Exception):
     """The request cannot be served as it stands; the text, for the client, names field, value and bound."""
 
 
-class WeightsChanged(Exception):
-    """The job was accepted for other weights than the ones loaded here."""
-
-
 class Remedy(StrEnum):
     """What to do about it.
 
@@ -51,8 +47,6 @@ def judge(error: Exception, accelerator: Accelerator) -> Verdict:
     match error:
         case BadInput():
             return _fail(FailureCode.INVALID_INPUT, str(error), retryable=False)
-        case WeightsChanged():
-            return _fail(FailureCode.WEIGHTS_MISMATCH, str(error), retryable=True)
         case NonFiniteLatents():
             return _fail(FailureCode.NON_FINITE, str(error), retryable=False)
         case EncodeFailed():

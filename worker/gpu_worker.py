@@ -171,13 +171,20 @@ class GpuWorker(SimpleWorker):
 
 
 def work_until_stopped(
-    make: Callable[[], GpuWorker], engine: Engine, *, pause: Callable[[float], object], tell: Tell
+    make: Callable[[], GpuWorker],
+    engine: Engine,
+    *,
+    pause: Callable[[float], object],
+    pulse: Pulse,
+    tell: Tell,
 ) -> None:
     """RQ's loop, begun again whenever Redis drove it out, until the engine claims no more.
 
     RQ ends its loop on a Redis error outside of its own waiting for tickets; the model would be lost with it.
+    Each new try is a sign of life: however long Redis is away, this process is not hung.
     """
     while not engine.stopping:
+        pulse.beat()
         try:
             try:
                 make().work(logging_level="WARNING")

@@ -1,6 +1,6 @@
 """`python -m worker.main`: one process, one device, one model in memory, jobs until told to stop.
 
-Exit codes: 0 drained, 70 hung (the watchdog ended it), 71 the device failed, 2 the settings are wrong,
+Exit codes: 0 drained, 70 hung (the watchdog ended it), 71 the device failed, 78 the settings are wrong,
 1 anything else. A supervisor starts it again after all of them but 0.
 """
 
@@ -52,7 +52,7 @@ from worker.story import Story
 from worker.upload import Uploader
 from worker.watchdog import Pulse, Watchdog
 
-EXIT_SETTINGS, EXIT_DEVICE = 2, 71
+EXIT_SETTINGS, EXIT_DEVICE = os.EX_CONFIG, 71
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,9 @@ class Worker:
             )
 
         tickets_door.install(self.engine)
-        work_until_stopped(gpu_worker, self.engine, pause=parts.leave.wait, tell=parts.tell)
+        work_until_stopped(
+            gpu_worker, self.engine, pause=parts.leave.wait, pulse=self._pulse, tell=parts.tell
+        )
 
     def _last_words(self, silence_s: float) -> None:
         """Hand the jobs back before the process ends: they need not wait for their leases to run out."""

@@ -25,7 +25,7 @@ from worker.attempt import Attempt
 from worker.catalogue import misfit
 from worker.encode import CONTENT_TYPE, encode_mp4
 from worker.events import KeyframeLost, StageFinished, StepFinished, Tell
-from worker.failures import BadInput, WeightsChanged
+from worker.failures import BadInput
 from worker.keyframe import CONTENT_TYPE as PNG
 from worker.keyframe import PictureLost, picture_artifact, read_picture, to_png
 from worker.orders import picture_order, video_order
@@ -77,11 +77,12 @@ class Story:
                 self._alone(attempt, partial(self._film, latents=latents))
 
     def _prepare(self, attempt: Attempt) -> None:
-        """Check that this model can serve the request, and fetch a keyframe that is there already."""
-        if self._spec.weight_hash[:16] not in attempt.job.compat.split(":"):
-            raise WeightsChanged(
-                f"the job was accepted for other weights of {self._spec.name} than the ones served now"
-            )
+        """Check that this model can serve the request, and fetch a keyframe that is there already.
+
+        A job that was accepted under other weights of this model is rendered with the ones served now: the
+        client was promised a video by the model's name, and new weights must not cost accepted jobs. (The
+        compat key keeps jobs of different weights out of one batch.)
+        """
         problem = misfit(attempt.request, self._spec)
         if problem is not None:
             raise BadInput(problem)

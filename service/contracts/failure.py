@@ -15,7 +15,6 @@ class FailureCode(StrEnum):
     STORAGE_UNAVAILABLE = "storage_unavailable"
     WORKER_LOST = "worker_lost"
     DEADLINE_EXCEEDED = "deadline_exceeded"
-    WEIGHTS_MISMATCH = "weights_mismatch"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
     INTERNAL = "internal"

@@ -10,6 +10,7 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
     TimeoutError,  # noqa: A004 - the client library's own name
     TryAgainError,
 )
@@ -40,6 +41,10 @@ def reaching_redis() -> Iterator[None]:
         yield
     except AWAY as error:
         raise StoreUnavailable(str(error) or type(error).__name__) from error
+    except ResponseError as error:
+        if not str(error).startswith("MISCONF"):
+            raise
+        raise StoreUnavailable(str(error)) from error  # its disk is full or failing: writes wait
 
 
 class UnknownCursor(LookupError):

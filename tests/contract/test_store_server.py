@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from service.contracts.lifecycle import Stage, State
 from service.store.connections import check_server, check_server_async, connect_async, connect_sync
-from service.store.errors import StoreUnavailable, UnknownCursor, UnsuitableServer
+from service.store.errors import StoreUnavailable, UnknownCursor, UnsuitableServer, reaching_redis
 from service.store.nouns import Beat, Cancelled, CancelOutcome, Note, SubmitOutcome
 from service.store.script import AsyncStore, Store
 from service.store.store import AsyncJobStore, JobStore
@@ -129,3 +129,10 @@ async def test_an_absent_server_is_told_to_asyncio_callers_too():
     with pytest.raises(StoreUnavailable):
         await check_server_async(client)
     await client.aclose()
+
+
+def test_a_server_whose_disk_is_full_is_away_for_now():
+    with pytest.raises(StoreUnavailable, match="MISCONF"), reaching_redis():
+        raise ResponseError("MISCONF Errors writing to the AOF file: No space left on device")
+    with pytest.raises(ResponseError, match="our mistake"), reaching_redis():
+        raise ResponseError("ERR our mistake")

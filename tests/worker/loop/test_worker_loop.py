@@ -198,7 +198,7 @@ def test_missing_redis_url_is_said_and_not_guessed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("REDIS_URL", raising=False)
-    assert main() == 2
+    assert main() == os.EX_CONFIG
     assert "REDIS_URL" in capsys.readouterr().err
 
 
@@ -212,7 +212,7 @@ def test_weights_that_are_not_there_are_said_in_a_sentence(
         ("MICROCINEMA_DEVICE", "cpu"),
     ):
         monkeypatch.setenv(name, setting)
-    assert main() == 2
+    assert main() == os.EX_CONFIG
     said = capsys.readouterr().err
     assert "cannot_start" in said
     assert "nowhere" in said

@@ -144,3 +144,24 @@ def test_redis_killed_and_back_costs_neither_job_nor_model(
     assert (ward.job().state, ward.job().attempt, ward.job().lost) == (State.SUCCEEDED, 1, 0)
     assert ward.loads == 1
     assert ward.heard(StoreUnreachable)
+
+
+def test_an_outage_longer_than_the_hang_grace_does_not_look_like_a_hung_process(
+    ward: Any, loop: Any, server: OwnServer, closing: Callable[[Redis], Redis]
+) -> None:
+    ward.connect = lambda: closing(connect_sync(server.url))
+    ward.store = JobStore(Store(ward.connect()))
+
+    def outage() -> None:
+        loop.until(lambda: ward.store.live_workers("default") == 1)
+        server.kill()
+        time.sleep(6.0)
+        server.start()
+        ward.submit()
+        loop.until(lambda: ward.job().terminal, 20)
+
+    beside = loop.meanwhile(outage)
+    code, _ = loop.run(ward, hang_grace_s=3.0)
+    assert code == 0
+    beside.finish()
+    assert ward.job().state is State.SUCCEEDED
