@@ -159,6 +159,15 @@ class Courier:
         settlement = judge(delivery, answer, self._backoff)
         if await self._settle(delivery, settlement, until=started + self._limits.lease_s):
             self._observe(Tried(delivery, answer, settlement, seconds))
+            if settlement.verdict is Verdict.DEAD:
+                # The operator hears of it; the path of the URL may be a secret and stays out.
+                log.warning(
+                    "webhook_given_up",
+                    event_id=delivery.event.id,
+                    endpoint=delivery.endpoint,
+                    tries=delivery.tries,
+                    reason=settlement.reason,
+                )
 
     async def _settle(self, delivery: Delivery, settlement: Settlement, until: float) -> bool:
         """Writes the outcome, again and again while Redis is away, for as long as the lease is ours."""

@@ -157,11 +157,13 @@ def test_an_outage_of_redis_is_outlived(start, tmp_path, inbox, new_submission) 
 
 
 def test_by_default_nothing_private_is_called(start, inbox, happen, redis) -> None:
-    start(MICROCINEMA_WEBHOOK_ALLOW_PRIVATE="false")
+    notifier = start(MICROCINEMA_WEBHOOK_ALLOW_PRIVATE="false")
     event_id = happen(inbox.url)
     wait_until(lambda: redis.zcard("{mc}:deliveries:dead") == 1, 20, "the delivery is given up")
     assert b"not a public address" in redis.hget(f"{{mc}}:delivery:{event_id}", "last_reason")
     assert inbox.letters == []
+    wait_until(lambda: "webhook_given_up" in notifier.output(), 10, "a line for the operator")
+    assert inbox.url not in notifier.output()  # its path may be a secret
 
 
 def test_the_janitor_runs_in_this_process(start, jobs, submit, tmp_path) -> None:
