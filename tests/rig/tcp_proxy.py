@@ -33,6 +33,12 @@ class LossyProxy:
         with self._lock:
             self._marker = marker
 
+    def __enter__(self) -> LossyProxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
