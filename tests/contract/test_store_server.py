@@ -5,6 +5,7 @@ import time
 
 import pytest
 from redis.exceptions import ResponseError
+from rig.processes import free_ports
 
 from service.contracts.lifecycle import Stage, State
 from service.store.connections import check_server, check_server_async, connect_async, connect_sync
@@ -96,7 +97,9 @@ def test_full_memory_refuses_new_jobs_and_lets_running_ones_go_on(start_server, 
 
 
 def test_a_cluster_is_refused(start_server, tmp_path):
-    client = connect_sync(start_server(tmp_path, "--cluster-enabled", "yes"))
+    # the cluster's own port is 10,000 above the client port unless told: often beyond 65,535
+    (bus,) = free_ports(1)
+    client = connect_sync(start_server(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(bus)))
     with pytest.raises(UnsuitableServer, match="Cluster"):
         check_server(client)
     client.close()

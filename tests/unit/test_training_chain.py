@@ -1,5 +1,6 @@
 """The whole chain on a world of eight clips and tiny networks: it ends in a model that loads."""
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def small_configs(folder: Path) -> None:
         lines = [
             line
             for table, values in tables.items()
-            for line in (f"[{table}]", *(f"{key} = {value}" for key, value in values.items()))
+            for line in (f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()))
         ]
         (folder / name).write_text("\n".join(lines) + "\n")
 
