@@ -44,6 +44,9 @@ def plan_stack(
     url = f"http://{reachable(host)}:{port}"
     defaults = {
         "PYTHONUNBUFFERED": "1",
+        # torch's threads would spin while they wait for each other: with anything else running beside them, a
+        # video took eleven times as long
+        "OMP_WAIT_POLICY": "passive",
         "HF_HUB_OFFLINE": "1",  # weights are local; nobody waits for a hub that is not asked for anything
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "MICROCINEMA_LOG_FORMAT": "human",
