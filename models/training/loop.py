@@ -175,7 +175,7 @@ class Training:
             raise FloatingPointError(f"{self.name}: loss is {loss} at step {self.step}; lower learning_rate")
         self.work.mkdir(parents=True, exist_ok=True)
         with (self.work / f"{self.name}_loss.txt").open("a") as curve:
-            curve.write(f"{self.minutes:.3f} {self.step} {loss:.6f}\n")
+            curve.write(f"{self.minutes:.6f} {self.step} {loss:.6f}\n")
         done = min(1.0, self.minutes / self.plan.minutes)
         bar = "#" * round(20 * done) + "." * (20 - round(20 * done))
         left = max(0.0, self.plan.minutes - self.minutes)

@@ -11,9 +11,11 @@ from models.schedule import Schedule
 class Objective:
     """Noise schedule and weighting.
 
-    snr_cap is gamma of Min-SNR weighting (Hang et al. 2023). text_dropped, centre_share (stage 1) and
+    snr_cap is gamma of Min-SNR weighting (Hang et al. 2023), snr_floor the other end, as in truncated SNR
+    weighting (Salimans and Ho 2022). text_dropped, centre_share (stage 1) and
     redrawn_share (stage 2) are probabilities. appearance_weight is the paper's lambda, keyframe_noise
-    the standard deviation of noise laid over z^c (both stage 2).
+    the standard deviation of noise laid over z^c (both stage 2). reading_weight is that of
+    `caption_reading` (stage 1).
     """
 
     beta_start: float
@@ -21,7 +23,9 @@ class Objective:
     train_timesteps: int
     snr_cap: float
     text_dropped: float
+    snr_floor: float = 0.0
     centre_share: float = 1.0
+    reading_weight: float = 0.0
     appearance_weight: float = 0.0
     redrawn_share: float = 0.0
     keyframe_noise: float = 0.0
@@ -32,13 +36,14 @@ class Objective:
 
 
 def weighted_error(
-    schedule: Schedule, predicted: Tensor, target: Tensor, timesteps: Tensor, cap: float
+    schedule: Schedule, predicted: Tensor, target: Tensor, timesteps: Tensor, objective: Objective
 ) -> Tensor:
-    """Mean squared error of an epsilon prediction (B, ...), each example weighted by min(SNR, cap) / SNR.
+    """Mean squared error of an epsilon prediction (B, ...), weighted by clamp(SNR, floor, cap) / SNR.
 
     The epsilon error of a nearly clean latent is large and matters little: x_0 moves by error / sqrt(SNR).
+    That of nearly pure noise is small and matters much: there, text alone decides what will be seen.
     """
     bar = schedule.alpha_bar[timesteps]
     snr = bar / (1 - bar)
     error = (predicted - target).square().flatten(1).mean(dim=1)
-    return (snr.clamp(max=cap) / snr * error).mean()
+    return (snr.clamp(objective.snr_floor, objective.snr_cap) / snr * error).mean()

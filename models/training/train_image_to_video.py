@@ -129,7 +129,7 @@ class StageTwo:
         with torch.no_grad():
             text = embed(self.tokenizer, self.text_encoder, captions)
         predicted = self.denoiser(self.schedule.noised(clean, noise, timesteps), z_c, timesteps, text)
-        return weighted_error(self.schedule, predicted, noise, timesteps, objective.snr_cap)
+        return weighted_error(self.schedule, predicted, noise, timesteps, objective)
 
 
 def finished(stage: Generator[Progress, None, T]) -> T:

@@ -3,8 +3,8 @@
     python -m models.training.train_text_to_image --work var/train
 
 Captions describe the whole clip, motion included: at inference the same prompt serves both stages.
-The text encoder is trained from nothing together with the UNet. The result is a standard
-`StableDiffusionPipeline` folder (averaged weights, float16) at `work/stage1`.
+The text encoder is trained together with the UNet, with a lesson of its own (`caption_reading`).
+The result is a standard `StableDiffusionPipeline` folder (averaged weights, float16) at `work/stage1`.
 """
 
 import argparse
@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from models.training.caption_reading import CaptionReader
 from models.training.captions import TRAIN_TEMPLATES, held_out_prompts
 from models.training.config import table
 from models.training.loop import Plan, Training
@@ -104,12 +105,13 @@ class StageOne:
         torch.manual_seed(self.plan.seed)
         self.text_encoder = build_text_encoder(shape, self.tokenizer)
         self.unet = build_unet(shape, videos.latents.shape[2], videos.latents.shape[3])
+        self.reader = CaptionReader(shape.text_width)
         start_stage_one(table(config, "start", Start), self.unet, self.text_encoder)
         self.unet.to(memory_format=torch.channels_last)
         self.schedule = self.objective.schedule()
 
     def loss(self, step: int) -> Tensor:
-        """Weighted epsilon error of one batch, a function of the step number and the weights."""
+        """Weighted epsilon error of one batch plus the reading lesson, a function of step and weights."""
         objective, batch = self.objective, self.plan.batch
         rng = np.random.default_rng((self.plan.seed, step))
         noise_source = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + step)
@@ -121,14 +123,13 @@ class StageOne:
         noise = torch.randn(clean.shape, generator=noise_source)
         timesteps = torch.randint(objective.train_timesteps, (batch,), generator=noise_source)
         noisy = self.schedule.noised(clean, noise, timesteps)
-        text = embed(
-            self.tokenizer,
-            self.text_encoder,
-            self.videos.captions(numbers, rng, objective.text_dropped),
-        )
+        captions = self.videos.captions(numbers, rng, objective.text_dropped)
+        text = embed(self.tokenizer, self.text_encoder, captions)
         noisy = noisy.contiguous(memory_format=torch.channels_last)
         predicted = self.unet(noisy, timesteps, text).sample
-        return weighted_error(self.schedule, predicted, noise, timesteps, objective.snr_cap)
+        painting = weighted_error(self.schedule, predicted, noise, timesteps, objective)
+        reading = self.reader.loss(text, captions, [self.videos.scenes[number] for number in numbers])
+        return painting + objective.reading_weight * reading
 
     def pipeline(self) -> StableDiffusionPipeline:
         """The models as an ordinary Stable Diffusion pipeline."""
@@ -169,12 +170,13 @@ def train(config: Path, work: Path) -> Path:
     plan = table(config, "plan", Plan)
     torch.set_num_threads(plan.threads)
     stage = StageOne(config, work, VideoSet.load(config.with_name("video_set.toml"), work))
-    modules = {"text_encoder": stage.text_encoder, "unet": stage.unet}
+    modules: dict[str, nn.Module] = {"text_encoder": stage.text_encoder, "unet": stage.unet}
     for name, module in modules.items():
         print(
             f"text_to_image: {name} has {sum(p.numel() for p in module.parameters()):,} parameters",
             flush=True,
         )
+    modules["reader"] = stage.reader
     training = Training("text_to_image", modules, plan, work, time.monotonic)
     training.run(
         stage.loss, lambda _: sample_sheet(stage.pipeline(), work / "text_to_image_sheet.png", plan.seed)

@@ -12,6 +12,7 @@ from models.nano import flat_unet
 from models.schedule import Schedule
 from models.spec import NANO
 from models.training import video_set
+from models.training.caption_reading import CaptionReader
 from models.training.captions import TRAIN_TEMPLATES, caption, draw_scenes
 from models.training.chain import Chain
 from models.training.config import table
@@ -77,14 +78,42 @@ def test_config_names_unknown_and_missing_keys(tmp_path: Path) -> None:
         table(path, "plan", Plan)
 
 
-def test_min_snr_weighting_leaves_noisy_steps_alone_and_tames_clean_ones() -> None:
-    schedule = Schedule()
+def test_weights_of_noisy_and_of_clean_steps_stay_between_floor_and_cap() -> None:
+    objective = Objective(0.00085, 0.012, 1000, snr_cap=5.0, text_dropped=0.1, snr_floor=0.3)
+    schedule = objective.schedule()
     zeros, ones = torch.zeros(1, 4, 2, 2), torch.ones(1, 4, 2, 2)
-    noisy = weighted_error(schedule, zeros, ones, torch.tensor([900]), cap=5.0)
-    clean = weighted_error(schedule, zeros, ones, torch.tensor([0]), cap=5.0)
-    bar = float(schedule.alpha_bar[0])
-    assert float(noisy) == pytest.approx(1.0)
-    assert float(clean) == pytest.approx(5.0 * (1 - bar) / bar, rel=1e-4)
+
+    def weight(timestep: int) -> tuple[float, float]:
+        bar = float(schedule.alpha_bar[timestep])
+        weighted = weighted_error(schedule, zeros, ones, torch.tensor([timestep]), objective)
+        return float(weighted), bar / (1 - bar)
+
+    for timestep, kept in ((999, 0.3), (0, 5.0)):  # x_0's error counts as if SNR were floor or cap
+        error, snr = weight(timestep)
+        assert error == pytest.approx(kept / snr, rel=1e-4)
+    error, snr = weight(400)
+    assert 0.3 < snr < 5.0
+    assert error == pytest.approx(1.0)
+
+
+def test_reader_learns_what_captions_say_and_empty_captions_teach_nothing() -> None:
+    torch.manual_seed(3)
+    scenes = draw_scenes(12, seed=3, split="train")
+    captions = [f"caption {n}" for n in range(12)]
+    reader = CaptionReader(text_width=16)
+    states = torch.randn(12, 3, 16, requires_grad=True)
+    untaught = float(reader.loss(states, captions, scenes).detach())
+    assert float(reader.loss(states, [""] * 12, scenes).detach()) == 0
+    optimizer = torch.optim.Adam([*reader.parameters(), states], lr=0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = reader.loss(states, ["", *captions[1:]], scenes)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert float(loss.detach()) < 0.1 < untaught
+    assert states.grad is not None
+    assert torch.count_nonzero(states.grad[0]) == 0  # the one whose caption is empty
+    assert torch.count_nonzero(states.grad[1:, :-1]) == 0  # only the last token is read
 
 
 def test_objective_builds_the_schedule_that_serving_uses() -> None:
