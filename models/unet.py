@@ -93,7 +93,7 @@ class InflatedUNet(InflatedEncoder):
         for k, block in enumerate(self.up_blocks):
             h = block(h, skips, p, f"up.{k}")
         h = self.conv_out(F.silu(self.conv_norm_out(h)))
-        return h.reshape(z.shape)
+        return h.unflatten(0, z.shape[:2])
 
     def _up_plan(self, k: int) -> LevelPlan:
         spec = self.spec

@@ -105,6 +105,11 @@ class Training:
         self.step, self.minutes = 0, 0.0
 
     @property
+    def progress(self) -> float:
+        """Share of the budget that is spent; the run ends at 1."""
+        return self.minutes / self.plan.minutes
+
+    @property
     def checkpoint(self) -> Path:
         return self.work / f"{self.name}.ckpt"
 
@@ -143,8 +148,8 @@ class Training:
         begun_minutes, begun_step = self.minutes, self.step
         next_sheet = self.minutes + self.plan.sheet_minutes
         sums, count = 0.0, 0
-        while self.minutes < self.plan.minutes:
-            rate = learning_rate_at(self.plan, self.step, self.minutes / self.plan.minutes)
+        while self.progress < 1:
+            rate = learning_rate_at(self.plan, self.step, self.progress)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             loss = loss_of(self.step)
@@ -176,9 +181,9 @@ class Training:
         self.work.mkdir(parents=True, exist_ok=True)
         with (self.work / f"{self.name}_loss.txt").open("a") as curve:
             curve.write(f"{self.minutes:.6f} {self.step} {loss:.6f}\n")
-        done = min(1.0, self.minutes / self.plan.minutes)
+        done = min(1.0, self.progress)
         bar = "#" * round(20 * done) + "." * (20 - round(20 * done))
-        left = max(0.0, self.plan.minutes - self.minutes)
+        left = self.minutes * (1 / done - 1) if done else self.plan.minutes
         print(
             f"{self.name} [{bar}] step {self.step} loss {loss:.5f} {speed:.2f} steps/s {left:.1f} min left",
             flush=True,
