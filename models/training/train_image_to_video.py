@@ -10,7 +10,7 @@ model folder (`models.weights`) at `work/model`.
 import argparse
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -94,11 +94,18 @@ def save_array(path: Path, values: Tensor) -> None:
 
 
 class StageTwo:
-    """The networks in training, and their loss."""
+    """The networks in training, and their loss; `compose` joins the two halves to one denoiser."""
 
-    def __init__(self, config: Path, work: Path, videos: VideoSet) -> None:
-        self.objective, self.plan = table(config, "objective", Objective), table(config, "plan", Plan)
-        self.videos, self.schedule = videos, self.objective.schedule()
+    def __init__(
+        self,
+        objective: Objective,
+        plan: Plan,
+        work: Path,
+        videos: VideoSet,
+        compose: Callable[[InflatedUNet, AppearNet], VideoDenoiser] = VideoDenoiser,
+    ) -> None:
+        self.objective, self.plan = objective, plan
+        self.videos, self.schedule = videos, objective.schedule()
         folder = work / "stage1"
         self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).eval()
         vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
@@ -107,9 +114,8 @@ class StageTwo:
         self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).eval()
         torch.manual_seed(self.plan.seed)
         self.main, self.appearnet = inflate(self.unet)
-        start_stage_two(table(config, "start", Start), self.main, self.appearnet)
         # Not channels_last: torch 2.13's CPU backward of the inflated network crashes in that format.
-        self.denoiser = VideoDenoiser(self.main, self.appearnet)
+        self.denoiser = compose(self.main, self.appearnet)
         self.redrawn = redrawn_keyframes(videos, self.codec, work)
 
     def loss(self, step: int) -> Tensor:
@@ -190,9 +196,10 @@ def train(config: Path, work: Path) -> Path:
     folder = work / "model"
     if folder.exists():
         return folder
-    plan = table(config, "plan", Plan)
+    objective, plan = table(config, "objective", Objective), table(config, "plan", Plan)
     torch.set_num_threads(plan.threads)
-    stage = StageTwo(config, work, VideoSet.load(config.with_name("video_set.toml"), work))
+    stage = StageTwo(objective, plan, work, VideoSet.load(config.with_name("video_set.toml"), work))
+    start_stage_two(table(config, "start", Start), stage.main, stage.appearnet)
     spec = replace(MICRO, unet=unet_spec(stage.unet), noise_prior_lambda=stage.objective.appearance_weight)
     previews = Previews(stage, spec, work / "image_to_video_sheet.png")
     training = Training(
