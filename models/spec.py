@@ -5,7 +5,7 @@ Torch-free, so that a table of models can be read without loading one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,18 @@ class FrameRule:
 
 
 @dataclass(frozen=True)
+class Vocabulary:
+    """The words of all captions that a model was trained on, in lower case, each once.
+
+    telling: words that choose something in the video (red, circle, left). filler: the words around
+    them (a, on, moving).
+    """
+
+    telling: tuple[str, ...]
+    filler: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class CinemaSpec:
     """Everything about a released two-stage model that is not a weight."""
 
@@ -78,6 +90,7 @@ class CinemaSpec:
     noise_prior_gamma: float = 0.02  # default weight of z^c in the starting latents
     description: str = ""
     license: str = "Apache-2.0"
+    vocabulary: Vocabulary | None = None  # None: the captions are not known, as for Stable Diffusion
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """(C, h, w) of one latent frame; a size that the VAE cannot make is an error naming it."""
@@ -155,4 +168,12 @@ SD21 = CinemaSpec(
     license="OpenRAIL++-M",
 )
 
-SPECS: dict[str, CinemaSpec] = {spec.name: spec for spec in (NANO, MICRO, SD21)}
+SD15 = replace(
+    SD21,
+    name="microcinema-sd15",
+    unet=replace(SD21.unet, heads=(8, 8, 8, 8), text_width=768, linear_projection=False),
+    description="Stable Diffusion 1.5 inflated to video; the paper released no weights for it.",
+    license="CreativeML Open RAIL-M",
+)
+
+SPECS: dict[str, CinemaSpec] = {spec.name: spec for spec in (NANO, MICRO, SD21, SD15)}

@@ -26,7 +26,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from models.appearnet import AppearNet
 from models.errors import BadWeights
 from models.schedule import Schedule
-from models.spec import CinemaSpec, FrameRule, UNetSpec
+from models.spec import CinemaSpec, FrameRule, UNetSpec, Vocabulary
 from models.unet import InflatedUNet, is_added
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -116,7 +116,14 @@ def read_spec(folder: Path) -> CinemaSpec:
     raw = _read_json(folder / "cinema.json")
     unet: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.pop("unet").items()}
     sizes = tuple((int(w), int(h)) for w, h in raw.pop("sizes"))
-    return CinemaSpec(unet=UNetSpec(**unet), frames=FrameRule(**raw.pop("frames")), sizes=sizes, **raw)
+    words = raw.pop("vocabulary", None)  # folders of earlier releases have none
+    return CinemaSpec(
+        unet=UNetSpec(**unet),
+        frames=FrameRule(**raw.pop("frames")),
+        sizes=sizes,
+        vocabulary=words and Vocabulary(**{kind: tuple(each) for kind, each in words.items()}),
+        **raw,
+    )
 
 
 def _schedule(config: dict[str, Any], folder: Path) -> Schedule:

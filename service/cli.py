@@ -151,6 +151,7 @@ def _demo(settings: StackSettings, chosen: argparse.Namespace) -> int:
         state_dir=chosen.state_dir,
         screen=sys.stdout,
     )
+    _warn(made.video)
     print(f"prompt         {chosen.prompt}")
     print(f"set-up         {made.setup_s:.1f} s")
     print(f"render         {made.render_s:.1f} s for {made.video.num_frames} frames, seed {made.video.seed}")
@@ -164,6 +165,7 @@ def _generate(_: StackSettings, chosen: argparse.Namespace) -> int:
     with Client(chosen.url) as client:
         video = client.create(chosen.prompt, picture=chosen.picture, **_options(chosen))
         print(f"{video.id} accepted, seed {video.seed}", file=sys.stderr)
+        _warn(video)
         try:
             video = client.wait(video.id, on_progress=bar.show)
         finally:
@@ -197,6 +199,11 @@ def _cancel(_: StackSettings, chosen: argparse.Namespace) -> int:
 
 def _line(video: Video) -> str:
     return f"{video.id}  {video.state:<10} {video.progress:3} %  {video.prompt or ''}"
+
+
+def _warn(video: Video) -> None:
+    for warning in video.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _complain(sentence: str, status: int) -> int:

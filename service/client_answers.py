@@ -101,6 +101,7 @@ class Video(BaseModel):
     fps: int
     seed: int
     error: VideoError | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def over(self) -> bool:

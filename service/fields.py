@@ -83,9 +83,9 @@ class CreateVideo(BaseModel):
         json_schema_extra={
             "required": ["prompt"],
             "examples": [
-                {"prompt": "a red circle moves right on a white background"},
+                {"prompt": "a red circle moving right on a white background"},
                 {
-                    "prompt": "a green triangle rotates",
+                    "prompt": "a green triangle rotating",
                     "size": "64x64",
                     "seconds": "2",
                     "fps": 8,

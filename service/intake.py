@@ -47,6 +47,7 @@ from service.store.nouns import (
     Submitted,
 )
 from service.store.store import AsyncJobStore
+from service.vocabulary import unknown_words
 
 #: Pauses before a submission whose answer was lost is sent again, with the same job id (seconds).
 SUBMIT_PAUSES_S = (0.05, 0.2)
@@ -109,6 +110,7 @@ class Intake:
             queue_limit=self.queue_limit,
             retention_s=self.retention_s,
             idempotency_key=key,
+            warnings=unknown_words(request.prompt, spec),
         )
         submitted = await self._submitted(submission)
         if submitted.outcome is SubmitOutcome.CREATED:
@@ -225,6 +227,7 @@ class Intake:
                 compat=submission.compat,
                 pool=submission.pool,
                 created_at=self.clock(),
+                warnings=submission.warnings,
             )
 
     async def _forget_picture(self, request: VideoRequest) -> None:

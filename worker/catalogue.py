@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.spec import CinemaSpec
-from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec
+from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec, Vocabulary
 from service.contracts.request import VideoRequest
 
 FPS_MAX = 30
@@ -23,7 +23,7 @@ MAX_PICTURE_PIXELS = 16_000_000
 
 def public_spec(spec: CinemaSpec, *, weight_hash: str, pool: str, samplers: Sequence[str]) -> ModelSpec:
     """What clients may ask of this model. `samplers`: the names that the model knows, the default first."""
-    rule = spec.frames
+    rule, words = spec.frames, spec.vocabulary
     return ModelSpec(
         name=spec.name,
         pool=pool,
@@ -46,6 +46,7 @@ def public_spec(spec: CinemaSpec, *, weight_hash: str, pool: str, samplers: Sequ
         samplers=tuple(samplers),
         description=spec.description,
         license=spec.license,
+        vocabulary=words and Vocabulary(telling=words.telling, filler=words.filler),
     )
 
 

@@ -37,6 +37,7 @@ from models.training.objective import Objective, weighted_error
 from models.training.text_embedding import embed
 from models.training.video_set import VideoSet
 from models.training.warm_start import Start, start_stage_two
+from models.training.words import training_vocabulary
 from models.unet import InflatedUNet, spatial_parameters
 from models.vae import Picture, PictureCodec
 from models.weights import save_stage_two
@@ -200,7 +201,12 @@ def train(config: Path, work: Path) -> Path:
     torch.set_num_threads(plan.threads)
     stage = StageTwo(objective, plan, work, VideoSet.load(config.with_name("video_set.toml"), work))
     start_stage_two(table(config, "start", Start), stage.main, stage.appearnet)
-    spec = replace(MICRO, unet=unet_spec(stage.unet), noise_prior_lambda=stage.objective.appearance_weight)
+    spec = replace(
+        MICRO,
+        unet=unet_spec(stage.unet),
+        noise_prior_lambda=stage.objective.appearance_weight,
+        vocabulary=training_vocabulary(),
+    )
     previews = Previews(stage, spec, work / "image_to_video_sheet.png")
     training = Training(
         "image_to_video", {"main": stage.main, "appearnet": stage.appearnet}, plan, work, time.monotonic

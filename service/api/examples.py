@@ -14,7 +14,7 @@ VIDEO: dict[str, Any] = {
     "completed_at": 1795377311,
     "expires_at": 1795982111,
     "model": "microcinema-micro",
-    "prompt": "a red circle moves right on a white background",
+    "prompt": "a red circle moving right on a white background",
     "seconds": "2",
     "size": "64x64",
     "error": None,

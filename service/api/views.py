@@ -96,7 +96,9 @@ class VideoView(BaseModel):
     usage: dict[str, float]
     video: FileView | None = None
     keyframe: FileView | None = None
-    warnings: list[str]
+    warnings: list[str] = Field(
+        description="What you should know: words of the prompt that the model does not know, no live worker."
+    )
     queue: QueueView | None = Field(None, description="Only while the job waits.")
     urls: UrlsView
 
@@ -220,7 +222,7 @@ def video_view(
             "usage": job.usage,
             "video": _file(job.artifact),
             "keyframe": _file(job.keyframe),
-            "warnings": list(outlook.warnings),
+            "warnings": [*job.warnings, *outlook.warnings],
             "queue": outlook.queue,
             "urls": UrlsView(
                 self_=place,

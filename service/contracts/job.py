@@ -11,7 +11,7 @@ from service.contracts.failure import Failure
 from service.contracts.lifecycle import TERMINAL, Stage, State
 from service.contracts.request import VideoRequest
 
-_JSON_FIELDS = frozenset({"request", "keyframe", "checkpoint", "artifact", "failure", "usage"})
+_JSON_FIELDS = frozenset({"request", "warnings", "keyframe", "checkpoint", "artifact", "failure", "usage"})
 
 
 class VideoJob(BaseModel):
@@ -23,7 +23,8 @@ class VideoJob(BaseModel):
     attempt than the current one: their keys are the truth, and no attempt deletes a key named here.
     `winner_attempt` is the attempt whose finish ended the job (0: none did). `expires_at` is when record and
     artifacts may go, known once the job is terminal; `approve_by` is set while it awaits approval.
-    `seq` numbers the job's events; `deleted` marks a tombstone, which no client sees.
+    `warnings` are what intake had to say about the request. `seq` numbers the job's events; `deleted` marks a
+    tombstone, which no client sees.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +56,7 @@ class VideoJob(BaseModel):
     winner_attempt: int = 0
     failure: Failure | None = None
     usage: dict[str, float] = {}
+    warnings: tuple[str, ...] = ()
     seq: int = 0
 
     @classmethod

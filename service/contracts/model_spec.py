@@ -1,6 +1,6 @@
 """The public bounds of one served model: what a client may ask of it."""
 
-from typing import Generic, Self, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -48,11 +48,28 @@ class FrameBounds(Bounds[int]):
         return super().allows(value) and (value - self.offset) % self.multiple_of == 0
 
 
+Word = Annotated[str, Field(min_length=1, max_length=40)]
+
+
+class Vocabulary(BaseModel):
+    """The words of all captions that a model was trained on, in lower case.
+
+    `telling` words choose something in the video (red, circle, left); `filler` words stand around them
+    (a, on, moving).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    telling: tuple[Word, ...] = Field(min_length=1, max_length=500)
+    filler: tuple[Word, ...] = Field(max_length=500)
+
+
 class ModelSpec(BaseModel):
     """A named model as clients see it: sizes in pixels (width, height), the default size first.
 
     `weight_hash` names the exact weights: jobs of different weights never share a batch.
-    `max_picture_pixels` bounds an uploaded picture before it is decoded.
+    `max_picture_pixels` bounds an uploaded picture before it is decoded. Where `vocabulary` is None, nobody
+    knows all captions of the model's training, and its jobs get no warnings about words.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +89,7 @@ class ModelSpec(BaseModel):
     samplers: tuple[str, ...] = Field(min_length=1)
     description: str
     license: str
+    vocabulary: Vocabulary | None = None
 
     @property
     def default_size(self) -> tuple[int, int]:

@@ -59,6 +59,7 @@ def submit(submission: Submission) -> Command[Submitted]:
             submission.queue_limit,
             submission.retention_s,
             request.webhook_url or "",
+            json.dumps(submission.warnings) if submission.warnings else "",
         ),
         lambda reply: Submitted(SubmitOutcome(reply[0]), reply[1]),
     )

@@ -19,7 +19,7 @@ class Submission:
     """A job to be accepted. `digest` is the sha256 of what the client sent, before seed and defaults.
 
     `queue_limit` bounds the jobs that wait in the pool; `retention_s` is how long record and artifacts
-    stay after the job has ended (seconds).
+    stay after the job has ended (seconds). `warnings` are kept with the job as they were when it came.
     """
 
     job_id: str
@@ -31,6 +31,7 @@ class Submission:
     queue_limit: int
     retention_s: float
     idempotency_key: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Names become parts of keys, so a stray colon must not reach one. Raises ValueError."""

@@ -2,7 +2,7 @@
 -- Accept a job. Not allowed when memory is full: the client is told to come back instead.
 local id, tenant, pool, model, priority, request = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local compat, digest, idempotency = ARGV[7], ARGV[8], ARGV[9]
-local queue_limit, retention_s, webhook_url = tonumber(ARGV[10]), ARGV[11], ARGV[12]
+local queue_limit, retention_s, webhook_url, warnings = tonumber(ARGV[10]), ARGV[11], ARGV[12], ARGV[13]
 local t = now()
 
 local earlier = redis.call('HMGET', KEY.JOB .. id, 'tenant', 'digest')
@@ -24,7 +24,7 @@ local arrival = redis.call('INCR', KEY.ARRIVALS)
 local job = {
   id = id, tenant = tenant, pool = pool, model = model, state = 'queued', request = request,
   compat = compat, digest = digest, idempotency = idempotency, retention_s = retention_s,
-  webhook_url = webhook_url, rank = whole(arrival - tonumber(priority) * PRIORITY_STEP),
+  webhook_url = webhook_url, warnings = warnings, rank = whole(arrival - tonumber(priority) * PRIORITY_STEP),
   attempt = 0, lost = 0, alone = 0, cancel_requested = 0, deleted = 0, winner_attempt = 0,
   worker = '', stage = '', step = 0, steps = 0, progress = 0, seq = 0,
   created_at = stamp(t), started_at = '', completed_at = '', expires_at = '', approve_by = '',
