@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from service.refusals import UnsatisfiableRange, shown
 
-_RANGE = re.compile(r"(?P<first>[0-9]{0,19})-(?P<last>[0-9]{0,19})")
+_RANGE = re.compile(r"(?P<first>[0-9]*)-(?P<last>[0-9]*)")
+_DIGITS_READ = 19  # a position with more digits lies beyond any file, and so do its first 19
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,20 @@ def asked_range(header: str | None, size: int) -> ByteRange | None:
         raise _refused(header, "such as bytes=0-99, bytes=100- or bytes=-100", size)
     first, last = match["first"], match["last"]
     if not first:  # the last n bytes
-        start, end = max(size - int(last), 0), size
+        start, end = max(size - _position(last), 0), size
     else:
-        start, end = int(first), min(int(last) + 1, size) if last else size
-        if last and int(last) < int(first):
+        # A last position beyond the end means the end, however far beyond it is (section 14.1.2).
+        start, end = _position(first), min(_position(last) + 1, size) if last else size
+        if last and _position(last) < start:
             raise _refused(header, "ascending", size)
     if start >= end:
         raise _refused(header, f"within 0 to {size - 1}", size)
     return ByteRange(start, end, size)
+
+
+def _position(digits: str) -> int:
+    """The number, or one that is too large as well: Python reads only so many digits (CVE-2020-10735)."""
+    return int(digits.lstrip("0")[:_DIGITS_READ] or "0")
 
 
 def _refused(header: str, bound: str, size: int) -> UnsatisfiableRange:

@@ -18,6 +18,10 @@ from service.refusals import UnsatisfiableRange
         ("bytes=-5000", 0, 1000),  # a longer suffix is the whole file, still as a range
         ("bytes=990-5000", 990, 1000),
         ("bytes=0-9999999999999999999", 0, 1000),
+        ("bytes=5-" + "9" * 20, 5, 1000),  # beyond 64 bits
+        ("bytes=5-" + "9" * 5000, 5, 1000),  # more digits than Python would read
+        ("bytes=-" + "9" * 30, 0, 1000),
+        ("bytes=" + "0" * 40 + "5-" + "0" * 40 + "9", 5, 10),
         ("Bytes= 5-9 ", 5, 10),
     ],
 )
@@ -37,6 +41,8 @@ def test_ranges_that_a_server_may_ignore(header: str | None) -> None:
     "header",
     [
         "bytes=1000-",
+        "bytes=" + "9" * 30 + "-",
+        "bytes=" + "9" * 30 + "-" + "9" * 40,
         "bytes=5-4",
         "bytes=-0",
         "bytes=-",
