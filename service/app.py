@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -69,12 +69,19 @@ def create_app(parts: GatewayParts) -> FastAPI:
     app.include_router(videos.router)
     app.include_router(content.router)
     app.include_router(health.router)
+    app.include_router(_heads(videos.router, content.router, health.router))
     app.include_router(videos.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(content.router, prefix=VERSION_PREFIX, include_in_schema=False)
+    app.include_router(_heads(videos.router, content.router), prefix=VERSION_PREFIX)
     app.add_exception_handler(HTTPException, _declined_by_router)
     app.add_exception_handler(RequestValidationError, _declined_by_validation)
     # The last one added is the outermost.
-    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=settings.max_upload_bytes,
+        max_json_bytes=settings.max_text_bytes,
+        timeout_s=settings.upload_timeout_s,
+    )
     app.add_middleware(ConcurrencyLimit, max_requests=settings.max_concurrent_requests, exempt=health.PROBES)
     app.add_middleware(RequestScope, metrics=parts.metrics, clock=time.monotonic, quiet=health.PROBES)
     return app
@@ -90,16 +97,38 @@ async def _declined_by_validation(_: Request, error: Exception) -> Any:
     raise refusal_of_validation(list(error.errors())) from None
 
 
+def _heads(*routers: APIRouter) -> APIRouter:
+    """HEAD wherever those have GET, answered by the same function: the server keeps the body back.
+
+    RFC 9110, 9.1: a general-purpose server must support both. FastAPI, unlike Starlette, adds GET alone.
+    """
+    heads = APIRouter()
+    for route in _routes(*routers):
+        if "GET" in (route.methods or ()):
+            heads.add_api_route(
+                route.path,
+                route.endpoint,
+                methods=["HEAD"],
+                response_class=route.response_class,
+                include_in_schema=False,
+            )
+    return heads
+
+
 def _methods_of(path: str) -> set[str]:
     """Every method of a path; the router's own Allow header names those of its first route only."""
     below = path.removeprefix(VERSION_PREFIX)
-    return {
+    methods = {
         method
-        for router in (videos.router, content.router, health.router)
-        for route in router.routes
-        if isinstance(route, APIRoute) and route.path_regex.match(below)
+        for route in _routes(videos.router, content.router, health.router)
+        if route.path_regex.match(below)
         for method in route.methods or ()
     }
+    return methods | {"HEAD"} if "GET" in methods else methods
+
+
+def _routes(*routers: APIRouter) -> Iterator[APIRoute]:
+    return (route for router in routers for route in router.routes if isinstance(route, APIRoute))
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -45,7 +45,6 @@ class Variant(StrEnum):
     IMAGE = "image"
 
 
-@router.head("/videos/{video_id}/content", include_in_schema=False)
 @router.get(
     "/videos/{video_id}/content",
     tags=["videos"],
@@ -84,7 +83,6 @@ async def download_video(
     return await file_response(request, parts.shelf, file)
 
 
-@router.head("/artifacts/{key:path}", include_in_schema=False)
 @router.get(
     "/artifacts/{key:path}",
     tags=["videos"],

@@ -128,7 +128,28 @@ def test_wrong_paths_and_methods_are_problems(site: Any) -> None:
     assert site.problem(404, site.client.get("/nope"))["code"] == "unknown_route"
     answer = site.client.put("/videos")
     assert site.problem(405, answer)["code"] == "wrong_method"
-    assert answer.headers["allow"] == "GET, POST"
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+
+
+def test_head_is_get_without_the_body(site: Any) -> None:
+    site.create()
+    video_id = site.worker.render()
+    paths = ["/livez", "/readyz", "/openapi.json"]
+    for prefix in ("", "/v1"):
+        paths += [f"{prefix}/videos", f"{prefix}/videos/{video_id}", f"{prefix}/models"]
+        paths += [f"{prefix}/videos/{video_id}/content", f"{prefix}/videos/no-such-video"]
+    for path in paths:
+        whole, head = site.client.get(path), site.client.head(path)
+        assert head.status_code == whole.status_code, path
+        assert head.content == b""
+        varying = {"date", "x-request-id"}
+        assert {name: text for name, text in head.headers.items() if name not in varying} == {
+            name: text for name, text in whole.headers.items() if name not in varying
+        }
+    assert site.client.head("/metrics").headers["content-type"].startswith("text/plain")
+    assert site.client.head("/no/such/path").status_code == 404
+    answer = site.client.head(f"/videos/{video_id}/cancel")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 def test_a_defect_is_a_500_that_names_the_request_and_tells_nothing_else(start_gateway: Any) -> None:
