@@ -2,10 +2,19 @@
 
 import asyncio
 from collections.abc import Container
+from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.refusals import BodyTooLarge, ServiceBusy, UploadTooSlow
+
+JSON, FORM = "application/json", "multipart/form-data"
+
+
+def media_type(content_type: str | None) -> str:
+    """The type alone of a Content-Type, without parameters and in lower case; "" if there is none."""
+    return (content_type or "").split(";")[0].strip().lower()
 
 
 class ConcurrencyLimit:
@@ -35,27 +44,33 @@ class ConcurrencyLimit:
 
 
 class BodyLimit:
-    """At most `max_bytes` of request body, all of it within `timeout_s` seconds.
+    """At most `max_bytes` of request body, `max_json_bytes` of JSON, all of it within `timeout_s` seconds.
 
-    Counted while the bytes come in: a Content-Length may be missing or wrong. Raises BodyTooLarge or
+    JSON has a bound of its own because it is read as a whole, at about ten megabytes a second, and carries no
+    picture. Counted while the bytes come in: a Content-Length may be missing or wrong. Raises BodyTooLarge or
     UploadTooSlow in the reader of the body.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_json_bytes: int, timeout_s: float) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.max_json_bytes = max_json_bytes
         self.timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value[:18]) > self.max_bytes:
-                raise self._too_large()
-        await self.app(scope, self._metered(receive), send)
+        headers = Headers(scope=scope)
+        bound = _Bound("body", self.max_bytes)
+        if media_type(headers.get("content-type")) == JSON:
+            bound = _Bound("JSON body", min(self.max_bytes, self.max_json_bytes))
+        announced = headers.get("content-length", "")
+        if announced.isdigit() and int(announced[:18]) > bound.max_bytes:
+            raise bound.missed_by(announced[:18])
+        await self.app(scope, self._metered(receive, bound), send)
 
-    def _metered(self, receive: Receive) -> Receive:
+    def _metered(self, receive: Receive, bound: "_Bound") -> Receive:
         deadline = asyncio.get_running_loop().time() + self.timeout_s
         received = 0
         complete = False
@@ -73,11 +88,19 @@ class BodyLimit:
                 raise UploadTooSlow(f"the body must arrive within {self.timeout_s:g} seconds") from None
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
-            if received > self.max_bytes:
-                raise self._too_large()
+            if received > bound.max_bytes:
+                raise bound.missed_by(f"{received} and maybe more")
             return message
 
         return metered
 
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"the body must be at most {self.max_bytes} bytes")
+
+@dataclass(frozen=True)
+class _Bound:
+    """What is bounded, and at how many bytes."""
+
+    what: str
+    max_bytes: int
+
+    def missed_by(self, found: str) -> BodyTooLarge:
+        return BodyTooLarge(f"the {self.what} must be at most {self.max_bytes} bytes, got {found}")

@@ -20,6 +20,8 @@ MAX_URL_CHARS = 2048
 MAX_METADATA_KEY_CHARS = 64
 MAX_METADATA_VALUE_CHARS = 512
 MAX_NAME_CHARS = 200
+#: The longest JSON that can hold such pairs: each character may be an escaped surrogate pair.
+MAX_METADATA_JSON_CHARS = MAX_METADATA_PAIRS * (12 * (MAX_METADATA_KEY_CHARS + MAX_METADATA_VALUE_CHARS) + 8)
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})([eE][+-]?[0-9]{1,3})?")
@@ -116,6 +118,8 @@ def read_webhook_url(value: object) -> str:
 def read_metadata(value: object) -> dict[str, str]:
     """Pairs of text, given as an object or as JSON text of one."""
     if isinstance(value, str):
+        if len(value) > MAX_METADATA_JSON_CHARS:
+            raise _out_of(f"at most {MAX_METADATA_JSON_CHARS} characters of JSON (got {len(value)})")
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):

@@ -27,6 +27,9 @@ class GatewaySettings(BaseSettings):
     retention_s: float = Field(default=7 * DAY_S, gt=0)
     #: Longest request body, pictures included.
     max_upload_bytes: int = Field(default=16 * 1024**2, ge=1024)
+    #: Longest JSON body, and longest text of a form without its picture. JSON carries no picture, so even all
+    #: fields at their longest stay far below; reading much more would keep every other client waiting.
+    max_text_bytes: int = Field(default=1024**2, ge=1024)
     #: A body must be complete within this time.
     upload_timeout_s: float = Field(default=60.0, gt=0)
     #: Requests that one process works on at a time; more are answered 503.

@@ -1,5 +1,6 @@
 """The body of `POST /videos`: JSON or multipart/form-data, read into the same named values."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator
@@ -11,10 +12,20 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from service.fields import PICTURE_FIELD
-from service.refusals import FieldFault, InvalidFields, UnreadableBody, UnsupportedBody, shown
+from service.limits import FORM, JSON, media_type
+from service.refusals import (
+    BodyTooLarge,
+    FieldFault,
+    InvalidFields,
+    UnreadableBody,
+    UnsupportedBody,
+    shown,
+)
 
 _METADATA_PART = re.compile(r"metadata\[([^\]]*)\]")
 _MAX_PARTS, _MAX_FILES = 64, 4
+#: Longer JSON is read in a thread: at ten megabytes a second this much takes longer than most requests.
+_READ_AT_ONCE_BYTES = 64 * 1024
 _MAX_EPILOGUE = 64  # bytes that a sender may put behind the closing delimiter: a line end, as a rule
 
 
@@ -26,16 +37,22 @@ class Body:
     picture: bytes | None = None
 
 
-async def read_body(request: Request) -> Body:
-    """Reads the body by its Content-Type. Raises UnsupportedBody, UnreadableBody or InvalidFields."""
-    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if content_type == "application/json":
-        return _json_body(await request.body())
-    if content_type == "multipart/form-data":
-        return await _multipart_body(request)
+async def read_body(request: Request, max_text_bytes: int) -> Body:
+    """Reads the body by its Content-Type; the text of a form may have `max_text_bytes` bytes in all.
+
+    Raises UnsupportedBody, UnreadableBody, BodyTooLarge or InvalidFields.
+    """
+    content_type = media_type(request.headers.get("content-type"))
+    if content_type == JSON:
+        raw = await request.body()
+        if len(raw) <= _READ_AT_ONCE_BYTES:
+            return _json_body(raw)
+        return await asyncio.to_thread(_json_body, raw)
+    if content_type == FORM:
+        return await _multipart_body(request, max_text_bytes)
     raise UnsupportedBody(
-        f"Content-Type must be application/json or multipart/form-data, got {shown(content_type)}",
-        headers={"Accept": "application/json, multipart/form-data"},
+        f"Content-Type must be {JSON} or {FORM}, got {shown(content_type)}",
+        headers={"Accept": f"{JSON}, {FORM}"},
     )
 
 
@@ -67,9 +84,9 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return named
 
 
-async def _multipart_body(request: Request) -> Body:
+async def _multipart_body(request: Request, max_text_bytes: int) -> Body:
     ending = _Ending(request.headers["content-type"])
-    # Text parts may be as long as the body, whose own limit (service/limits.py) has the clearer answer.
+    # A text part may be as long as the body here: the limits below and in service/limits.py say it better.
     parser = MultiPartParser(
         Headers({"content-type": _as_bytes_in_text(request.headers["content-type"])}),
         ending.watch(request.stream()),
@@ -85,6 +102,11 @@ async def _multipart_body(request: Request) -> Body:
         if not ending.closed:
             # The parser drops the last part in silence: a video without the client's picture, perhaps.
             raise UnreadableBody("the multipart body ends before its closing boundary")
+        text_bytes = sum(len(value) for _, value in form.multi_items() if isinstance(value, str))
+        if text_bytes > max_text_bytes:
+            raise BodyTooLarge(
+                f"the text of the form must be at most {max_text_bytes} bytes, got {text_bytes}"
+            )
         parts = [(_utf8(name), _utf8_value(value)) for name, value in form.multi_items()]
         _refuse_repeats([name for name, _ in parts])
         return await _named_parts(parts)

@@ -111,7 +111,7 @@ async def create_video(
     ] = None,
 ) -> VideoView:
     """JSON and multipart/form-data are read alike; only the latter can carry `input_reference`."""
-    body = await read_body(request)
+    body = await read_body(request, parts.settings.max_text_bytes)
     accepted = await parts.intake.submit(tenant, body.given, body.picture, idempotency_key)
     view = await _view(request, parts, accepted.job)
     response.status_code = 202 if accepted.created else 200

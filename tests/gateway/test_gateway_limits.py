@@ -1,5 +1,6 @@
 """Too much, too slow, too many: refused early, and the process goes on serving."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -8,6 +9,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from starlette.requests import Request
+
+from service.api.body import read_body
 
 
 def head(framing: str, content_type: str = "application/json") -> bytes:
@@ -45,6 +49,44 @@ def test_a_body_that_grows_too_large_is_refused_while_it_comes(start_gateway: An
     )
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"at most 50000 bytes" in answer
+
+
+def test_json_has_a_limit_of_its_own_that_is_named_with_the_size(site: Any) -> None:
+    prompt = '{"prompt": "' + "a" * 15_000_000 + '"}'
+    answer = site.client.post("/videos", content=prompt, headers={"content-type": "Application/JSON; a=b"})
+    said = site.problem(413, answer)["detail"]
+    assert said == f"the JSON body must be at most {1024**2} bytes, got {len(prompt)}"
+
+
+def test_the_text_of_a_form_is_limited_without_its_picture(start_gateway: Any, site: Any, png: Any) -> None:
+    small = start_gateway(max_text_bytes=2000)
+    picture = png(64, 64) + b"\0" * 5000  # a tail that no reader of PNG minds
+    for letters, status in ((1500, 422), (2500, 413)):  # the model's own bound on prompts is 200
+        form = {"prompt": "a" * letters, "seed": "7"}
+        answer = small.client.post("/videos", data=form, files={"input_reference": ("a.png", picture)})
+        problem = site.problem(status, answer)
+    assert problem["detail"] == "the text of the form must be at most 2000 bytes, got 2501"
+
+
+async def test_long_json_is_read_while_others_are_served() -> None:
+    """Reading on the loop would end without a single turn for anyone else."""
+    turns = 0
+
+    async def other_client() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b'{"prompt": "' + b"a" * 500_000 + b'"}'}
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+    other = asyncio.create_task(other_client())
+    body = await read_body(Request(scope, receive), max_text_bytes=2**20)
+    other.cancel()
+    assert len(str(body.given["prompt"])) == 500_000
+    assert turns > 0
 
 
 def test_a_picture_below_the_limit_passes(start_gateway: Any, site: Any, png: Any) -> None:
