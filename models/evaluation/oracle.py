@@ -30,14 +30,6 @@ STEADY_SHARE = 0.75  # of all frames must agree on a name
 # blur first), at the most a quarter above it: blur only weakens, but a cross is four-fold and stronger.
 FOLDS = {"triangle": 3, "square": 4, "star": 5}
 STRENGTHS = {"triangle": (0.137, 0.344), "square": (0.070, 0.174), "star": (0.140, 0.430)}
-ROUND_WITHIN = 50.0
-EVEN_SHARE = 0.7  # of the object's inside must have its colour
-STEADY_SHARE = 0.75  # of all frames must agree on a name
-
-# Shape -> fold of its symmetry, and how strong that harmonic must be (see outline.py). The exact
-# shapes give 0.275, 0.139 and 0.344: half of that, and less for the star, whose thin arms blur first.
-FOLDS = {"triangle": 3, "square": 4, "star": 5}
-LEAST_STRENGTH = {"triangle": 0.137, "square": 0.07, "star": 0.14}
 ROUND_WITHIN = 0.07  # no harmonic of a disc may be as strong as a square's
 HOLLOW_BELOW = 0.5
 
