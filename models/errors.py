@@ -7,8 +7,16 @@ class ModelError(Exception):
     """Base of the models' own errors."""
 
 
-class NonFiniteLatents(ModelError):
-    """The final latents hold NaN or infinity: there is no picture in them."""
+class NonFinite(ModelError):
+    """A network gave NaN or infinity: there is no picture in that."""
+
+
+class NonFiniteLatents(NonFinite):
+    """The final latents of a stage hold NaN or infinity."""
+
+
+class NonFinitePixels(NonFinite):
+    """The autoencoder made NaN or infinity of latents that were finite."""
 
 
 class BadWeights(ModelError):

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from models.denoiser import VideoDenoiser
 from models.errors import NonFiniteLatents
+from models.finite import check_finite
 from models.guidance import Guidance
 from models.noise_prior import with_appearance
 from models.orders import Progress, VideoOrder
+from models.residency import HOST, Residency
 from models.sampler import SAMPLERS
 from models.schedule import Schedule
 from models.seeds import VIDEO_STREAM, seeded_noise
@@ -26,12 +28,18 @@ class ImageToVideo:
     """MicroCinema's image-and-text-to-video network under a deterministic sampler."""
 
     def __init__(
-        self, denoiser: VideoDenoiser, text: TextEncoder, codec: PictureCodec, schedule: Schedule
+        self,
+        denoiser: VideoDenoiser,
+        text: TextEncoder,
+        codec: PictureCodec,
+        schedule: Schedule,
+        residency: Residency | None = None,
     ) -> None:
         self._denoiser = denoiser
         self._text = text
         self._codec = codec
         self._schedule = schedule
+        self._residency = residency or Residency(HOST)
 
     def animate(
         self, orders: Sequence[VideoOrder], keyframes: Sequence[Picture]
@@ -49,6 +57,9 @@ class ImageToVideo:
         text = self._text.encode([order.prompt for order in orders])
         empty = self._text.encode([order.negative_prompt for order in orders])
 
+        # from here on the denoiser alone works: text encoder, autoencoder and stage 1 may make room
+        self._residency.only(self._denoiser.appearnet)
+
         @torch.inference_mode()
         def with_keyframe(z_t: Tensor, t: int, words: Tensor) -> Tensor:
             copies = z_t.shape[0] // z_c.shape[0]  # 2 under guidance: z^c stays in both branches
@@ -61,14 +72,14 @@ class ImageToVideo:
         for step in SAMPLERS[first.sampler](denoise, z, self._schedule, first.steps):
             z = step.z
             yield Progress(step.index, step.steps)
-        if not bool(torch.isfinite(z).all()):
-            raise NonFiniteLatents(
-                f"the latents of {first.num_frames} frames at {first.width}x{first.height} are not finite "
-                f"after {first.steps} steps"
-            )
+        check_finite(
+            z,
+            NonFiniteLatents,
+            f"the latents of {first.num_frames} frames at {first.width}x{first.height} are not finite "
+            f"after {first.steps} steps",
+        )
         return z
 
-    def decode(self, latents: Tensor) -> Iterator[Picture]:
-        """One clip's latents (F, C, h, w) -> its frames, one at a time."""
-        for latent in latents:
-            yield self._codec.decode(latent)
+    def decode(self, latents: Tensor, chunk: int = 1) -> Iterator[Picture]:
+        """One clip's latents (F, C, h, w) -> its frames one by one, `chunk` of them decoded together."""
+        return self._codec.decode_clip(latents, chunk)

@@ -8,8 +8,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
+from models.errors import NonFiniteLatents
+from models.finite import check_finite
 from models.guidance import Guidance
 from models.orders import PictureOrder, Progress
+from models.precision import PrecisionBorder
 from models.sampler import ddim
 from models.schedule import Schedule
 from models.seeds import PICTURE_STREAM, seeded_noise
@@ -35,7 +38,10 @@ class TextToImage:
         self._factor = factor  # pixels per latent cell, along one side
 
     def paint(self, orders: Sequence[PictureOrder]) -> Generator[Progress, None, list[Picture]]:
-        """One picture per order; orders share size, steps and guidance. Yields after every step."""
+        """One picture per order; orders share size, steps and guidance. Yields after every step.
+
+        Raises NonFiniteLatents and NonFinitePixels: stage 2 would animate a black picture faithfully.
+        """
         first = orders[0]
         shape = (self._unet.config.in_channels, first.height // self._factor, first.width // self._factor)
         z = seeded_noise([order.seed for order in orders], shape, PICTURE_STREAM)
@@ -53,9 +59,16 @@ class TextToImage:
         for step in ddim(denoise, z.to(self._unet.device), self._schedule, first.steps):
             z = step.z
             yield Progress(step.index, step.steps)
+        check_finite(
+            z,
+            NonFiniteLatents,
+            f"the latents of the picture at {first.width}x{first.height} are not finite after "
+            f"{first.steps} steps",
+        )
         return [self._codec.decode(latent) for latent in z]
 
     @torch.inference_mode()
     def _denoise(self, z: Tensor, t: int, text: Tensor) -> Tensor:
-        eps: Tensor = self._unet(z.to(self._unet.dtype), t, text).sample
-        return eps.float()
+        border = PrecisionBorder(self._unet.dtype)
+        eps: Tensor = self._unet(border.latents(z), t, border.condition(text)).sample
+        return border.outward(eps)

@@ -5,7 +5,7 @@ Shapes: pictures uint8 (H, W, 3); latents (C, h, w) float32, scaled to about uni
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,27 +13,55 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.errors import NonFiniteLatents, NonFinitePixels
+from models.finite import check_finite
+from models.precision import PrecisionBorder
+
 Picture = NDArray[np.uint8]
 
 
 class PictureCodec:
-    """Stable Diffusion's autoencoder behind its scaling factor."""
+    """Stable Diffusion's autoencoder behind its scaling factor and its own precision border."""
 
     def __init__(self, model: AutoencoderKL) -> None:
         self._model = model
         self._scale = float(model.config.scaling_factor)
+        self._border = PrecisionBorder(model.dtype)
 
     @torch.inference_mode()
     def encode(self, pictures: Sequence[Picture]) -> Tensor:
-        """B pictures of one size -> (B, C, h, w): the mode of the posterior, so no randomness enters."""
-        x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self._model.device, self._model.dtype)
-        z: Tensor = self._model.encode(x / 127.5 - 1.0).latent_dist.mode()
-        return z.float() * self._scale
+        """B pictures of one size -> (B, C, h, w): the mode of the posterior, so no randomness enters.
+
+        Raises NonFiniteLatents.
+        """
+        x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self._model.device)
+        z = self._model.encode(self._border.condition(x) / 127.5 - 1.0).latent_dist.mode()
+        z = self._border.outward(z)
+        check_finite(z, NonFiniteLatents, "the picture's latents are not finite")
+        return z * self._scale
 
     @torch.inference_mode()
+    def pixels(self, z: Tensor) -> Tensor:
+        """Latents (K, C, h, w) -> float32 (K, 3, H, W), about -1 to 1, decoded as one batch.
+
+        The memory is that of K pictures; each picture is the same alone and in company, to 1e-5.
+        Raises NonFinitePixels.
+        """
+        x = self._border.outward(self._model.decode(self._border.condition(z / self._scale)).sample)
+        check_finite(
+            x, NonFinitePixels, f"the autoencoder made pixels that are not finite in {self._model.dtype}"
+        )
+        return x
+
     def decode(self, z: Tensor) -> Picture:
-        """One latent (C, h, w) -> one picture: a clip decoded so needs the memory of a picture."""
-        x = self._model.decode((z / self._scale).to(self._model.dtype)[None]).sample[0]
-        levels = ((x.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-        picture: Picture = levels.permute(1, 2, 0).cpu().numpy()
-        return picture
+        """One latent (C, h, w) -> one picture."""
+        return next(self.decode_clip(z[None], chunk=1))
+
+    def decode_clip(self, z: Tensor, chunk: int) -> Iterator[Picture]:
+        """Latents (F, C, h, w) -> F pictures one by one, `chunk` (from 1) of them decoded together."""
+        if chunk < 1:
+            raise ValueError(f"chunk {chunk} is less than 1")
+        for part in torch.split(z, chunk):
+            levels = ((self.pixels(part) / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+            pictures: NDArray[np.uint8] = levels.permute(0, 2, 3, 1).cpu().numpy()
+            yield from pictures

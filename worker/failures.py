@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from models.errors import NonFiniteLatents
+from models.errors import NonFinite
 from service.contracts.failure import Failure, FailureCode
 from service.storage.artifact_store import StorageUnavailable
 from worker.accelerator import Accelerator
@@ -47,7 +47,7 @@ def judge(error: Exception, accelerator: Accelerator) -> Verdict:
     match error:
         case BadInput():
             return _fail(FailureCode.INVALID_INPUT, str(error), retryable=False)
-        case NonFiniteLatents():
+        case NonFinite():
             return _fail(FailureCode.NON_FINITE, str(error), retryable=False)
         case EncodeFailed():
             return _fail(FailureCode.ENCODE_FAILED, str(error), retryable=False)
