@@ -9,10 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import cast, get_type_hints
 
-from pydantic import ValidationError
-
 from service.client import Client
 from service.client_answers import MicroCinemaError, Video, VideoOptions
+from service.contracts.environment import UnusableSettings, read_settings
 from service.embedded import EmbeddedValkeyMissing
 from service.stack.demo import DemoFailed, make_demo
 from service.stack.plan import WorkerMissing, plan_stack, reachable
@@ -54,11 +53,11 @@ PLAIN_OPTIONS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 it did not work (a sentence says why), 2 wrong usage, 130 Ctrl-C."""
     try:
-        settings = StackSettings()
+        settings = read_settings(StackSettings)
         chosen = _parser(settings).parse_args(arguments)
         return int(chosen.run(settings, chosen))
-    except ValidationError as error:
-        return _complain(f"settings: {error}", 2)
+    except UnusableSettings as error:
+        return _complain(str(error), 2)
     except EXPECTED_FAILURES as error:
         return _complain(str(error), 1)
     except KeyboardInterrupt:

@@ -7,12 +7,12 @@ import time
 from functools import partial
 
 import uvicorn
-from pydantic import ValidationError
 
 from service.access import Shelf
 from service.api.parts import GatewayParts
 from service.app import create_app
 from service.bell import Bell
+from service.contracts.environment import UnusableSettings, read_settings
 from service.intake import Intake
 from service.logs import configure_logs, get_logger
 from service.metrics import GatewayMetrics, QueueGauges
@@ -81,11 +81,11 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
 def main() -> int:
     """Serves until SIGTERM or SIGINT. Exit codes: 0 stopped, 78 unusable settings or Redis server."""
     try:
-        settings = GatewaySettings()
-        redis = RedisSettings()
-        storage = StorageSettings()
-    except ValidationError as error:
-        sys.stderr.write(f"the gateway cannot start: {_sentences(error)}\n")
+        settings = read_settings(GatewaySettings)
+        redis = read_settings(RedisSettings)
+        storage = read_settings(StorageSettings)
+    except UnusableSettings as error:
+        sys.stderr.write(f"the gateway cannot start: {error}\n")
         return os.EX_CONFIG
     configure_logs(settings.log_format, settings.log_level, process="gateway")
     try:
@@ -120,10 +120,6 @@ def main() -> int:
 def _own_address(settings: GatewaySettings) -> str:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-
-
-def _sentences(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
 
 
 if __name__ == "__main__":

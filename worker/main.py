@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from service.contracts.environment import UnusableSettings, read_settings
 from service.logs import configure_logs, get_logger
 from service.queue import Tickets
-from service.storage.artifact_store import ArtifactStore
+from service.storage.artifact_store import ArtifactStore, StorageError
 from service.storage.settings import StorageSettings, open_store
 from service.store.connections import check_server, connect_sync
 from service.store.errors import UnsuitableServer
@@ -225,28 +225,25 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end_before_the_loop)
     try:
-        settings, redis, storage = WorkerSettings(), RedisSettings(), StorageSettings()
-    except ValidationError as error:
-        configure_logs("human", process="worker")
-        for problem in error.errors():
-            get_logger("worker").error(
-                "wrong_setting", setting=".".join(map(str, problem["loc"])), problem=problem["msg"]
-            )
+        settings = read_settings(WorkerSettings)
+        redis, storage = read_settings(RedisSettings), read_settings(StorageSettings)
+    except UnusableSettings as error:
+        sys.stderr.write(f"the worker cannot start: {error}\n")
         return EXIT_SETTINGS
     configure_logs(settings.log_format, settings.log_level, process="worker")
     metrics, log = WorkerMetrics(), get_logger("worker")
 
-    parts = Parts(
-        settings=settings,
-        name=worker_name(settings),
-        connect=lambda: connect_sync(str(redis.url), redis.timeout_s),
-        storage=open_store(storage),
-        load=lambda: load(settings),
-        tell=tell_all(metrics.tell, Logbook(log).tell),
-    )
     try:
+        parts = Parts(
+            settings=settings,
+            name=worker_name(settings),
+            connect=lambda: connect_sync(str(redis.url), redis.timeout_s),
+            storage=open_store(storage),
+            load=lambda: load(settings),
+            tell=tell_all(metrics.tell, Logbook(log).tell),
+        )
         return serve(parts, metrics)
-    except (UnsuitableServer, WrongSettings) as error:
+    except (UnsuitableServer, WrongSettings, StorageError) as error:
         log.error("cannot_start", problem=str(error))
         return EXIT_SETTINGS
 

@@ -57,7 +57,8 @@ class WorkerSettings(BaseSettings):
     def _beats_fit_the_lease(self) -> Self:
         if self.beat_s * 3 > self.lease_s:
             raise ValueError(
-                f"beat_s {self.beat_s} must be at most a third of lease_s {self.lease_s}: "
+                f"MICROCINEMA_BEAT_S={self.beat_s} must be at most a third of "
+                f"MICROCINEMA_LEASE_S={self.lease_s}: "
                 "two lost beats must not cost a job"
             )
         return self

@@ -2,7 +2,7 @@
 
 Three things run side by side: an RQ worker in the main thread (a ticket wakes the courier), the relay, and
 the janitor. Ends with 0 after SIGTERM or SIGINT; if it cannot start, with one line and 78 where trying again
-is no use (settings, an unsuitable server), 1 otherwise.
+is no use (settings, an unusable storage folder, an unsuitable server), 1 otherwise.
 """
 
 import contextlib
@@ -16,14 +16,13 @@ from types import FrameType
 from uuid import uuid4
 
 from prometheus_client import CollectorRegistry, start_http_server
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
 
+from service.contracts.environment import UnusableSettings, read_settings
 from service.janitor import Janitor
 from service.logs import configure_logs, get_logger
 from service.notifier.backoff import Backoff
@@ -193,14 +192,11 @@ def build(settings: NotifierSettings, redis_url: str, redis: Redis, artifacts: A
 
 def main() -> int:
     try:
-        settings = NotifierSettings()
-        redis_settings = RedisSettings()
-        storage_settings = StorageSettings()
-    except ValidationError as problem:
-        sys.stderr.write(f"notifier: the settings cannot be used: {_sentences(problem)}\n")
-        return os.EX_CONFIG
-    except SettingsError as problem:
-        sys.stderr.write(f"notifier: the settings cannot be read: {problem}\n")
+        settings = read_settings(NotifierSettings)
+        redis_settings = read_settings(RedisSettings)
+        storage_settings = read_settings(StorageSettings)
+    except UnusableSettings as problem:
+        sys.stderr.write(f"the notifier cannot start: {problem}\n")
         return os.EX_CONFIG
     configure_logs(settings.log_format, settings.log_level, process="notifier")
     ending = threading.Event()
@@ -219,17 +215,11 @@ def main() -> int:
             notifier.run(ending)
         except (StoreUnavailable, UnsuitableServer, StorageError, CannotStart) as problem:
             log.error("notifier_cannot_start", reason=str(problem))
-            return os.EX_CONFIG if isinstance(problem, UnsuitableServer) else 1
+            # What another start would not mend has one exit code in all processes.
+            hopeless = isinstance(problem, UnsuitableServer | StorageError)
+            return os.EX_CONFIG if hopeless else 1
     log.info("notifier_ended")
     return 0
-
-
-def _sentences(problem: ValidationError) -> str:
-    """Names and reasons without the values: one of them may be a secret."""
-    lines = (
-        f"{'.'.join(map(str, error['loc'])) or 'settings'}: {error['msg']}" for error in problem.errors()
-    )
-    return "; ".join(lines)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,10 @@ class NotifierSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        self.signer()
+        try:
+            self.signer()
+        except ValueError as error:
+            raise ValueError(f"MICROCINEMA_WEBHOOK_SECRET: {error}") from None
         return self
 
     def signer(self) -> Signer:

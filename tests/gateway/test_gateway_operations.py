@@ -219,9 +219,16 @@ def test_the_process_starts_serves_and_stops_with_exit_code_0(redis_url: str, tm
     ("environment", "says"),
     [
         ({}, "REDIS_URL"),
-        ({"REDIS_URL": "redis://127.0.0.1:1/0", "MICROCINEMA_PORT": "0"}, "port"),
-        ({"REDIS_URL": "redis://127.0.0.1:1/0", "MICROCINEMA_CONTENT": "carrier-pigeon"}, "content"),
+        ({"REDIS_URL": "redis://127.0.0.1:1/0", "MICROCINEMA_PORT": "0"}, "MICROCINEMA_PORT must be greater"),
+        (
+            {"REDIS_URL": "redis://127.0.0.1:1/0", "MICROCINEMA_CONTENT": "carrier-pigeon"},
+            "got 'carrier-pigeon'",
+        ),
         ({"REDIS_URL": "redis://127.0.0.1:1/0", "MICROCINEMA_STORAGE": "s3"}, "S3_BUCKET"),
+        (
+            {"REDIS_URL": "redis://127.0.0.1:1/0", "MICROCINEMA_STORAGE_DIR": "/dev/null/x"},
+            "MICROCINEMA_STORAGE_DIR",
+        ),
     ],
 )
 def test_unusable_settings_stop_it_with_a_sentence(

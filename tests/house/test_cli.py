@@ -36,9 +36,7 @@ def test_a_setting_out_of_its_bound_is_named(capsys, monkeypatch):
     monkeypatch.setenv("MICROCINEMA_PORT", "99999")
     assert main(["status"]) == 2
     said = capsys.readouterr().err
-    assert "port" in said.lower()
-    assert "65535" in said
-    assert "99999" in said
+    assert said == "microcinema: MICROCINEMA_PORT must be less than or equal to 65535, got '99999'\n"
 
 
 def test_up_says_that_its_port_is_taken(capsys, tmp_path):

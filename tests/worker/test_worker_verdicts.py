@@ -147,7 +147,7 @@ def test_public_bounds_allow_exactly_the_frames_of_the_architecture(spec: Any) -
 
 
 def test_settings_refuse_a_lease_that_two_lost_beats_would_cost() -> None:
-    with pytest.raises(ValidationError, match=r"beat_s 6.0 must be at most a third of lease_s 15.0"):
+    with pytest.raises(ValidationError, match=r"BEAT_S=6.0 must be at most a third of \w+LEASE_S=15.0"):
         WorkerSettings(beat_s=6)
 
 

@@ -1,0 +1,66 @@
+"""The environment as operators write it: settings by the names of their variables, each fault as a sentence.
+
+Every process reads its settings through here, so that the same fault reads the same wherever it is made. The
+variables themselves are in the settings.py files.
+"""
+
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+#: Values of these kinds are repeated in a sentence. All others (secrets, URLs with a password) are not.
+_SHOWN_KINDS = (str, int, float, bool, Path, NoneType, tuple)
+_SHOWN_CHARS = 80
+
+
+class UnusableSettings(ValueError):
+    """One sentence for each variable that cannot be used: its name, the bound, and its value if no secret."""
+
+
+def read_settings(kind: type[Settings]) -> Settings:
+    """The settings of this kind as the environment has them. Raises UnusableSettings."""
+    try:
+        return kind()
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False)
+        raise UnusableSettings("; ".join(_sentence(kind, fault) for fault in faults)) from None
+    except ValueError as error:  # what should be JSON and is not; the field is named in quotes
+        unread = [variable(kind, field) for field in kind.model_fields if f'"{field}"' in str(error)]
+        raise UnusableSettings(f"{', '.join(unread) or kind.__name__} cannot be read as JSON") from None
+
+
+def variable(kind: type[BaseModel], field: str) -> str:
+    """The environment variable that sets this field."""
+    alias = kind.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"{kind.model_config.get('env_prefix', '')}{field}".upper()
+
+
+def _sentence(kind: type[BaseModel], fault: ErrorDetails) -> str:
+    said = fault["msg"].removeprefix("Value error, ")
+    if not fault["loc"]:  # a rule between several variables, which names them itself
+        return said
+    place = str(fault["loc"][0])
+    field = next((name for name in kind.model_fields if place in (name, variable(kind, name))), None)
+    name = place if field is None else variable(kind, field)
+    if fault["type"] == "missing":
+        return f"{name} is required and not set"
+    within = "".join(f"[{index}]" for index in fault["loc"][1:])
+    rule = said.replace("Input should be", "must be", 1).replace("should", "must", 1)
+    colon = "" if rule.startswith("must be") else ":"
+    return f"{name}{within}{colon} {rule}, got {_shown(kind, field, fault)}"
+
+
+def _shown(kind: type[BaseModel], field: str | None, fault: ErrorDetails) -> str:
+    if field is None or not _harmless(kind.model_fields[field].annotation):
+        return "a value that is not shown here"
+    return repr(fault["input"])[:_SHOWN_CHARS]
+
+
+def _harmless(annotation: Any) -> bool:
+    kinds = [annotation, *get_args(annotation)]
+    return all(issubclass(each, _SHOWN_KINDS) for each in kinds if isinstance(each, type))

@@ -1,0 +1,138 @@
+"""A variable that cannot be used is named in the same words by every process; secrets stay unsaid."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.contracts.environment import UnusableSettings, read_settings
+from service.notifier.settings import NotifierSettings
+from service.settings import GatewaySettings
+from service.stack.settings import StackSettings
+from service.storage.settings import StorageSettings
+from service.store.settings import RedisSettings
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "text", "sentence"),
+    [
+        (
+            GatewaySettings,
+            "MICROCINEMA_PORT",
+            "99999",
+            "MICROCINEMA_PORT must be less than or equal to 65535, got '99999'",
+        ),
+        (
+            GatewaySettings,
+            "MICROCINEMA_LEASE_S",
+            "soon",
+            "MICROCINEMA_LEASE_S must be a valid number, unable to parse string as a number, got 'soon'",
+        ),
+        (
+            StorageSettings,
+            "MICROCINEMA_STORAGE",
+            "tape",
+            "MICROCINEMA_STORAGE must be 'files' or 's3', got 'tape'",
+        ),
+        (
+            StorageSettings,
+            "MICROCINEMA_STORAGE",
+            "s3",
+            "S3_BUCKET is empty: MICROCINEMA_STORAGE=s3 needs the name of a bucket that exists",
+        ),
+        (
+            RedisSettings,
+            "MICROCINEMA_REDIS_TIMEOUT_S",
+            "0",
+            "MICROCINEMA_REDIS_TIMEOUT_S must be greater than 0, got '0'",
+        ),
+        (
+            WorkerSettings,
+            "MICROCINEMA_BEAT_S",
+            "6",
+            "MICROCINEMA_BEAT_S=6.0 must be at most a third of MICROCINEMA_LEASE_S=15.0: "
+            "two lost beats must not cost a job",
+        ),
+        (
+            WorkerSettings,
+            "MICROCINEMA_POOL",
+            "a b",
+            "MICROCINEMA_POOL: String must match pattern '^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$', got 'a b'",
+        ),
+        (
+            NotifierSettings,
+            "MICROCINEMA_WEBHOOK_DELAYS_S",
+            "[5, -1]",
+            "MICROCINEMA_WEBHOOK_DELAYS_S[1] must be greater than 0, got -1",
+        ),
+        (
+            NotifierSettings,
+            "MICROCINEMA_WEBHOOK_DELAYS_S",
+            "5, 30",
+            "MICROCINEMA_WEBHOOK_DELAYS_S cannot be read as JSON",
+        ),
+    ],
+)
+def test_the_sentence_names_variable_bound_and_value(monkeypatch, kind, variable, text, sentence):
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("MICROCINEMA_WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(UnusableSettings) as caught:
+        read_settings(kind)
+    assert str(caught.value) == sentence
+
+
+def test_every_fault_has_its_sentence(monkeypatch):
+    monkeypatch.setenv("MICROCINEMA_QUEUE_LIMIT", "0")
+    monkeypatch.setenv("MICROCINEMA_POLL_AFTER_MS", "x")
+    with pytest.raises(UnusableSettings, match=r"MICROCINEMA_QUEUE_LIMIT .*; MICROCINEMA_POLL_AFTER_MS "):
+        read_settings(GatewaySettings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "text", "secret"),
+    [
+        (RedisSettings, "REDIS_URL", "redis//:hunter2@host", "hunter2"),
+        (StackSettings, "REDIS_URL", "http://:hunter2@host", "hunter2"),
+        (StorageSettings, "MICROCINEMA_STORAGE_SECRET", "hunter2", "hunter2"),
+        (NotifierSettings, "MICROCINEMA_WEBHOOK_SECRET", "whsec_aHVudGVyMg==", "aHVudGVyMg"),
+    ],
+)
+def test_a_value_that_may_hold_a_secret_is_not_repeated(monkeypatch, kind, variable, text, secret):
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(UnusableSettings) as caught:
+        read_settings(kind)
+    assert str(caught.value).startswith(variable)
+    assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("process", ["service.main", "service.notifier.main", "worker.main"])
+def test_all_processes_say_it_alike_and_end_with_78(process):
+    environment = {**os.environ, "MICROCINEMA_LOG_LEVEL": "LOUD", "MICROCINEMA_WEBHOOK_SECRET": SECRET}
+    command = [sys.executable, "-m", process]
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == os.EX_CONFIG
+    said = "MICROCINEMA_LOG_LEVEL must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR', got 'LOUD'\n"
+    assert ended.stderr.endswith(f" cannot start: {said}")
+
+
+def test_a_worker_too_ends_with_78_when_its_folder_cannot_be_made():
+    environment = {"REDIS_URL": "redis://127.0.0.1:1/0", "MICROCINEMA_STORAGE_DIR": "/dev/null/x"}
+    command = [sys.executable, "-m", "worker.main"]
+    whole = {**os.environ, **environment}
+    ended = subprocess.run(command, env=whole, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == os.EX_CONFIG
+    assert "MICROCINEMA_STORAGE_DIR" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_unset_variable_is_said_to_be_required(monkeypatch):
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    with pytest.raises(UnusableSettings, match=r"^REDIS_URL is required and not set$"):
+        read_settings(RedisSettings)
