@@ -11,12 +11,12 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from models.cinema import MICRO_WEIGHTS, Cinema, Film
 from models.errors import BadWeights
-from models.evaluation.cases import SOURCES, Case, cases, fingerprint
+from models.evaluation.cases import SOURCES, Case, Source, cases, fingerprint
 from models.evaluation.fidelity import background_drift, object_mask, psnr
 from models.evaluation.films import Pipeline, Recipe, load_strip, make_films, save_strip
 from models.evaluation.h264 import round_trip
@@ -30,6 +30,28 @@ from models.vae import PictureCodec
 from models.weights import load_parts
 
 Clock = Callable[[], float]
+
+MOST_SCENES = 100  # for the autoencoder alone: 1,600 frames say enough, and all are in memory at once
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How films are made and where they are kept: on `device` ("cpu", "cuda"), `batch` at a time."""
+
+    recipe: Recipe
+    device: str
+    out: Path
+    batch: int
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found; `folder` holds the films, `path` the report as JSON."""
+
+    report: Report
+    folder: Path
+    path: Path
 
 
 def shoot(
@@ -109,35 +131,52 @@ def recipe_of(chosen: argparse.Namespace, spec: CinemaSpec) -> Recipe:
     return replace(Recipe.of(spec), **changed)
 
 
-def main(argv: Sequence[str] | None = None, clock: Clock = time.monotonic) -> None:
-    """Evaluate, print the report, write the JSON."""
-    chosen = arguments(argv)
-    try:
-        device = choose_device(chosen.device)
-        parts = load_parts(chosen.weights, device, network_dtype(device))
-    except (BadWeights, ValueError) as error:
-        raise SystemExit(f"evaluate: {error}") from error
-    spec, recipe = parts.spec, recipe_of(chosen, parts.spec)
-    asked = cases(chosen.prompts, chosen.source, spec.frames.default, spec.sizes[0][0])
-    name = f"{spec.name}-{chosen.source}-{len(asked)}"
-    run = fingerprint(asked, parts.weight_hash, recipe, device.type)
-    folder = chosen.out / f"{name}-{run[:12]}"
-    print(f"{spec.name}, weights {parts.weight_hash[:12]}, on {device}: {len(asked)} held-out prompts")
-    print(f"keyframes from {chosen.source}, seeds 0 to {len(asked) - 1}, one try each, {recipe}", flush=True)
-    films = shoot(Cinema(parts, device), recipe, asked, folder, chosen.batch, clock)
+def evaluate(
+    pipeline: Pipeline, codec: PictureCodec | None, source: Source, count: int, setting: Setting
+) -> Evaluation:
+    """Make and judge `count` films with keyframes from `source`; films of an earlier run are taken over.
+
+    codec: the model's autoencoder, looked at by itself on the same scenes; None leaves that out.
+    """
+    spec = pipeline.spec
+    asked = cases(count, source, spec.frames.default, spec.sizes[0][0])
+    run = fingerprint(asked, pipeline.weight_hash, setting.recipe, setting.device)
+    folder = setting.out / f"{spec.name}-{source}-{count}-{run[:12]}"
+    print(f"{spec.name}, weights {pipeline.weight_hash[:12]}, on {setting.device}: {count} held-out prompts")
+    print(f"keyframes from {source}, seeds 0 to {count - 1}, one try each, {setting.recipe}", flush=True)
+    films = shoot(pipeline, setting.recipe, asked, folder, setting.batch, setting.clock)
     judged = [judge_film(case, film, spec.fps) for case, film in zip(asked, films, strict=True)]
-    report = Report.of(judged, reconstruct(PictureCodec(parts.vae), [case.scene for case in asked], spec))
-    print(f"\n{report.text()}")
+    scenes = [case.scene for case in asked[:MOST_SCENES]]
+    report = Report.of(judged, reconstruct(codec, scenes, spec) if codec else None)
     head = {
         "model": spec.name,
-        "weight_hash": parts.weight_hash,
-        "keyframes": chosen.source,
-        "recipe": asdict(recipe),
-        "device": device.type,
+        "weight_hash": pipeline.weight_hash,
+        "keyframes": source,
+        "recipe": asdict(setting.recipe),
+        "device": setting.device,
     }
     path = folder.with_name(f"{folder.name}.json")
     path.write_text(json.dumps({**head, **report.as_json()}, indent=1) + "\n")
-    print(f"\nfilms: {folder}\nreport: {path}")
+    return Evaluation(report, folder, path)
+
+
+def open_model(weights: Path, device_name: str) -> tuple[Cinema, PictureCodec]:
+    """The pipeline and, by itself, its autoencoder; SystemExit says why when the folder is no model."""
+    try:
+        device = choose_device(device_name)
+        parts = load_parts(weights, device, network_dtype(device))
+    except (BadWeights, ValueError) as error:
+        raise SystemExit(f"evaluate: {error}") from error
+    return Cinema(parts, device), PictureCodec(parts.vae)
+
+
+def main(argv: Sequence[str] | None = None, clock: Clock = time.monotonic) -> None:
+    """Evaluate, print the report, write the JSON."""
+    chosen = arguments(argv)
+    cinema, codec = open_model(chosen.weights, chosen.device)
+    setting = Setting(recipe_of(chosen, cinema.spec), cinema.device.type, chosen.out, chosen.batch, clock)
+    found = evaluate(cinema, codec, chosen.source, chosen.prompts, setting)
+    print(f"\n{found.report.text()}\n\nfilms: {found.folder}\nreport: {found.path}")
 
 
 if __name__ == "__main__":

@@ -32,19 +32,22 @@ class Judged:
 
 @dataclass(frozen=True)
 class Report:
-    """Tables of the served videos and of the keyframes alone, picture measures, and every film."""
+    """Tables of the served videos and of the keyframes alone, picture measures, and every film.
+
+    reconstruction: None where the autoencoder was not looked at.
+    """
 
     video: dict[str, Tally]
     keyframe: dict[str, Tally]
     centre_psnr_db: Spread | None
     centre_object_psnr_db: Spread | None
     background_drift_of_255: Spread | None
-    reconstruction: Reconstruction
+    reconstruction: Reconstruction | None
     misses: dict[str, dict[str, int]]
     films: tuple[Judged, ...]
 
     @classmethod
-    def of(cls, judged: Sequence[Judged], reconstruction: Reconstruction) -> "Report":
+    def of(cls, judged: Sequence[Judged], reconstruction: Reconstruction | None) -> "Report":
         """Sum the films up."""
         served = [(each.asked, each.served) for each in judged]
         return cls(
@@ -60,14 +63,12 @@ class Report:
 
     def as_json(self) -> dict[str, object]:
         """Plain values; tables with shares and intervals."""
+        vae = self.reconstruction
         return {
             **asdict(self),
             "video": _plain(self.video),
             "keyframe": _plain(self.keyframe),
-            "reconstruction": {
-                **asdict(self.reconstruction),
-                "oracle": _plain(self.reconstruction.oracle),
-            },
+            "reconstruction": vae and {**asdict(vae), "oracle": _plain(vae.oracle)},
         }
 
     def text(self) -> str:
@@ -77,13 +78,12 @@ class Report:
             [
                 *_table("video, as served", self.video),
                 *_table("keyframe alone", self.keyframe),
-                *_table("rendered, VAE, codec", vae.oracle),
+                *(_table("rendered, VAE, codec", vae.oracle) if vae else ()),
                 "pictures",
                 _line("centre frame vs keyframe", "dB", self.centre_psnr_db),
                 _line("  on the object", "dB", self.centre_object_psnr_db),
                 _line("background between frames", "/ 255", self.background_drift_of_255),
-                f"  {'VAE alone':<26} {vae.psnr_db:.2f} dB, on the object {vae.object_psnr_db:.2f} dB "
-                f"({vae.frames} held-out frames)",
+                *(_vae_lines(vae) if vae else ()),
                 "",
                 "mistakes, asked -> seen",
                 *(f"  {name:<12} {_most(misses)}" for name, misses in self.misses.items()),
@@ -111,6 +111,13 @@ def _line(name: str, unit: str, spread: Spread | None) -> str:
         f"  {name:<26} mean {spread.mean:.2f} {unit}, 5th to 95th percentile "
         f"{spread.p5:.2f} to {spread.p95:.2f} ({spread.measured} measured)"
     )
+
+
+def _vae_lines(vae: Reconstruction) -> list[str]:
+    return [
+        f"  {'VAE alone':<26} {vae.psnr_db:.2f} dB, on the object {vae.object_psnr_db:.2f} dB "
+        f"({vae.frames} held-out frames)"
+    ]
 
 
 def _most(misses: Mapping[str, int]) -> str:
