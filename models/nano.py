@@ -8,15 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from models.appearnet import AppearNet
+from models.picture_configs import unet_config
+from models.schedule import Schedule
 from models.spec import NANO, CinemaSpec, UNetSpec
 from models.unet import InflatedUNet, is_added
-from models.weights import save_stage_two
+from models.weights import Parts, save_parts
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -28,49 +30,19 @@ def write_nano(folder: Path, seed: int = 0, spec: CinemaSpec = NANO) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tokenizer = _byte_tokenizer()
-        pipeline = StableDiffusionPipeline(
-            vae=_vae(spec),
-            text_encoder=_text_encoder(spec, tokenizer),
-            tokenizer=tokenizer,
-            unet=flat_unet(spec.unet),
-            scheduler=DDIMScheduler(
-                beta_start=0.00085,
-                beta_end=0.012,
-                beta_schedule="scaled_linear",
-                clip_sample=False,
-                set_alpha_to_one=False,
-                steps_offset=1,
-            ),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        pipeline.save_pretrained(folder)
+        vae, text_encoder, unet = _vae(spec), _text_encoder(spec, tokenizer), flat_unet(spec.unet)
         main = InflatedUNet(spec.unet)
-        main.load_state_dict(pipeline.unet.state_dict(), strict=False)
+        main.load_state_dict(unet.state_dict(), strict=False)
         appearnet = AppearNet.copy_of(main)
         randomise_silent_paths(main)
         randomise_silent_paths(appearnet)
-    save_stage_two(folder, spec, main, appearnet, torch.float32)
+    parts = Parts(spec, "", unet, main, appearnet, vae, text_encoder, tokenizer, Schedule())
+    save_parts(folder, parts, torch.float32)
 
 
 def flat_unet(spec: UNetSpec) -> UNet2DConditionModel:
     """The 2D UNet that `spec` inflates, with fresh weights."""
-    same_heads = len(set(spec.heads)) == 1
-    return UNet2DConditionModel(
-        sample_size=spec.latent_size,
-        in_channels=spec.latent_channels,
-        out_channels=spec.latent_channels,
-        block_out_channels=spec.channels,
-        layers_per_block=spec.layers,
-        down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in spec.attention),
-        up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(spec.attention)),
-        # diffusers calls the number of heads `attention_head_dim`
-        attention_head_dim=spec.heads[0] if same_heads else spec.heads,
-        cross_attention_dim=spec.text_width,
-        norm_num_groups=spec.norm_groups,
-        use_linear_projection=spec.linear_projection,
-    )
+    return UNet2DConditionModel(**unet_config(spec))
 
 
 def randomise_silent_paths(net: nn.Module, scale: float = 0.05) -> None:

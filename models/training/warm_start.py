@@ -5,12 +5,11 @@ from pathlib import Path
 
 import torch
 from diffusers import UNet2DConditionModel
-from safetensors.torch import load_file
 from transformers import CLIPTextModel
 
 from models.appearnet import AppearNet
-from models.unet import InflatedUNet, is_added
-from models.weights import WEIGHTS
+from models.unet import InflatedUNet
+from models.weights import read_stage_two
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,6 @@ def start_stage_two(start: Start, main: InflatedUNet, appearnet: AppearNet) -> N
     """Give the main network's temporal and fusion layers and AppearNet the folder's weights."""
     if start.path is None:
         return
-    added = load_file(start.path / "temporal" / WEIGHTS)
-    wanted = {name for name in main.state_dict() if is_added(name)}
-    if set(added) != wanted:
-        raise ValueError(f"{start.folder}: temporal weights differ in {sorted(set(added) ^ wanted)[:4]}")
-    main.load_state_dict({name: value.to(torch.float32) for name, value in added.items()}, strict=False)
-    own = load_file(start.path / "appearnet" / WEIGHTS)
-    appearnet.load_state_dict({name: value.to(torch.float32) for name, value in own.items()})
+    added, own = read_stage_two(start.path, main, appearnet, torch.device("cpu"), torch.float32)
+    main.load_state_dict(added, strict=False)
+    appearnet.load_state_dict(own)
