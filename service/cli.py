@@ -17,7 +17,7 @@ from service.stack.demo import DemoFailed, make_demo
 from service.stack.plan import WorkerMissing, plan_stack, reachable
 from service.stack.ports import is_free
 from service.stack.settings import StackSettings
-from service.stack.state_folder import StateFolder, StateFolderBusy
+from service.stack.state_folder import StateFolder, StateFolderBusy, StateFolderForeign
 from service.stack.terminal import ProgressBar, prefixed_log
 from service.supervisor import Supervisor
 
@@ -25,12 +25,14 @@ EXPECTED_FAILURES = (
     MicroCinemaError,
     DemoFailed,
     StateFolderBusy,
+    StateFolderForeign,
     EmbeddedValkeyMissing,
     WorkerMissing,
     OSError,
 )
 STOPPED_BY_CTRL_C = 130
 RECENT = 10
+HIGHEST_PORT = 65535
 #: The numbers and words of a request that have a flag each.
 PLAIN_OPTIONS = (
     "model",
@@ -71,7 +73,7 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="run the whole service on this machine until Ctrl-C")
     up.set_defaults(run=_up)
     up.add_argument("--host", default=settings.host, help="address to bind (default %(default)s)")
-    up.add_argument("--port", type=int, default=settings.port, help="default %(default)s")
+    up.add_argument("--port", type=_port, default=settings.port, help="default %(default)s")
     up.add_argument("--state-dir", type=Path, default=settings.state_dir, help="default %(default)s")
     up.add_argument("--workers", type=_at_least_one, default=1, help="GPU workers (default %(default)s)")
 
@@ -119,6 +121,16 @@ def _options(chosen: argparse.Namespace) -> VideoOptions:
 def _at_least_one(text: str) -> int:
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _port(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+    if not 1 <= number <= HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"must be 1 to {HIGHEST_PORT}, got {number}")
     return number
 
 

@@ -4,6 +4,8 @@ import base64
 import fcntl
 import os
 import secrets
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,17 +15,25 @@ class StateFolderBusy(RuntimeError):
     """Another local service is using this state folder."""
 
 
+class StateFolderForeign(RuntimeError):
+    """The state folder belongs to another user of this machine."""
+
+
 class StateFolder:
-    """`path`, created with mode 0700 if it is missing, and locked until `close`.
+    """`path`, created if it is missing, with mode 0700 in any case, and locked until `close`.
+
+    `own_uid` gives the user whose folder it has to be: in another user's folder that user could put a secret,
+    or a record that names code to run, in our place.
 
     The lock is on an open file description, so a child that inherits `lock_fd` holds it too: as long as an
     orphaned Valkey still writes its log here, no second service can open the folder and write over it.
-    Raises StateFolderBusy when it is in use, OSError when it cannot be made or written.
+    Raises StateFolderForeign, StateFolderBusy when it is in use, OSError when it cannot be made or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, own_uid: Callable[[], int] = os.geteuid) -> None:
         self.path = path.resolve()
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(self.path, own_uid())
         self.lock_fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,6 +69,17 @@ class StateFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _make_private(path: Path, own_uid: int) -> None:
+    status = path.stat()
+    if status.st_uid != own_uid:
+        raise StateFolderForeign(
+            f"{path} belongs to user {status.st_uid}, this is user {own_uid}: "
+            "choose a folder of your own with --state-dir"
+        )
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        path.chmod(0o700)
 
 
 def write_private(path: Path, text: str) -> None:
