@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.appearnet import AppearNet
 from models.precision import PrecisionBorder
 from models.unet import InflatedUNet
 
@@ -12,10 +11,11 @@ from models.unet import InflatedUNet
 class VideoDenoiser(nn.Module):
     """eps_hat of a clip, from AppearNet and the main network together.
 
-    AppearNet runs at every call: its embeddings depend on z_t, t and the prompt.
+    AppearNet runs at every call: its embeddings depend on z_t, t and the prompt. Any other module may
+    stand between keyframe and main network that takes (z, z_c, t, text) and gives embeddings by name.
     """
 
-    def __init__(self, main: InflatedUNet, appearnet: AppearNet) -> None:
+    def __init__(self, main: InflatedUNet, appearnet: nn.Module) -> None:
         super().__init__()
         self.main = main
         self.appearnet = appearnet
