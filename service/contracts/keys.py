@@ -17,6 +17,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "IDEMPOTENCY": f"{TAG}:idempotency:",  # + tenant ":" sha256 of the client's key: hash {job, digest}
         # one per tenant
         "TENANT_JOBS": f"{TAG}:jobs:",  # + tenant: zset id -> arrival, what a listing shows
+        "PLACE": f"{TAG}:place:",  # + tenant ":" id: the arrival of a job that left the listing lately
         # waiting
         "ARRIVALS": f"{TAG}:arrivals",  # counter: the order in which jobs came
         "POOLS": f"{TAG}:pools",  # set of pools that ever had a job or a worker

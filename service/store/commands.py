@@ -76,7 +76,10 @@ def record(job_id: str) -> Command[VideoJob | None]:
 
 
 def list_jobs(tenant: str, after: str | None, limit: int, order: Order) -> Command[Page]:
-    """Up to `limit` jobs in order of arrival, from the one behind `after`. Raises UnknownCursor."""
+    """Up to `limit` jobs in order of arrival, from the one behind `after`.
+
+    `after` may be a job deleted within the last hour: its place outlives it. Raises UnknownCursor.
+    """
 
     def parse(reply: Any) -> Page:
         if reply[0] == "unknown":

@@ -104,6 +104,31 @@ def test_an_unknown_cursor_is_named(scene):
         scene.jobs.list_jobs("rival", after="video_a")
 
 
+@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize("purged", [False, True])
+def test_paging_goes_on_behind_a_job_that_was_deleted_meanwhile(scene, order, purged):
+    ids = [scene.submit(f"video_{n}") for n in range(5)]
+    rest = ids[3:] if order is Order.ASC else [ids[1], ids[0]]
+    first = scene.jobs.list_jobs("default", limit=3, order=order)
+    assert first.jobs[-1].id == ids[2]
+    scene.jobs.delete("default", ids[2])
+    if purged:
+        assert scene.jobs.purge(ids[2])
+    page = scene.jobs.list_jobs("default", after=ids[2], limit=1, order=order)
+    assert ([job.id for job in page.jobs], page.has_more) == (rest[:1], True)
+    with pytest.raises(UnknownCursor):
+        scene.jobs.list_jobs("rival", after=ids[2])
+
+
+def test_paging_goes_on_behind_a_job_whose_retention_has_ended(scene):
+    ids = [scene.submit(f"video_{n}", retention_s=10) for n in range(3)]
+    scene.jobs.cancel("default", ids[1])
+    scene.clock.advance(11)
+    assert scene.jobs.purge(ids[1])
+    page = scene.jobs.list_jobs("default", after=ids[1], order=Order.ASC)
+    assert [job.id for job in page.jobs] == [ids[2]]
+
+
 def test_events_are_read_from_a_seq_on(scene):
     scene.running("video_a")
     events = scene.jobs.events("default", "video_a")

@@ -151,6 +151,14 @@ def test_pages_join_to_the_whole_list(site: Any, order: str) -> None:
     assert seen == (made if order == "asc" else made[::-1])
 
 
+def test_a_video_deleted_between_two_pages_does_not_end_the_paging(site: Any) -> None:
+    made = [site.create(seed=number)["id"] for number in range(4)]
+    last_id = site.client.get("/videos", params={"limit": 2, "order": "asc"}).json()["last_id"]
+    site.client.delete(f"/videos/{last_id}")
+    page = site.client.get("/videos", params={"limit": 2, "order": "asc", "after": last_id}).json()
+    assert [video["id"] for video in page["data"]] == made[2:]
+
+
 def test_an_empty_list(site: Any) -> None:
     assert site.client.get("/videos").json() == {
         "object": "list",

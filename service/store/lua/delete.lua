@@ -7,7 +7,7 @@ local t = now()
 local key = own_idempotency_key(job)
 -- A deleted job answers for nothing: the same key may make a new one.
 if key then redis.call('DEL', key) end
-redis.call('ZREM', KEY.TENANT_JOBS .. tenant, id)
+unlist(job)
 write(job, { deleted = 1, cancel_requested = 1 })
 if TERMINAL[job.state] then
   write(job, { expires_at = stamp(doom(job, t)) })

@@ -3,6 +3,7 @@
 -- and outbox can never tell different stories.
 
 local EVENTS_KEPT = 200
+local PLACE_KEPT_S = 3600 -- far longer than anybody takes from one page of a listing to the next
 local PRIORITY_STEP = 10000000000000 -- above any number of arrivals; priority * step stays exact in a double
 
 -- Times and ranks as text: Lua's own tostring() keeps only 14 digits.
@@ -146,6 +147,16 @@ end
 local function drop_lease(job)
   redis.call('ZREM', KEY.LEASES, lease_of(job))
   redis.call('SREM', KEY.HELD .. job.worker, lease_of(job))
+end
+
+-- Take a job off its owner's listing. Its place is remembered for a while: a client that has read the page that
+-- ends with this job goes on from here.
+local function unlist(job)
+  local listing = KEY.TENANT_JOBS .. job.tenant
+  local arrival = redis.call('ZSCORE', listing, job.id)
+  if not arrival then return end
+  redis.call('ZREM', listing, job.id)
+  redis.call('SET', KEY.PLACE .. job.tenant .. ':' .. job.id, arrival, 'EX', PLACE_KEPT_S)
 end
 
 -- ---- ending ------------------------------------------------------------------------------------------

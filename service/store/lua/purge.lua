@@ -7,7 +7,7 @@ local job = load_job(id)
 local key = own_idempotency_key(job)
 if key then redis.call('DEL', key) end
 redis.call('ZREM', KEY.DOOMED, id)
-redis.call('ZREM', KEY.TENANT_JOBS .. job.tenant, id)
+unlist(job)
 redis.call('HINCRBY', KEY.STATES, job.state, -1)
 redis.call('DEL', KEY.JOB .. id, KEY.EVENTS .. id)
 return 1
