@@ -28,7 +28,7 @@ from models.errors import BadWeights
 from models.manifest import check_manifest, read_json, write_manifest
 from models.picture_configs import read_unet_spec
 from models.schedule import Schedule
-from models.spec import CinemaSpec, FrameRule, UNetSpec
+from models.spec import CinemaSpec, FrameRule, UNetSpec, Vocabulary
 from models.stable_diffusion import load_folder
 from models.tensors import (
     SHARD_BYTES,
@@ -194,7 +194,14 @@ def read_spec(folder: Path) -> CinemaSpec:
     try:
         unet: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.pop("unet").items()}
         sizes = tuple((int(w), int(h)) for w, h in raw.pop("sizes"))
-        return CinemaSpec(unet=UNetSpec(**unet), frames=FrameRule(**raw.pop("frames")), sizes=sizes, **raw)
+        words = raw.pop("vocabulary", None)  # folders of earlier releases have none
+        return CinemaSpec(
+            unet=UNetSpec(**unet),
+            frames=FrameRule(**raw.pop("frames")),
+            sizes=sizes,
+            vocabulary=words and Vocabulary(**{kind: tuple(each) for kind, each in words.items()}),
+            **raw,
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadWeights(f"{folder / CINEMA} is not the spec of a model: {error}") from error
 

@@ -25,9 +25,11 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from models.appearnet import AppearNet
 from models.denoiser import VideoDenoiser
 from models.image_to_video import ImageToVideo
+from models.inflate import inflate
 from models.noise_prior import with_appearance
 from models.orders import PictureOrder, Progress, VideoOrder
-from models.spec import MICRO, CinemaSpec, UNetSpec
+from models.picture_configs import read_unet_spec
+from models.spec import MICRO, CinemaSpec
 from models.text import TextEncoder
 from models.text_to_image import TextToImage
 from models.training.captions import TRAIN_TEMPLATES, held_out_prompts
@@ -38,42 +40,11 @@ from models.training.text_embedding import embed
 from models.training.video_set import VideoSet
 from models.training.warm_start import Start, start_stage_two
 from models.training.words import training_vocabulary
-from models.unet import InflatedUNet, spatial_parameters
+from models.unet import InflatedUNet
 from models.vae import Picture, PictureCodec
 from models.weights import save_stage_two
 
 T = TypeVar("T")
-
-
-def unet_spec(unet: UNet2DConditionModel) -> UNetSpec:
-    """The spec whose inflation takes this UNet's weights, read from its diffusers config."""
-    config = unet.config
-    levels = len(config.block_out_channels)
-    heads = config.attention_head_dim  # diffusers' name for the number of heads
-    return UNetSpec(
-        latent_channels=config.in_channels,
-        latent_size=config.sample_size,
-        channels=tuple(config.block_out_channels),
-        attention=tuple(kind.startswith("CrossAttn") for kind in config.down_block_types),
-        heads=(heads,) * levels if isinstance(heads, int) else tuple(heads),
-        layers=config.layers_per_block,
-        text_width=config.cross_attention_dim,
-        norm_groups=config.norm_num_groups,
-        linear_projection=config.use_linear_projection,
-    )
-
-
-def inflate(unet: UNet2DConditionModel) -> tuple[InflatedUNet, AppearNet]:
-    """Main network with frozen spatial weights, and an AppearNet that starts as its copy."""
-    main = InflatedUNet(unet_spec(unet))
-    wanted = {name for name, _ in spatial_parameters(main)}
-    if wanted != set(unet.state_dict()):
-        raise ValueError(f"stage 1 and its inflation differ in {sorted(wanted ^ set(unet.state_dict()))[:4]}")
-    main.load_state_dict(unet.state_dict(), strict=False)
-    for _, weight in spatial_parameters(main):
-        weight.requires_grad_(False)
-    appearnet = AppearNet.copy_of(main).requires_grad_(True)
-    return main, appearnet
 
 
 def redrawn_keyframes(videos: VideoSet, codec: PictureCodec, work: Path) -> Tensor:
@@ -114,7 +85,8 @@ class StageTwo:
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).eval()
         torch.manual_seed(self.plan.seed)
-        self.main, self.appearnet = inflate(self.unet)
+        spec = read_unet_spec(self.unet.config, folder / "unet")
+        self.main, self.appearnet = inflate(self.unet, spec)
         # Not channels_last: torch 2.13's CPU backward of the inflated network crashes in that format.
         self.denoiser = compose(self.main, self.appearnet)
         self.redrawn = redrawn_keyframes(videos, self.codec, work)
@@ -203,7 +175,7 @@ def train(config: Path, work: Path) -> Path:
     start_stage_two(table(config, "start", Start), stage.main, stage.appearnet)
     spec = replace(
         MICRO,
-        unet=unet_spec(stage.unet),
+        unet=stage.main.spec,
         noise_prior_lambda=stage.objective.appearance_weight,
         vocabulary=training_vocabulary(),
     )

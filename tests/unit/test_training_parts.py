@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
+from models.inflate import inflate
 from models.nano import flat_unet
 from models.schedule import Schedule
 from models.spec import NANO
@@ -19,7 +20,6 @@ from models.training.config import table
 from models.training.loop import Plan
 from models.training.objective import Objective, weighted_error
 from models.training.tokenizer import END, START, make_tokenizer, save_with_plain_files
-from models.training.train_image_to_video import inflate, unet_spec
 from models.training.train_vae import VaeShape, build_vae, frame_batch, vae_loss
 from models.training.video_set import ClipSet, VideoSet
 from models.unet import is_added
@@ -195,8 +195,7 @@ def test_vae_loss_depends_only_on_step_and_weights() -> None:
 
 def test_inflation_freezes_exactly_the_spatial_weights() -> None:
     unet = flat_unet(NANO.unet)
-    assert unet_spec(unet) == NANO.unet
-    main, appearnet = inflate(unet)
+    main, appearnet = inflate(unet, NANO.unet)
     for name, weight in main.named_parameters():
         assert weight.requires_grad == is_added(name), name
     assert all(weight.requires_grad for weight in appearnet.parameters())
