@@ -104,10 +104,11 @@ def save_strip(path: Path, film: Film) -> None:
     partial.rename(path)
 
 
-def load_strip(path: Path, width: int) -> Film:
-    """The film that save_strip kept, whose pictures are `width` pixels wide."""
+def load_strip(path: Path, width: int | None = None) -> Film:
+    """The film that save_strip kept, whose pictures are `width` pixels wide; None: they are square."""
     with Image.open(path) as picture:
         strip = np.asarray(picture.convert("RGB"))
+    width = width or strip.shape[0]
     count, odd = divmod(strip.shape[1], width)
     if odd or count < 2:
         raise ValueError(f"{path} is {strip.shape[1]} pixels wide; it must be 2 or more pictures of {width}")
