@@ -74,6 +74,7 @@ check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 
 bench: $(SERVE) ## Count the networks: parameters and FLOPs, on the meta device
 	$(BIN)/python -m benchmarks.count_network
+	$(BIN)/python -m benchmarks.count_memory
 
 train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (about 100 minutes of two cores)
 	OMP_WAIT_POLICY=passive $(BIN)/python -m models.training.chain

@@ -1,0 +1,138 @@
+"""What a model needs of a device's memory, counted before a byte of it is taken (ADR 0008).
+
+Weights are read off the files' headers; activations are counted by running the real networks on the meta
+device at the largest size and length that the model allows. Nothing here is measured on a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from safetensors import safe_open
+from torch import nn
+
+from models.appearnet import AppearNet
+from models.denoiser import VideoDenoiser
+from models.manifest import read_json
+from models.precision import network_dtype
+from models.spec import CinemaSpec
+from models.tensor_peak import tensor_peak
+from models.unet import InflatedUNet
+from models.weights import read_spec
+
+TEXT_TOKENS = 77  # CLIP's; the text side is under a thousandth of what a clip takes
+_BRANCHES = 2  # guidance runs the prompt and the negative prompt as one batch
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Peak bytes beside the weights, by what runs; each grows in proportion to the number that run together.
+
+    denoise: one video's step under guidance. encode: one keyframe into latents. decode: one frame.
+    All for the largest size (width, height in pixels) and length (frames).
+    """
+
+    denoise: int
+    encode: int
+    decode: int
+    width: int
+    height: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """weights: bytes by component. activations: None for networks that are not ours and cannot be counted."""
+
+    name: str
+    weights: Mapping[str, int]
+    activations: Activations | None
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of all components."""
+        return sum(self.weights.values())
+
+
+def model_need(folder: Path, device: torch.device, name: str) -> MemoryNeed:
+    """Of a MicroCinema folder, all of it; of another pipeline's folder, the weights.
+
+    Raises BadWeights for a folder that is not complete.
+    """
+
+    def wanted(component: str) -> torch.dtype:
+        path = folder / component / "config.json"
+        return network_dtype(device, read_json(path)) if path.is_file() else network_dtype(device)
+
+    weights = stored_weights(folder, wanted)
+    if not (folder / "cinema.json").is_file():
+        return MemoryNeed(name, weights, None)
+    spec = read_spec(folder)
+    activations = count_activations(
+        spec, read_json(folder / "vae" / "config.json"), network_dtype(device), wanted("vae")
+    )
+    return MemoryNeed(name, weights, activations)
+
+
+def stored_weights(folder: Path, wanted: Callable[[str], torch.dtype]) -> dict[str, int]:
+    """Bytes by component (subfolder) once its tensors are in the format `wanted(component)`."""
+    sums: dict[str, int] = {}
+    for path in sorted(folder.glob("*/*.safetensors")):
+        component = path.parent.name
+        if ".fp16." in path.name and path.with_name(path.name.replace(".fp16.", ".")).exists():
+            continue  # the same tensors once more
+        with safe_open(path, framework="pt") as file:
+            elements = sum(prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+        sums[component] = sums.get(component, 0) + elements * wanted(component).itemsize
+    return sums
+
+
+def count_activations(
+    spec: CinemaSpec,
+    autoencoder: Mapping[str, Any],
+    inside: torch.dtype,
+    decoder: torch.dtype,
+    *,
+    size: tuple[int, int] | None = None,
+    frames: int | None = None,
+) -> Activations:
+    """Run the networks of `spec` and an autoencoder of this config on the meta device.
+
+    `inside`: format of the denoiser. `decoder`: format of the autoencoder. `size` (width, height) and
+    `frames` are the largest of the spec unless given.
+    Stage 1 is not counted: it is the same UNet on one frame instead of a clip.
+    """
+    width, height = size or max(spec.sizes, key=prod)
+    frames = frames or spec.frames.maximum
+    channels, h, w = spec.latent_shape(width, height)
+    with torch.device("meta"):
+        denoiser = VideoDenoiser(InflatedUNet(spec.unet), AppearNet(spec.unet)).to(inside)
+        vae = AutoencoderKL.from_config(dict(autoencoder))
+        nn.Module.to(vae, decoder)  # diffusers' own `to` warns of casts that matter for real weights only
+        z = torch.empty(_BRANCHES, frames, channels, h, w)
+        z_c, t = torch.empty(_BRANCHES, channels, h, w), torch.empty(_BRANCHES)
+        text = torch.empty(_BRANCHES, TEXT_TOKENS, spec.unet.text_width)
+        picture = torch.empty(1, 3, height, width, dtype=decoder)
+        latent = torch.empty(1, channels, h, w, dtype=decoder)
+
+    def encode() -> object:
+        return vae.encode(picture).latent_dist.mode()
+
+    def decode() -> object:
+        return vae.decode(latent).sample.float()
+
+    with torch.inference_mode():
+        return Activations(
+            denoise=tensor_peak(lambda: denoiser(z, z_c, t, text)),
+            encode=tensor_peak(encode),
+            decode=tensor_peak(decode),
+            width=width,
+            height=height,
+            frames=frames,
+        )

@@ -1,0 +1,155 @@
+"""Counted memory against memory that was really taken, and what the count is made of."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.count_memory import tables
+from models.cinema import MICRO_WEIGHTS
+from models.denoiser import VideoDenoiser
+from models.manifest import read_json
+from models.memory import count_activations, model_need, stored_weights
+from models.nano import write_nano
+from models.spec import NANO
+from models.tensor_peak import tensor_peak
+from models.weights import Parts, load_parts, read_spec
+
+CPU, F16, F32 = torch.device("cpu"), torch.float16, torch.float32
+TOLERANCE = 0.15  # of what the allocator handed out; scratch inside kernels is what the count cannot see
+
+
+@pytest.fixture(scope="module")
+def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("nano")
+    write_nano(path)
+    return path
+
+
+def allocated_peak(run: Callable[[], object]) -> int:
+    """What torch's allocator handed out at most, by its own log of every allocation and release."""
+    run()  # lazy set-up is not what is asked for
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watch:
+        run()
+    assert watch.profiler is not None
+    changes = [e for e in watch.profiler.kineto_results.events() if e.name() == "[memory]"]
+    live = peak = 0
+    for change in sorted(changes, key=lambda change: change.start_ns()):
+        live += change.nbytes()
+        peak = max(peak, live)
+    return peak
+
+
+def allocated(parts: Parts, frames: int, batch: int = 1) -> tuple[int, int, int]:
+    """(denoise, encode, decode) of the loaded networks on this CPU, at the spec's largest size."""
+    spec = parts.spec
+    (width, height), (c, h, w) = spec.sizes[0], spec.latent_shape(*spec.sizes[0])
+    denoiser = VideoDenoiser(parts.main, parts.appearnet)
+    z, z_c, t = (
+        torch.randn(2 * batch, frames, c, h, w),
+        torch.randn(2 * batch, c, h, w),
+        torch.ones(2 * batch),
+    )
+    text = torch.randn(2 * batch, 77, spec.unet.text_width)
+    picture, latent = torch.randn(1, 3, height, width), torch.randn(1, c, h, w)
+
+    def encode() -> object:
+        return parts.vae.encode(picture).latent_dist.mode()
+
+    def decode() -> object:
+        return parts.vae.decode(latent).sample.float()
+
+    with torch.inference_mode():
+        denoise = allocated_peak(lambda: denoiser(z, z_c, t, text))
+        return denoise, allocated_peak(encode), allocated_peak(decode)
+
+
+def test_counted_peaks_are_the_allocators_own() -> None:
+    counted = model_need(MICRO_WEIGHTS, CPU, "micro").activations
+    assert counted is not None
+    seen = allocated(load_parts(MICRO_WEIGHTS, CPU, F32), counted.frames)
+    assert (counted.denoise, counted.encode, counted.decode) == pytest.approx(seen, rel=TOLERANCE)
+    assert counted.denoise == pytest.approx(seen[0], rel=0.02)  # the peak that decides
+
+
+@pytest.mark.parametrize("frames", [2, 8])
+def test_the_denoisers_peak_is_exact_at_other_lengths(nano: Path, frames: int) -> None:
+    config = read_json(nano / "vae" / "config.json")
+    counted = count_activations(NANO, config, F32, F32, frames=frames).denoise
+    assert counted == pytest.approx(allocated(load_parts(nano, CPU, F32), frames)[0], rel=0.02)
+
+
+def test_a_batch_takes_in_proportion(nano: Path) -> None:
+    parts = load_parts(nano, CPU, F32)
+    one, three = allocated(parts, 8)[0], allocated(parts, 8, batch=3)[0]
+    assert three == pytest.approx(3 * one, rel=0.02)
+
+
+def test_weights_are_counted_as_they_will_lie_in_memory(nano: Path) -> None:
+    parts = load_parts(nano, CPU, F32)
+    networks: dict[str, nn.Module] = {"unet": parts.unet, "vae": parts.vae, "appearnet": parts.appearnet}
+    counted = model_need(nano, CPU, "nano").weights
+    for name, network in networks.items():
+        assert counted[name] == sum(weight.nbytes for weight in network.parameters())
+    main = sum(weight.nbytes for weight in parts.main.parameters())
+    assert counted["unet"] + counted["temporal"] == main
+    halves = stored_weights(nano, lambda _: F16)
+    assert {name: 2 * size for name, size in halves.items()} == counted
+
+
+def test_a_half_precision_twin_beside_the_weights_is_not_counted_twice(nano: Path, tmp_path: Path) -> None:
+    shutil.copytree(nano / "vae", tmp_path / "vae")
+    before = stored_weights(tmp_path, lambda _: F32)
+    file = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
+    twin = file.with_name("diffusion_pytorch_model.fp16.safetensors")
+    shutil.copy(file, twin)
+    assert stored_weights(tmp_path, lambda _: F32) == before
+    file.unlink()
+    assert stored_weights(tmp_path, lambda _: F32) == before
+
+
+def test_another_pipelines_folder_is_known_by_its_weights_only(nano: Path, tmp_path: Path) -> None:
+    shutil.copytree(nano / "unet", tmp_path / "unet")
+    need = model_need(tmp_path, CPU, "foreign")
+    assert need.activations is None
+    assert need.weight_bytes == model_need(nano, CPU, "nano").weights["unet"] > 0
+
+
+def test_the_largest_size_and_length_are_counted_unless_others_are_named(nano: Path) -> None:
+    config = read_json(nano / "vae" / "config.json")
+    assert read_spec(nano) == NANO
+    whole = count_activations(NANO, config, F32, F32)
+    assert (whole.width, whole.height, whole.frames) == (32, 32, 8)
+    half = count_activations(NANO, config, F32, F32, frames=4)
+    assert half.denoise == pytest.approx(whole.denoise / 2, rel=0.02)
+    assert (half.encode, half.decode) == (whole.encode, whole.decode)
+    in_half_precision = count_activations(NANO, config, F16, F32)
+    assert in_half_precision.denoise < 0.6 * whole.denoise
+    assert in_half_precision.decode == whole.decode
+
+
+def test_peak_is_of_what_lives_together_and_ends_with_the_run() -> None:
+    def chain() -> torch.Tensor:
+        x = torch.zeros(1000)
+        for _ in range(5):
+            x = x + 1  # the one before is released: two at a time
+        return x
+
+    def heap() -> list[torch.Tensor]:
+        return [torch.zeros(1000) for _ in range(5)]
+
+    before = torch.zeros(10_000)
+    assert tensor_peak(chain) == 2 * 4000
+    assert tensor_peak(heap) == 5 * 4000
+    assert tensor_peak(lambda: before[:5].view(5)) == 0  # views, and what was there already
+
+
+def test_documented_memory_is_todays() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
+    assert [line for line in tables() if line not in text] == []
