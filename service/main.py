@@ -7,12 +7,14 @@ import time
 from functools import partial
 
 import uvicorn
+from fastapi import FastAPI
 
 from service.access import Shelf
 from service.api.parts import GatewayParts
 from service.app import create_app
 from service.bell import Bell
 from service.contracts.environment import UnusableSettings, read_settings
+from service.http_protocol import ClientTimeouts, impatient_protocol
 from service.intake import Intake
 from service.logs import configure_logs, get_logger
 from service.metrics import GatewayMetrics, QueueGauges
@@ -101,20 +103,28 @@ def main() -> int:
     except StorageUnavailable as error:
         log.error("storage_unusable", detail=str(error))
         return os.EX_CONFIG
-    # uvicorn raises a SIGTERM again once it has drained; an orderly stop should end with exit code 0.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    # uvicorn raises the signal again once it has drained; an orderly stop should end with exit code 0.
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, lambda _number, _frame: None)
     log.info("gateway_starts", host=settings.host, port=settings.port, storage=storage.storage)
-    uvicorn.run(
+    uvicorn.Server(server_config(app, settings)).run()
+    return os.EX_OK
+
+
+def server_config(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
+    """How uvicorn serves this application."""
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        http=impatient_protocol(ClientTimeouts(settings.head_timeout_s, settings.send_timeout_s)),
+        timeout_keep_alive=settings.keep_alive_s,
         log_config=None,  # uvicorn's own loggers go where ours go
         access_log=False,  # service/api/scope.py writes one line per request, with its id
         server_header=False,
         ws="none",
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    return os.EX_OK
 
 
 def _own_address(settings: GatewaySettings) -> str:

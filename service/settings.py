@@ -32,6 +32,13 @@ class GatewaySettings(BaseSettings):
     max_text_bytes: int = Field(default=1024**2, ge=1024)
     #: A body must be complete within this time.
     upload_timeout_s: float = Field(default=60.0, gt=0)
+    #: A connection must bring the whole head of a request within this time.
+    head_timeout_s: float = Field(default=10.0, gt=0)
+    #: A client must take each piece of an answer (256 KiB of a file) within this time, or it is cut off.
+    send_timeout_s: float = Field(default=30.0, gt=0)
+    #: How long a connection may rest between two requests. Longer than the 60 s of usual load balancers,
+    #: which would otherwise send a request down a connection that is just being closed.
+    keep_alive_s: int = Field(default=75, ge=1)
     #: Requests that one process works on at a time; more are answered 503.
     max_concurrent_requests: int = Field(default=256, ge=1)
     #: How long the signed links in a job stay good.

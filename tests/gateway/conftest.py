@@ -25,7 +25,7 @@ from service.contracts.artifact import Artifact
 from service.contracts.keys import attempt_prefix
 from service.contracts.lifecycle import Stage
 from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec
-from service.main import compose
+from service.main import compose, server_config
 from service.settings import GatewaySettings
 from service.storage.artifact_store import ArtifactStore
 from service.storage.settings import StorageSettings, open_store
@@ -172,8 +172,7 @@ class ServerThread:
     def __init__(self, parts: GatewayParts) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(create_app(parts), log_config=None, access_log=False, ws="none")
-        self._server = uvicorn.Server(config)
+        self._server = uvicorn.Server(server_config(create_app(parts), parts.settings))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
 
     def __enter__(self) -> "ServerThread":

@@ -1,0 +1,98 @@
+"""uvicorn's HTTP/1.1, with an end to every wait for a client.
+
+uvicorn itself ends only the pause between two requests (`timeout_keep_alive`). A connection that never asks,
+a head that comes letter by letter and an answer that is not taken would each be waited for without end, the
+last with one of the process's places for requests. How long a body may take is service/limits.py's to say.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.logs import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class ClientTimeouts:
+    """`head_s`: from the connection, or the first byte of a later request, to the end of its head (seconds).
+
+    `send_s`: until the kernel has taken each piece of an answer (at most one chunk of a file). It takes what
+    fits into the client's window, so this is in effect the slowest rate at which a file may be read.
+    """
+
+    head_s: float
+    send_s: float
+
+
+class _Timer:
+    """Calls `late` unless stopped within `seconds` of its start. Starting a running one changes nothing."""
+
+    def __init__(self, seconds: float, late: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._late = late
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        if self._handle is None:
+            self._handle = asyncio.get_running_loop().call_later(self._seconds, self._late)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+class ImpatientProtocol(H11Protocol):
+    """One connection. It is aborted, not closed: a close would wait for the client to take the rest."""
+
+    timeouts: ClassVar[ClientTimeouts]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head = _Timer(self.timeouts.head_s, lambda: self._cut("head_timeout"))
+        self._sending = _Timer(self.timeouts.send_s, lambda: self._cut("send_timeout"))
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        # Told of every byte that waits to be sent, and not only of 64 KiB and more.
+        transport.set_write_buffer_limits(high=0)
+        self._head.start()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._head.stop()
+        else:  # part of a head, or what is left of a body that nobody wanted
+            self._head.start()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._sending.start()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._sending.stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head.stop()
+        self._sending.stop()
+        super().connection_lost(exc)
+
+    def _cut(self, reason: str) -> None:
+        log.info("connection_cut", reason=reason)
+        self.transport.abort()
+
+
+def impatient_protocol(timeouts: ClientTimeouts) -> type[ImpatientProtocol]:
+    """The class that uvicorn makes one object of for each connection."""
+
+    class Chosen(ImpatientProtocol):
+        pass
+
+    Chosen.timeouts = timeouts
+    return Chosen
