@@ -34,6 +34,7 @@ STORAGE_LIMIT_S = 10.0
 
 #: Calls to a dead storage keep their threads until its own time limit: they must not take everyone's.
 STORAGE_THREADS = 32
+SIGNING_THREADS = 4
 
 log = get_logger(__name__)
 
@@ -62,6 +63,8 @@ class Shelf:
         self._store = store
         self._limit_s = limit_s
         self._threads = anyio.CapacityLimiter(STORAGE_THREADS)
+        # A link asks nothing of the storage: calls that wait for a dead one must not keep it from being made.
+        self._signing = anyio.CapacityLimiter(SIGNING_THREADS)
 
     async def put(self, key: str, body: bytes, content_type: str) -> StoredObject:
         """Stores the whole body, or nothing."""
@@ -82,7 +85,7 @@ class Shelf:
 
     async def link(self, key: str, expires_s: int, filename: str) -> str:
         """A URL that anyone may GET until `expires_s` seconds from now."""
-        return await self._call(lambda: self._store.link(key, expires_s, filename))
+        return await self._call(lambda: self._store.link(key, expires_s, filename), self._signing)
 
     async def check(self) -> None:
         """Returns if objects can be stored now."""
@@ -92,9 +95,9 @@ class Shelf:
         while (chunk := await self._call(lambda: next(chunks, b""))) != b"":
             yield chunk
 
-    async def _call(self, call: Callable[[], T]) -> T:
+    async def _call(self, call: Callable[[], T], threads: anyio.CapacityLimiter | None = None) -> T:
         try:
-            return await in_thread(call, self._limit_s, self._threads)
+            return await in_thread(call, self._limit_s, threads or self._threads)
         except ArtifactMissing as error:
             raise ContentGone("the file has been deleted") from error
         except RangeOutside as error:

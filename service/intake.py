@@ -94,6 +94,12 @@ class Intake:
         """
         key = checked_idempotency_key(idempotency_key)
         asked, faults = read_fields(given)
+        digest = request_digest(asked, picture)
+        if key is not None and not faults:
+            async with reaching_record():
+                known = await self.jobs.known(tenant, key, digest)
+            if known is not None:  # the record says it all: neither a model nor the storage has to be there
+                return await self._as_before(tenant, key, known)
         spec = chosen_model(await self.catalogue(), asked, faults)
         request = self._checked(asked, spec, faults, picture)
         job_id = self.new_id()
@@ -106,7 +112,7 @@ class Intake:
             request=request,
             pool=spec.pool,
             compat=compat_key(request, spec, first_stage),
-            digest=request_digest(asked, picture),
+            digest=digest,
             queue_limit=self.queue_limit,
             retention_s=self.retention_s,
             idempotency_key=key,
@@ -117,13 +123,9 @@ class Intake:
             await self.bell.work_in(spec.pool)
             return Accepted(await self._as_created(submission), created=True)
         await self._forget_picture(request)
-        if submitted.outcome is SubmitOutcome.CONFLICT:
-            raise IdempotencyConflict(
-                f"Idempotency-Key {shown(key)} belongs to another request", param="Idempotency-Key"
-            )
         if submitted.outcome is SubmitOutcome.FULL:
             raise QueueFull(f"{self.queue_limit} or more videos wait already; try again later")
-        return Accepted(await self.show(tenant, submitted.job_id), created=False)
+        return await self._as_before(tenant, key, submitted)
 
     async def show(self, tenant: str, job_id: str) -> VideoJob:
         """The job. Raises UnknownVideo."""
@@ -213,6 +215,14 @@ class Intake:
                         raise  # time is up: the Redis client took our cancellation for its own timeout
                     await asyncio.sleep(pause_s)
             return await self.jobs.submit(submission)
+
+    async def _as_before(self, tenant: str, key: str | None, known: Submitted) -> Accepted:
+        """The job that an earlier submission made. Raises IdempotencyConflict if that was another request."""
+        if known.outcome is SubmitOutcome.CONFLICT:
+            raise IdempotencyConflict(
+                f"Idempotency-Key {shown(key)} belongs to another request", param="Idempotency-Key"
+            )
+        return Accepted(await self.show(tenant, known.job_id), created=False)
 
     async def _as_created(self, submission: Submission) -> VideoJob:
         """The record as it stands or, if Redis has gone away since, as it was made. The 202 holds."""

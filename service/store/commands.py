@@ -54,14 +54,22 @@ def submit(submission: Submission) -> Command[Submitted]:
             request.model_dump_json(),
             submission.compat,
             submission.digest,
-            # Clients choose the key, so it may hold anything: its hash is what becomes part of a name.
-            hashlib.sha256(key.encode()).hexdigest() if key else "",
+            _name_of(key) if key else "",
             submission.queue_limit,
             submission.retention_s,
             request.webhook_url or "",
             json.dumps(submission.warnings) if submission.warnings else "",
         ),
         lambda reply: Submitted(SubmitOutcome(reply[0]), reply[1]),
+    )
+
+
+def known(tenant: str, idempotency_key: str, digest: str) -> Command[Submitted | None]:
+    """What a submission with this key and digest is answered (existing or conflict); None for a new key."""
+    return Command(
+        "known",
+        (tenant, _name_of(idempotency_key), digest),
+        lambda reply: Submitted(SubmitOutcome(reply[0]), reply[1]) if reply else None,
     )
 
 
@@ -261,6 +269,11 @@ def purge(job_id: str) -> Command[bool]:
 def lease(job_id: str, attempt: int) -> str:
     """The name of an attempt's lease."""
     return f"{job_id}|{attempt}"
+
+
+def _name_of(idempotency_key: str) -> str:
+    """Clients choose the key, so it may hold anything: its sha256 is what becomes part of a name."""
+    return hashlib.sha256(idempotency_key.encode()).hexdigest()
 
 
 def _pairs(flat: Sequence[str]) -> Mapping[str, str]:

@@ -48,6 +48,9 @@ class JobStore:
     def submit(self, submission: Submission) -> Submitted:
         return self.store.run(commands.submit(submission))
 
+    def known(self, tenant: str, idempotency_key: str, digest: str) -> Submitted | None:
+        return self.store.run(commands.known(tenant, idempotency_key, digest))
+
     def get(self, tenant: str, job_id: str) -> VideoJob | None:
         return self.store.run(commands.get(tenant, job_id))
 
@@ -140,6 +143,9 @@ class AsyncJobStore:
 
     async def submit(self, submission: Submission) -> Submitted:
         return await self.store.run(commands.submit(submission))
+
+    async def known(self, tenant: str, idempotency_key: str, digest: str) -> Submitted | None:
+        return await self.store.run(commands.known(tenant, idempotency_key, digest))
 
     async def get(self, tenant: str, job_id: str) -> VideoJob | None:
         return await self.store.run(commands.get(tenant, job_id))

@@ -49,6 +49,16 @@ def test_an_idempotency_key_answers_with_the_first_job_or_with_conflict(scene, m
     assert scene.jobs.submit(rival) == Submitted(CREATED, "video_d")
 
 
+def test_a_known_key_is_recognised_without_a_submission(scene):
+    assert scene.jobs.known("default", "k: ü|*", "d" * 64) is None
+    scene.submit("video_a", idempotency_key="k: ü|*")
+    assert scene.jobs.known("default", "k: ü|*", "d" * 64) == Submitted(EXISTING, "video_a")
+    assert scene.jobs.known("default", "k: ü|*", "other") == Submitted(CONFLICT, "video_a")
+    assert scene.jobs.known("rival", "k: ü|*", "d" * 64) is None
+    scene.jobs.delete("default", "video_a")
+    assert scene.jobs.known("default", "k: ü|*", "d" * 64) is None
+
+
 def test_an_idempotency_key_lives_as_long_as_the_job_and_its_retention(scene):
     scene.submit("video_a", idempotency_key="k", retention_s=100)
     (key,) = scene.redis.keys("{mc}:idempotency:*")

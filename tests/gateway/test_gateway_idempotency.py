@@ -2,12 +2,15 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from rig.tcp_proxy import LossyProxy
 
+from service.access import Shelf
+from service.storage.artifact_store import StorageUnavailable
 from service.store.script import Library
 
 
@@ -41,6 +44,42 @@ def test_the_same_key_for_another_request_is_422(site: Any, png: Any) -> None:
     site.problem(422, with_picture)
     assert [video["id"] for video in site.client.get("/videos").json()["data"]] == [first]
     assert list(site.artifacts.list("")) == []
+
+
+class DeadStorage:
+    """Refuses whatever would need the storage; a link asks nothing of it."""
+
+    def __init__(self, artifacts: Any) -> None:
+        self.link = artifacts.link
+
+    def __getattr__(self, name: str) -> Any:
+        def refuse(*_: object, **__: object) -> None:
+            raise StorageUnavailable(f"{name}: away")
+
+        return refuse
+
+
+def test_a_repeat_needs_neither_a_model_nor_the_storage(site: Any, start_gateway: Any, png: Any) -> None:
+    def without_storage(parts: Any) -> Any:
+        shelf = Shelf(DeadStorage(site.artifacts))
+        return replace(parts, shelf=shelf, intake=replace(parts.intake, shelf=shelf))
+
+    request = {
+        "data": {"prompt": "x"},
+        "files": {"input_reference": ("a.png", png())},
+        "headers": {"idempotency-key": "k"},
+    }
+    first = site.client.post("/videos", **request)
+    site.worker.render()
+    site.redis.delete("{mc}:catalogue")
+    alone = start_gateway(parts=without_storage)
+    again = alone.client.post("/videos", **request)
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json()["id"] == first.json()["id"]
+    assert again.json()["urls"]["video_link"]
+    conflict = alone.problem(422, post(alone, "k"))
+    assert conflict["code"] == "idempotency_conflict"
+    assert alone.problem(503, post(alone, "new"))["code"] == "no_model_yet"
 
 
 def test_without_a_key_every_request_is_a_job(site: Any) -> None:
