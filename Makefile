@@ -14,6 +14,7 @@ PROMPT ?= a red circle moving right on a white background
 WEIGHTS ?= models/micro
 PROMPTS ?= 400
 EVALUATE_OPTIONS ?=
+BENCH_OPTIONS ?=
 DEMO_OPTIONS ?=
 
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
@@ -72,9 +73,10 @@ check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-bench: $(SERVE) ## Count the networks: parameters and FLOPs, on the meta device
+bench: $(SERVE) ## Count the networks (parameters, FLOPs, memory), then time videos: about five minutes
 	$(BIN)/python -m benchmarks.count_network
 	$(BIN)/python -m benchmarks.count_memory
+	$(BIN)/python -m benchmarks.render $(BENCH_OPTIONS)
 
 train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (about 100 minutes of two cores)
 	OMP_WAIT_POLICY=passive $(BIN)/python -m models.training.chain
