@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,12 +22,11 @@ from models.image_to_video import ImageToVideo
 from models.orders import PictureOrder, Progress, VideoOrder
 from models.precision import choose_device, network_dtype
 from models.spec import CinemaSpec
+from models.stepwise import result_of
 from models.text import TextEncoder
 from models.text_to_image import TextToImage
 from models.vae import Picture, PictureCodec
 from models.weights import Parts, load_parts
-
-T = TypeVar("T")
 
 MICRO_WEIGHTS = Path(__file__).parent / "micro"
 
@@ -73,7 +71,7 @@ class Cinema:
         """Run each network once at every size, so that the first client does not wait for lazy set-up."""
         for width, height in self.spec.sizes:
             picture = PictureOrder("warm up", "", 0, 1, self.spec.picture_guidance, width, height)
-            keyframes = _result(self.paint([picture]))
+            keyframes = result_of(self.paint([picture]))
             video = VideoOrder(
                 prompt="warm up",
                 negative_prompt="",
@@ -85,7 +83,7 @@ class Cinema:
                 width=width,
                 height=height,
             )
-            latents = _result(self.animate([video], keyframes))
+            latents = result_of(self.animate([video], keyframes))
             next(self.decode(latents[0]))
 
     def paint(self, orders: Sequence[PictureOrder]) -> Generator[Progress, None, list[Picture]]:
@@ -122,7 +120,7 @@ class Cinema:
             picture = PictureOrder(
                 prompt, negative_prompt, seed, spec.picture_steps, spec.picture_guidance, width, height
             )
-            keyframe = _result(self.paint([picture]))[0]
+            keyframe = result_of(self.paint([picture]))[0]
         video = VideoOrder(
             prompt=prompt,
             negative_prompt=negative_prompt,
@@ -135,16 +133,6 @@ class Cinema:
             height=height,
             sampler=sampler,
         )
-        latents = _result(self.animate([video], [keyframe]))[0]
+        latents = result_of(self.animate([video], [keyframe]))[0]
         frames = np.stack(list(self.decode(latents)))
         return Film(frames, keyframe, frame_digest(frames))
-
-
-def _result(work: Generator[Progress, None, T]) -> T:
-    """Run a stage to its end and take what it returns."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            value: T = end.value
-            return value

@@ -19,5 +19,9 @@ class NonFinitePixels(NonFinite):
     """The autoencoder made NaN or infinity of latents that were finite."""
 
 
+class PictureWithheld(ModelError):
+    """A picture model's own safety checker blacked its picture out; the video would be black."""
+
+
 class BadWeights(ModelError):
     """A weights folder is incomplete, altered, or of another architecture."""

@@ -20,7 +20,10 @@ class PictureOrder:
 
 @dataclass(frozen=True)
 class VideoOrder:
-    """One video of stage 2; `gamma` is the Appearance Noise Prior's weight at sampling."""
+    """One video of stage 2; `gamma` is the Appearance Noise Prior's weight at sampling.
+
+    `fps` is the rate at which the frames will be shown, None if nobody knows; some public models are told it.
+    """
 
     prompt: str
     negative_prompt: str
@@ -34,6 +37,7 @@ class VideoOrder:
     sampler: str = "dpm++2m"
     guidance_low: float = 0.0  # guidance acts while low <= t/T <= high
     guidance_high: float = 1.0
+    fps: int | None = None
 
 
 @dataclass(frozen=True)

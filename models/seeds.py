@@ -15,14 +15,15 @@ PICTURE_STREAM = 0
 VIDEO_STREAM = 1
 
 
+def seeded_generator(seed: int, stream: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator of `stream`'s numbers for `seed`; the same numbers on every machine if it is a CPU's."""
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed must be 0..{MAX_SEED}, got {seed}")
+    # torch's CPU generator reads only 32 bits of its seed, so a stream cannot ride above them;
+    # exclusive or with a constant keeps the map one to one
+    return torch.Generator(device).manual_seed(seed ^ (stream * 0x9E3779B9))
+
+
 def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...], stream: int) -> Tensor:
     """Standard normal noise (B, *shape), float32 on the CPU; row i depends on seeds[i] and `stream` alone."""
-    rows = []
-    for seed in seeds:
-        if not 0 <= seed <= MAX_SEED:
-            raise ValueError(f"seed must be 0..{MAX_SEED}, got {seed}")
-        # torch's CPU generator reads only 32 bits of its seed, so a stream cannot ride above them;
-        # exclusive or with a constant keeps the map one to one
-        generator = torch.Generator().manual_seed(seed ^ (stream * 0x9E3779B9))
-        rows.append(torch.randn(shape, generator=generator))
-    return torch.stack(rows)
+    return torch.stack([torch.randn(shape, generator=seeded_generator(seed, stream)) for seed in seeds])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from models.abilities import MICROCINEMA, Abilities
+
 
 @dataclass(frozen=True)
 class UNetSpec:
@@ -91,6 +93,11 @@ class CinemaSpec:
     description: str = ""
     license: str = "Apache-2.0"
     vocabulary: Vocabulary | None = None  # None: the captions are not known, as for Stable Diffusion
+
+    @property
+    def abilities(self) -> Abilities:
+        """The same for every size of the architecture."""
+        return MICROCINEMA
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """(C, h, w) of one latent frame; a size that the VAE cannot make is an error naming it."""
