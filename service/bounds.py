@@ -39,7 +39,13 @@ class BoundsCheck:
         num_frames = self._num_frames(fps)
         steps = self._within("num_inference_steps", asked.num_inference_steps, spec.steps)
         guidance_scale = self._within("guidance_scale", asked.guidance_scale, spec.guidance_scale)
-        gamma = self._within("gamma", asked.gamma, spec.gamma)
+        if asked.gamma and spec.gamma.max == 0:
+            self._fault("gamma", asked.gamma, f"0: {spec.name} has no Appearance Noise Prior")
+            gamma = 0.0
+        else:
+            gamma = self._within("gamma", asked.gamma, spec.gamma)
+        if asked.negative_prompt and not spec.negative_prompt:
+            self._fault("negative_prompt", asked.negative_prompt, f"left out: {spec.name} reads none")
         sampler = asked.sampler or spec.samplers[0]
         if sampler not in spec.samplers:
             self._fault("sampler", sampler, _one_of(spec.samplers))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.spec import CinemaSpec
+from models.video_families import RenderSpec
 from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec, Vocabulary
 from service.contracts.request import VideoRequest
 
@@ -21,9 +22,12 @@ PROMPT_MAX_CHARS = 1000
 MAX_PICTURE_PIXELS = 16_000_000
 
 
-def public_spec(spec: CinemaSpec, *, weight_hash: str, pool: str, samplers: Sequence[str]) -> ModelSpec:
+def public_spec(
+    spec: CinemaSpec | RenderSpec, *, weight_hash: str, pool: str, samplers: Sequence[str]
+) -> ModelSpec:
     """What clients may ask of this model. `samplers`: the names that the model knows, the default first."""
-    rule, words = spec.frames, spec.vocabulary
+    rule, words, able = spec.frames, spec.vocabulary, spec.abilities
+    gamma_max = GAMMA_MAX if able.noise_prior else 0.0
     return ModelSpec(
         name=spec.name,
         pool=pool,
@@ -39,10 +43,13 @@ def public_spec(spec: CinemaSpec, *, weight_hash: str, pool: str, samplers: Sequ
         fps=Bounds[int](min=1, max=FPS_MAX, default=spec.fps),
         steps=Bounds[int](min=min(STEPS_MIN, spec.video_steps), max=STEPS_MAX, default=spec.video_steps),
         guidance_scale=Bounds[float](min=GUIDANCE_MIN, max=GUIDANCE_MAX, default=spec.video_guidance),
-        gamma=Bounds[float](min=0.0, max=GAMMA_MAX, default=spec.noise_prior_gamma),
+        gamma=Bounds[float](min=0.0, max=gamma_max, default=spec.noise_prior_gamma),
         prompt_max_chars=PROMPT_MAX_CHARS,
         max_picture_pixels=MAX_PICTURE_PIXELS,
-        image_input=True,
+        image_input=able.keyframe is not None,
+        image_required=not able.paints,
+        negative_prompt=able.negative_prompt,
+        keyframe=able.keyframe and able.keyframe.value,
         samplers=tuple(samplers),
         description=spec.description,
         license=spec.license,
@@ -69,7 +76,13 @@ def misfit(request: VideoRequest, spec: ModelSpec) -> str | None:
         return f"fps {request.fps} is outside {spec.fps.min}..{spec.fps.max}"
     if request.sampler not in spec.samplers:
         return f"sampler {request.sampler!r} is not one of {', '.join(spec.samplers)}"
+    if not spec.gamma.allows(request.gamma):
+        return f"gamma {request.gamma} is outside {spec.gamma.min}..{spec.gamma.max}"
     picture = request.input_picture
+    if picture is None and spec.image_required:
+        return f"input_reference is missing: {spec.name} animates pictures and makes none"
+    if picture is not None and not spec.image_input:
+        return f"input_reference must be left out: {spec.name} takes none"
     if picture is not None and (picture.width, picture.height) != size:
         return f"the input picture is {picture.width}x{picture.height}, the video {size[0]}x{size[1]}"
     return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from models.orders import PictureOrder, VideoOrder
 from models.spec import CinemaSpec
+from models.video_families import RenderSpec
 from service.contracts.request import VideoRequest
 
 
-def picture_order(request: VideoRequest, spec: CinemaSpec) -> PictureOrder:
+def picture_order(request: VideoRequest, spec: CinemaSpec | RenderSpec) -> PictureOrder:
     """Stage 1's order. Steps and guidance are the model's own: the request's numbers steer stage 2."""
     return PictureOrder(
         prompt=request.prompt,
@@ -33,4 +34,5 @@ def video_order(request: VideoRequest) -> VideoOrder:
         width=request.width,
         height=request.height,
         sampler=request.sampler,
+        fps=request.fps,
     )

@@ -1,6 +1,7 @@
 """What a worker asks of a model: two stages that yield after each step, and a decoder that yields frames.
 
-`models.cinema.Cinema` is the real one; tests pass a small one of their own.
+`models.cinema.Cinema` is MicroCinema, `models.stages.Stages` is put together from other folders; tests
+pass a small one of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.orders import PictureOrder, Progress, VideoOrder
 from models.spec import CinemaSpec
+from models.video_families import RenderSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,8 +44,8 @@ class Renderer(Protocol):
     """
 
     @property
-    def spec(self) -> CinemaSpec:
-        """Architecture and defaults."""
+    def spec(self) -> CinemaSpec | RenderSpec:
+        """Sizes, frames, abilities and defaults."""
         ...
 
     @property
@@ -56,13 +58,19 @@ class Renderer(Protocol):
         ...
 
     def paint(self, orders: Sequence[PictureOrder]) -> Work[list[Picture]]:
-        """Stage 1, text to image: one picture per order."""
+        """Stage 1, text to image: one picture per order. Never asked of a model whose abilities lack it."""
         ...
 
-    def animate(self, orders: Sequence[VideoOrder], keyframes: Sequence[Picture]) -> Work[Tensor]:
-        """Stage 2, image to video: latents (B, F, C, h, w). Raises models.errors.NonFiniteLatents."""
+    def animate(
+        self, orders: Sequence[VideoOrder], keyframes: Sequence[Picture]
+    ) -> Work[OnePerOrder[Tensor]]:
+        """Stage 2, image to video, or the only stage, text to video: then `keyframes` is empty.
+
+        One product per order, for `decode` alone to read: latents (F, C, h, w), or frames that the pipeline
+        decoded itself. Raises models.errors.NonFinite.
+        """
         ...
 
     def decode(self, latents: Tensor) -> Iterator[Picture]:
-        """One video's latents (F, C, h, w) -> its frames, one by one."""
+        """What `animate` made for one order -> its frames, one by one."""
         ...

@@ -17,6 +17,9 @@ def shipped_weights() -> Path:
     return Path(str(files("models"))) / "micro"
 
 
+_SIZES = r"^[1-9]\d{0,4}x[1-9]\d{0,4}(,[1-9]\d{0,4}x[1-9]\d{0,4})*$"
+
+
 class WorkerSettings(BaseSettings):
     """Names carry the prefix MICROCINEMA_ in the environment; times are seconds.
 
@@ -25,8 +28,14 @@ class WorkerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MICROCINEMA_", extra="ignore", frozen=True)
 
-    #: Folder of the model to serve.
+    #: Folder of the model to serve: a MicroCinema, or a public video pipeline of diffusers.
     weights: Path = Field(default_factory=shipped_weights)
+    #: Folder of a text-to-image pipeline of diffusers that paints the keyframes, in place of the model's own.
+    picture_model: Path | None = None
+    #: The name under which clients ask for the model; left out, a MicroCinema's own or the folder's.
+    model_name: str | None = Field(default=None, pattern=NAME_PATTERN)
+    #: For public pipelines: the sizes to offer, as in "1024x576,576x1024", in place of the family's own.
+    sizes: str | None = Field(default=None, pattern=_SIZES)
     #: "auto" takes the GPU when there is one.
     device: Literal["auto", "cpu", "cuda"] = "auto"
     #: The set of workers that this one belongs to; it listens to the queue gpu-<pool>.
@@ -52,6 +61,14 @@ class WorkerSettings(BaseSettings):
     cuda_visible_devices: str = Field(default="", validation_alias="CUDA_VISIBLE_DEVICES")
     log_format: Literal["json", "human"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def offered_sizes(self) -> tuple[tuple[int, int], ...] | None:
+        """`sizes` as (width, height) in pixels, the default first."""
+        if self.sizes is None:
+            return None
+        pairs = [size.split("x") for size in self.sizes.split(",")]
+        return tuple((int(width), int(height)) for width, height in pairs)
 
     @model_validator(mode="after")
     def _beats_fit_the_lease(self) -> Self:

@@ -30,6 +30,7 @@ PROGRESS: Mapping[Stage, tuple[int, int]] = MappingProxyType(
     {
         Stage.TEXT_TO_IMAGE: (0, 20),
         Stage.IMAGE_TO_VIDEO: (20, 92),
+        Stage.TEXT_TO_VIDEO: (0, 92),
         Stage.ENCODE: (92, 97),
         Stage.UPLOAD: (97, 99),
     }

@@ -3,7 +3,7 @@
     text_to_image -> the keyframe, stored at once -> image_to_video -> decode and encode -> upload -> finish
 
 Stage 1 is skipped for an attempt whose job has a keyframe already: one that an earlier attempt stored, or the
-client's own picture.
+client's own picture. A model without keyframes has one stage, text_to_video, in place of the first two.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from service.storage.artifact_store import ArtifactStore
 from worker.accelerator import Accelerator
 from worker.attempt import Attempt
 from worker.catalogue import misfit
-from worker.encode import CONTENT_TYPE, encode_mp4
+from worker.encode import CONTENT_TYPE, EncodedVideo, encode_mp4
 from worker.events import KeyframeLost, StageFinished, StepFinished, Tell
 from worker.failures import BadInput
 from worker.keyframe import CONTENT_TYPE as PNG
 from worker.keyframe import PictureLost, picture_artifact, read_picture, to_png
+from worker.oom_ladder import OomLadder
 from worker.orders import picture_order, video_order
 from worker.patience import GaveUp, Patience
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
@@ -54,12 +55,14 @@ class Story:
         gate: StepGate,
         uploader: Uploader,
         settlement: Settlement,
+        ladder: OomLadder,
         patience: Patience,
         *,
         tell: Tell,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._renderer, self._spec, self._storage, self._accelerator = renderer, spec, storage, accelerator
+        self._ladder = ladder
         self._gate, self._uploader, self._settlement, self._patience = gate, uploader, settlement, patience
         self._tell, self._clock = tell, clock
 
@@ -68,9 +71,11 @@ class Story:
 
         Raises DeviceBroken, and then those that had not ended before are live still.
         """
+        self._ladder.begin()
         for attempt in attempts:
             self._alone(attempt, self._prepare)
-        for attempt, picture in self._paint([a for a in attempts if a.live and a.keyframe is None]):
+        to_paint = [a for a in attempts if a.live and a.keyframe is None and self._spec.keyframe is not None]
+        for attempt, picture in self._paint(to_paint):
             self._alone(attempt, partial(self._keep_keyframe, picture=picture))
         for group in _by_guidance([a for a in attempts if a.live]):
             for attempt, latents in self._animate([a for a in group if a.live]):
@@ -130,15 +135,17 @@ class Story:
         if not attempts:
             return []
         orders = [video_order(attempt.request) for attempt in attempts]
-        keyframes = [attempt.keyframe for attempt in attempts if attempt.keyframe is not None]
+        stage, keyframes = Stage.TEXT_TO_VIDEO, []
+        if self._spec.keyframe is not None:
+            stage = Stage.IMAGE_TO_VIDEO
+            keyframes = [attempt.keyframe for attempt in attempts if attempt.keyframe is not None]
         work = partial(self._renderer.animate, orders, keyframes)
-        return self._together(attempts, Stage.IMAGE_TO_VIDEO, orders[0].steps, work)
+        return self._together(attempts, stage, orders[0].steps, work)
 
     def _film(self, attempt: Attempt, latents: Tensor) -> None:
         """Latents become a stored and verified file, and the job succeeds."""
-        wish, began = attempt.request, self._clock()
-        frames = self._passing(attempt, self._renderer.decode(latents))
-        film = encode_mp4(frames, fps=wish.fps, expected_frames=wish.num_frames)
+        began = self._clock()
+        film = self._ladder.run([attempt], Stage.ENCODE, partial(self._encode, attempt, latents))
         self._stage_finished([attempt], Stage.ENCODE, began)
 
         began = self._clock()
@@ -157,7 +164,13 @@ class Story:
             fps=film.fps,
             frame_digest=film.frame_digest,
         )
-        self._settlement.succeed(attempt, artifact)
+        self._settlement.succeed(attempt, artifact, self._ladder.rung)
+        self._ladder.succeeded(attempt)
+
+    def _encode(self, attempt: Attempt, latents: Tensor) -> EncodedVideo:
+        wish = attempt.request
+        frames = self._passing(attempt, self._renderer.decode(latents))
+        return encode_mp4(frames, fps=wish.fps, expected_frames=wish.num_frames)
 
     def _passing(self, attempt: Attempt, frames: Iterator[Picture]) -> Iterator[Picture]:
         count = attempt.request.num_frames
@@ -189,12 +202,17 @@ class Story:
         """Step through a model stage; each attempt still live comes back with what was made for it."""
         if not attempts:
             return []
+
+        def step_through() -> OnePerOrder[Made] | None:
+            return self._step_through(attempts, stage, steps, begin())
+
         try:
-            made = self._step_through(attempts, stage, steps, begin())
+            made = self._ladder.run(attempts, stage, step_through)
         except DeviceBroken:
             raise
         except Exception as error:  # noqa: BLE001 - judged, and told with its traceback, by the settlement
-            self._settlement.trouble([attempt for attempt in attempts if attempt.live], error)
+            live = [attempt for attempt in attempts if attempt.live]
+            self._settlement.trouble(live, error, together=len(attempts))
             return []
         if made is None:
             return []

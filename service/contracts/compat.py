@@ -15,8 +15,7 @@ def compat_key(
 
     Parts: model, weights, size, frames, first stage and step, sampler, steps, and whether classifier-free
     guidance runs (a scale above 1 doubles the batch; the scale itself, the prompts, the seed and gamma
-    differ per sample and are left out). A client's picture skips stage 1, so such a job starts at
-    image_to_video: the caller names the first stage.
+    differ per sample and are left out). The caller names the first stage: ModelSpec.first_stage.
     """
     guidance = "cfg" if request.guidance_scale > 1 else "plain"
     return ":".join(

@@ -23,10 +23,14 @@ class State(StrEnum):
 
 
 class Stage(StrEnum):
-    """The parts of one attempt, in the order in which they run."""
+    """The parts of one attempt, in the order in which they run.
+
+    A model without keyframes has one stage, text_to_video, in place of the first two.
+    """
 
     TEXT_TO_IMAGE = "text_to_image"
     IMAGE_TO_VIDEO = "image_to_video"
+    TEXT_TO_VIDEO = "text_to_video"
     ENCODE = "encode"
     UPLOAD = "upload"
 

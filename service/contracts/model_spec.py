@@ -1,10 +1,11 @@
 """The public bounds of one served model: what a client may ask of it."""
 
-from typing import Annotated, Generic, Self, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.contracts.ids import NAME_PATTERN
+from service.contracts.lifecycle import Stage
 
 Number = TypeVar("Number", int, float)
 
@@ -67,6 +68,10 @@ class Vocabulary(BaseModel):
 class ModelSpec(BaseModel):
     """A named model as clients see it: sizes in pixels (width, height), the default size first.
 
+    `keyframe` is the frame of the video that the picture becomes (the client's own or stage 1's); None: the
+    video comes from the text alone, and then there is no `image_input` either. `image_required`: the model
+    makes no pictures, each request brings one. `gamma` from 0 to 0: no Appearance Noise Prior here.
+
     `weight_hash` names the exact weights: jobs of different weights never share a batch.
     `max_picture_pixels` bounds an uploaded picture before it is decoded. Where `vocabulary` is None, nobody
     knows all captions of the model's training, and its jobs get no warnings about words.
@@ -86,10 +91,27 @@ class ModelSpec(BaseModel):
     prompt_max_chars: int = Field(ge=1)
     max_picture_pixels: int = Field(ge=1)
     image_input: bool
+    image_required: bool = False
+    negative_prompt: bool = True
+    keyframe: Literal["first", "centre"] | None = "centre"
     samplers: tuple[str, ...] = Field(min_length=1)
     description: str
     license: str
     vocabulary: Vocabulary | None = None
+
+    @model_validator(mode="after")
+    def _pictures_need_a_place(self) -> Self:
+        if self.keyframe is None and (self.image_input or self.image_required):
+            raise ValueError("keyframe None: there is no place in the video for a picture")
+        if self.image_required and not self.image_input:
+            raise ValueError("image_required without image_input: no request could be served")
+        return self
+
+    def first_stage(self, *, own_picture: bool) -> Stage:
+        """Where a job begins; `own_picture`: the client sent the keyframe."""
+        if self.keyframe is None:
+            return Stage.TEXT_TO_VIDEO
+        return Stage.IMAGE_TO_VIDEO if own_picture else Stage.TEXT_TO_IMAGE
 
     @property
     def default_size(self) -> tuple[int, int]:
