@@ -16,13 +16,14 @@ PROMPTS ?= 400
 EVALUATE_OPTIONS ?=
 BENCH_OPTIONS ?=
 DEMO_OPTIONS ?=
+ABLATION_OPTIONS ?=
 
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
 DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
 OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +86,9 @@ train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (ab
 evaluate-micro: $(SERVE) ## Hold the shipped model against its bars: 400 prompts, half an hour (PROMPTS=4: a look)
 	OMP_WAIT_POLICY=passive $(BIN)/python -m models.evaluation.acceptance --weights $(WEIGHTS) \
 	  --prompts $(PROMPTS) $(if $(filter 400,$(PROMPTS)),--publish docs) $(EVALUATE_OPTIONS)
+
+ablations: $(SERVE) ## Train and measure the ablations of docs/ablations.md: hours; goes on where it stopped
+	OMP_WAIT_POLICY=passive $(BIN)/python -m models.evaluation.ablations.run $(ABLATION_OPTIONS)
 
 # The prompt travels by the environment, as it was typed: its quotes and dollar signs are neither make's nor
 # the shell's business.
