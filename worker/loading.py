@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models.errors import BadWeights
+from service.contracts.ids import is_name
 from worker.accelerator import Accelerator, TorchAccelerator
 from worker.renderer import Renderer
 from worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.diffusers_picture import DiffusersPicture
+
+CINEMA = "cinema.json"
 
 
 class WrongSettings(Exception):
@@ -25,12 +36,66 @@ class Loaded:
 
 
 def load(settings: WorkerSettings) -> Loaded:
-    """The real model. Torch takes seconds to import: not before the probes answer. Raises WrongSettings."""
-    from models.cinema import Cinema
-    from models.sampler import SAMPLERS
+    """The real model. Torch takes seconds to import: not before the probes answer. Raises WrongSettings.
+
+    A folder with cinema.json is a MicroCinema; any other must be a pipeline of `models.video_families`.
+    """
+    from models.precision import choose_device
 
     try:
-        renderer = Cinema.load(settings.weights, device=settings.device)
+        device = choose_device(settings.device)
+    except ValueError as error:
+        raise WrongSettings(str(error)) from error
+    painter = None
+    if settings.picture_model is not None:
+        with _naming("picture_model", settings.picture_model):
+            from models.diffusers_picture import DiffusersPicture
+
+            painter = DiffusersPicture.load(settings.picture_model, device)
+    with _naming("weights", settings.weights):
+        if (settings.weights / "model_index.json").is_file() and not (settings.weights / CINEMA).is_file():
+            return _public_pipeline(settings, device, painter)
+        return _microcinema(settings, device, painter)
+
+
+def _microcinema(settings: WorkerSettings, device: torch.device, painter: DiffusersPicture | None) -> Loaded:
+    from models.cinema import Cinema
+    from models.sampler import SAMPLERS
+    from models.stages import Stages, with_painter
+
+    if settings.sizes is not None:
+        raise WrongSettings(f"MICROCINEMA_SIZES {settings.sizes!r}: a MicroCinema's sizes are its own")
+    cinema = Cinema.load(settings.weights, device=str(device))
+    accelerator = TorchAccelerator()
+    if painter is None and settings.model_name is None:
+        return Loaded(cinema, tuple(SAMPLERS), accelerator)
+    spec = replace(cinema.spec, name=settings.model_name or cinema.spec.name)
+    if painter is None:
+        return Loaded(Stages(spec, cinema, cinema), tuple(SAMPLERS), accelerator)
+    return Loaded(Stages(with_painter(spec, painter), painter, cinema), tuple(SAMPLERS), accelerator)
+
+
+def _public_pipeline(
+    settings: WorkerSettings, device: torch.device, painter: DiffusersPicture | None
+) -> Loaded:
+    from models.diffusers_video import DiffusersVideo
+    from models.stages import Stages, with_painter
+
+    name = settings.model_name or settings.weights.resolve().name
+    if not is_name(name):
+        raise WrongSettings(
+            f"the folder's name {name!r} cannot be a model's name (letters, digits and . _ + -, a letter or "
+            "digit first, 64 at most): choose one with MICROCINEMA_MODEL_NAME"
+        )
+    video = DiffusersVideo.load(settings.weights, device, name=name, sizes=settings.offered_sizes)
+    spec = video.spec if painter is None else with_painter(video.spec, painter)
+    return Loaded(Stages(spec, painter, video), (video.sampler,), TorchAccelerator())
+
+
+@contextmanager
+def _naming(setting: str, folder: Path) -> Iterator[None]:
+    """Errors about a folder, with the setting that names it in front."""
+    try:
+        yield
     except (BadWeights, ValueError) as error:
-        raise WrongSettings(f"weights {settings.weights} on device {settings.device!r}: {error}") from error
-    return Loaded(renderer, tuple(SAMPLERS), TorchAccelerator())
+        raise WrongSettings(f"MICROCINEMA_{setting.upper()} {folder}: {error}") from error
