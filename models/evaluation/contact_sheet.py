@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not rows:
         raise SystemExit(f"contact_sheet: {chosen.misses_of} has no misses; nothing to draw")
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(rows, chosen.columns, chosen.scale).save(chosen.out, optimize=True)
+    contact_sheet(rows, chosen.columns, chosen.scale).save(chosen.out, optimize=True, lossless=True)
     print(chosen.out)
 
 

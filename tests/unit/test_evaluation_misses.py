@@ -63,6 +63,10 @@ def test_the_sheet_has_a_row_for_each(
         rows = [(small.height - 40) / 2, (large.height - 40) / 4]
     assert rows == [128 + 2 * 16 + 24, 64 + 2 * 16 + 24]
     assert capsys.readouterr().out == f"{two}\n{four}\n"
+    smaller = tmp_path / "two.webp"
+    contact_sheet.main(["--misses-of", str(result), "--prompts", "2", "--out", str(smaller)])
+    with Image.open(two) as png, Image.open(smaller) as webp:
+        assert np.array_equal(np.asarray(png), np.asarray(webp))  # without loss in either
 
 
 def test_a_result_without_misses_or_of_another_kind_is_a_sentence(result: Path, tmp_path: Path) -> None:

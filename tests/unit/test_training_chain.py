@@ -10,6 +10,8 @@ from diffusers import StableDiffusionPipeline
 
 from models.cinema import Cinema
 from models.training import tokenizer, train_image_to_video, train_text_to_image, train_vae, video_set
+from models.training.words import training_vocabulary
+from models.weights import read_spec
 
 CONFIGS = Path(train_vae.__file__).parent
 SMALL: dict[str, dict[str, dict[str, Any]]] = {
@@ -63,6 +65,7 @@ def test_chain_ends_in_a_model_that_serving_and_diffusers_load(tmp_path: Path) -
         "a red circle moving left on a white background", seed=1, steps=2
     )
     assert film.frames.shape == (16, 64, 64, 3)
+    assert read_spec(folder).vocabulary == training_vocabulary()
     pipeline = StableDiffusionPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     assert pipeline("a red circle", num_inference_steps=2).images[0].size == (64, 64)
