@@ -89,7 +89,7 @@ def picture_processor(side: int) -> Any:
     return transformers.CLIPImageProcessorPil(crop_size=side, size=side)
 
 
-def picture_vae(levels: int = 3) -> Any:
+def picture_vae(levels: int = 3, shift_factor: float | None = None) -> Any:
     """Pixels per latent cell: 2 ** (levels - 1)."""
     return diffusers.AutoencoderKL(
         block_out_channels=(8,) * levels,
@@ -99,6 +99,7 @@ def picture_vae(levels: int = 3) -> Any:
         norm_num_groups=4,
         layers_per_block=1,
         sample_size=32,
+        shift_factor=shift_factor,
     ).eval()
 
 
@@ -195,7 +196,7 @@ def sd3() -> Any:
             out_channels=4,
         ),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
-        vae=picture_vae(),
+        vae=picture_vae(shift_factor=0.0609),
         text_encoder=clip_text(projection=True),
         tokenizer=clip_tokenizer(),
         text_encoder_2=clip_text(projection=True),
