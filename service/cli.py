@@ -12,6 +12,7 @@ from typing import cast, get_type_hints
 from service.client import Client
 from service.client_answers import MicroCinemaError, Video, VideoOptions
 from service.contracts.environment import UnusableSettings, read_settings
+from service.dead_letters import open_dead_letters
 from service.embedded import EmbeddedValkeyMissing
 from service.stack.demo import DemoFailed, make_demo
 from service.stack.plan import WorkerMissing, plan_stack, reachable
@@ -19,6 +20,7 @@ from service.stack.ports import is_free
 from service.stack.settings import StackSettings
 from service.stack.state_folder import StateFolder, StateFolderBusy, StateFolderForeign
 from service.stack.terminal import ProgressBar, prefixed_log
+from service.store.errors import StoreUnavailable
 from service.supervisor import Supervisor
 
 EXPECTED_FAILURES = (
@@ -28,6 +30,7 @@ EXPECTED_FAILURES = (
     StateFolderForeign,
     EmbeddedValkeyMissing,
     WorkerMissing,
+    StoreUnavailable,
     OSError,
 )
 STOPPED_BY_CTRL_C = 130
@@ -98,6 +101,22 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
     cancel = commands.add_parser("cancel", help="stop a video that waits or runs")
     cancel.set_defaults(run=_cancel)
     cancel.add_argument("video", metavar="VIDEO_ID")
+
+    webhooks = commands.add_parser("webhooks", help="see and send again what receivers did not take")
+    letters = webhooks.add_subparsers(required=True, metavar="COMMAND")
+    dead = letters.add_parser("dead", help="list the webhooks that were given up")
+    dead.set_defaults(run=_dead)
+    redeliver = letters.add_parser("redeliver", help="send webhooks again that were given up")
+    redeliver.set_defaults(run=_redeliver)
+    redeliver.add_argument("letters", nargs="*", metavar="EVENT_ID", help="as `webhooks dead` lists them")
+    redeliver.add_argument("--all-dead", action="store_true", help="all that were given up")
+    for reads_record in (dead, redeliver):
+        reads_record.add_argument(
+            "--state-dir",
+            type=Path,
+            default=settings.state_dir,
+            help="without REDIS_URL (default %(default)s)",
+        )
 
     for speaks in (generate, status, cancel):
         speaks.add_argument(
@@ -206,6 +225,22 @@ def _cancel(_: StackSettings, chosen: argparse.Namespace) -> int:
     with Client(chosen.url) as client:
         print(_line(client.cancel(chosen.video)))
     return 0
+
+
+def _dead(settings: StackSettings, chosen: argparse.Namespace) -> int:
+    with open_dead_letters(settings, chosen.state_dir) as letters:
+        for line in letters.lines():
+            print(line)
+    return 0
+
+
+def _redeliver(settings: StackSettings, chosen: argparse.Namespace) -> int:
+    if bool(chosen.letters) == chosen.all_dead:
+        return _complain("webhooks redeliver: name either event ids or --all-dead", 2)
+    with open_dead_letters(settings, chosen.state_dir) as letters:
+        sent, unknown = letters.redeliver(chosen.letters or None)
+    print(f"{sent} to be delivered again")
+    return _complain(f"not among the dead letters: {', '.join(unknown)}", 1) if unknown else 0
 
 
 def _line(video: Video) -> str:

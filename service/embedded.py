@@ -40,7 +40,7 @@ def embedded_valkey(folder: Path, *, port: int, password: str, lock_fd: int) -> 
     """
     settings = folder / "valkey.conf"
     write_private(settings, CONFIGURATION.format(port=port, password=password, folder=_quoted(folder)))
-    url = f"redis://:{quote(password, safe='')}@127.0.0.1:{port}/0"
+    url = _url(port, password)
     child = Child(
         name="valkey",
         argv=(str(_binary()), str(settings)),
@@ -51,8 +51,27 @@ def embedded_valkey(folder: Path, *, port: int, password: str, lock_fd: int) -> 
     return child, url
 
 
+def embedded_url(folder: Path) -> str:
+    """The Redis URL of the server that serves, or last served, the log in `folder`.
+
+    Raises EmbeddedValkeyMissing where there has never been one.
+    """
+    try:
+        written = (folder / "valkey.conf").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise EmbeddedValkeyMissing(
+            f"REDIS_URL is not set, and {folder.parent} is no state folder of `microcinema up`"
+        ) from None
+    chosen = dict(line.split(" ", 1) for line in written)
+    return _url(int(chosen["port"]), chosen["requirepass"])
+
+
 class EmbeddedValkeyMissing(RuntimeError):
     """There is no embedded Valkey to start here."""
+
+
+def _url(port: int, password: str) -> str:
+    return f"redis://:{quote(password, safe='')}@127.0.0.1:{port}/0"
 
 
 def _binary() -> Path:

@@ -64,7 +64,8 @@ def judge(delivery: Delivery, answer: Answer, backoff: Backoff) -> Settlement:
         return Settlement(Verdict.DELIVERED, answer.reason, answer.status)
     if answer.gone:
         return Settlement(Verdict.GONE, answer.reason, answer.status)
-    wait_s = None if answer.hopeless else backoff.wait_s(delivery.tries, answer.retry_after_s)
+    counted = delivery.tries - delivery.forgiven
+    wait_s = None if answer.hopeless else backoff.wait_s(counted, answer.retry_after_s)
     if wait_s is None:
         return Settlement(Verdict.DEAD, answer.reason, answer.status)
     return Settlement(Verdict.RETRY, answer.reason, answer.status, wait_s)

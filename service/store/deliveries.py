@@ -1,7 +1,7 @@
 """Webhook deliveries as records: relayed from the outbox, taken for a try, settled by its outcome.
 
-The rules are in lua/{relay,take_delivery,settle_delivery}.lua. Every command may be sent again after
-StoreUnavailable; a take whose reply was lost costs the delivery one try and one lease of waiting.
+The rules are in lua/{relay,take_delivery,settle_delivery,dead,redeliver}.lua. Every command may be sent again
+after StoreUnavailable; a take whose reply was lost costs the delivery one try and one lease of waiting.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Delivery:
-    """One event on its way to one URL. `tries` counts this try too (from 1) and fences its settlement."""
+    """One event on its way to one URL. `tries` counts this try too (from 1) and fences its settlement.
+
+    `forgiven` of them no longer count for the back-off: they are from before an operator sent it again.
+    """
 
     event: Event
     url: str
     endpoint: str  # scheme, host and port in lower case
     tries: int
+    forgiven: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,39 @@ def settle(event_id: str, tries: int, settlement: Settlement, keep_s: float) -> 
 
 
 @dataclass(frozen=True)
+class DeadLetter:
+    """A delivery that was given up: which event to which host, after how many tries, why, and when.
+
+    `endpoint` is scheme, host and port: the rest of a URL may be a secret. `given_up_at` is in Unix seconds.
+    """
+
+    event_id: str
+    type: str
+    job_id: str
+    endpoint: str
+    tries: int
+    status: int | None
+    reason: str
+    given_up_at: float
+
+
+def dead(limit: int) -> Command[tuple[DeadLetter, ...]]:
+    """Up to `limit` dead letters that are still kept, those given up first in front."""
+
+    def letter(facts: list[str]) -> DeadLetter:
+        event_id, kind, job_id, endpoint, tries, status, reason, at = facts
+        last = int(status) if status else None
+        return DeadLetter(event_id, kind, job_id, endpoint, int(tries), last, reason, float(at))
+
+    return Command("dead", (limit,), lambda reply: tuple(letter(facts) for facts in reply))
+
+
+def redeliver(event_id: str) -> Command[bool]:
+    """Make a dead letter due at once, with all its tries before it; False if there is no such dead letter."""
+    return Command("redeliver", (event_id,), bool)
+
+
+@dataclass(frozen=True)
 class DeliveryStore:
     """The deliveries over a blocking client; each promise stands at the function of the same name above."""
 
@@ -105,10 +142,22 @@ class DeliveryStore:
     ) -> tuple[Delivery, ...]:
         return self.store.run(take(limit, lease_s, per_endpoint, in_flight))
 
+    def dead(self, limit: int = 100) -> tuple[DeadLetter, ...]:
+        return self.store.run(dead(limit))
+
+    def redeliver(self, event_id: str) -> bool:
+        return self.store.run(redeliver(event_id))
+
     def settle(self, event_id: str, tries: int, settlement: Settlement, keep_s: float) -> bool:
         return self.store.run(settle(event_id, tries, settlement, keep_s))
 
 
 def _delivery(flat: list[Any]) -> Delivery:
     fields: dict[str, str] = dict(zip(flat[::2], flat[1::2], strict=True))
-    return Delivery(Event.from_fields(fields), fields["url"], fields["endpoint"], int(fields["tries"]))
+    return Delivery(
+        Event.from_fields(fields),
+        fields["url"],
+        fields["endpoint"],
+        int(fields["tries"]),
+        int(fields.get("forgiven", 0)),
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from service.embedded import embedded_valkey
+from service.embedded import EmbeddedValkeyMissing, embedded_url, embedded_valkey
 from service.stack.ports import free_ports, is_free
 from service.stack.state_folder import StateFolder, StateFolderBusy
 from service.supervisor import RestartPolicy
@@ -40,6 +40,14 @@ def test_an_answered_write_outlives_kill_9(stage, wait_until, tmp_path):
             assert client.get("promise") == b"kept"
             expected = {"appendfsync": "always", "maxmemory-policy": "noeviction", "bind": "127.0.0.1"}
             assert {name: client.config_get(name)[name] for name in expected} == expected
+
+
+def test_the_url_is_found_again_by_its_folder(tmp_path):
+    with StateFolder(tmp_path / "state") as folder:
+        _, url = _valkey(folder)
+        assert embedded_url(folder.folder('odd "name" here')) == url
+    with pytest.raises(EmbeddedValkeyMissing, match="no state folder"):
+        embedded_url(tmp_path / "valkey")
 
 
 def test_the_password_is_needed_and_is_in_no_argument_list(stage, tmp_path):
