@@ -28,10 +28,13 @@ class WorkerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MICROCINEMA_", extra="ignore", frozen=True)
 
-    #: Folder of the model to serve: a MicroCinema, or a public video pipeline of diffusers.
+    #: The model to serve, a MicroCinema or a public video pipeline of diffusers: a folder, s3://bucket/prefix
+    #: or a hub id. `worker.weights_source` makes a folder of it before it is loaded.
     weights: Path = Field(default_factory=shipped_weights)
-    #: Folder of a text-to-image pipeline of diffusers that paints the keyframes, in place of the model's own.
+    #: A text-to-image pipeline of diffusers that paints the keyframes in place of its own; named alike.
     picture_model: Path | None = None
+    #: Where models from buckets and the hub are kept; several workers of a machine may share it.
+    weights_cache: Path = Path("~/.cache/microcinema/weights")
     #: The name under which clients ask for the model; left out, a MicroCinema's own or the folder's.
     model_name: str | None = Field(default=None, pattern=NAME_PATTERN)
     #: For public pipelines: the sizes to offer, as in "1024x576,576x1024", in place of the family's own.

@@ -56,12 +56,17 @@ def open_store(settings: StorageSettings) -> ArtifactStore:
     """
     if settings.storage == "files":
         return open_files(settings)
+    return open_bucket(settings, settings.s3_bucket)
+
+
+def open_bucket(settings: StorageSettings, bucket: str) -> ArtifactStore:
+    """Any bucket of the S3 server that the settings name, wherever artifacts go; not spoken to yet."""
     # boto3 takes a third of a second to import; a process on local files never pays it.
     from service.storage.s3 import S3Place, connect
 
     return connect(
         S3Place(
-            bucket=settings.s3_bucket,
+            bucket=bucket,
             endpoint_url=settings.s3_endpoint_url,
             public_endpoint_url=settings.s3_public_endpoint_url,
             region=settings.s3_region,
