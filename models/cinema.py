@@ -21,10 +21,12 @@ from models.denoiser import VideoDenoiser
 from models.image_to_video import ImageToVideo
 from models.orders import PictureOrder, Progress, VideoOrder
 from models.precision import choose_device, network_dtype
+from models.residency import Residency
 from models.spec import CinemaSpec
 from models.stepwise import result_of
 from models.text import TextEncoder
 from models.text_to_image import TextToImage
+from models.thrift import Thrift
 from models.vae import Picture, PictureCodec
 from models.weights import Parts, load_parts
 
@@ -59,13 +61,26 @@ class Cinema:
         codec = PictureCodec(parts.vae)
         self._stage_one = TextToImage(parts.unet, text, codec, parts.schedule, parts.spec.vae_factor)
         denoiser = VideoDenoiser(parts.main, parts.appearnet)
-        self._stage_two = ImageToVideo(denoiser, text, codec, parts.schedule)
+        # Not the main network: its spatial tensors are stage 1's UNet too, and neither may leave alone.
+        self._borders = parts.text_encoder, parts.vae
+        self._residency = Residency(device, parts.text_encoder, parts.vae, parts.appearnet)
+        self._thrift = Thrift()
+        self._stage_two = ImageToVideo(denoiser, text, codec, parts.schedule, self._residency)
 
     @classmethod
     def load(cls, path: str | Path = MICRO_WEIGHTS, *, device: str | None = None) -> Cinema:
         """Load a weights folder (`models.weights`); `device` None takes the GPU when there is one."""
         where = choose_device(device or "auto")
         return cls(load_parts(Path(path), where, network_dtype(where)), where)
+
+    def economise(self, thrift: Thrift) -> None:
+        """Be as sparing with the device's memory as this, from the next stage on.
+
+        With `park_idle` text encoder and autoencoder wait on the host while the denoiser runs, and AppearNet
+        while it does not.
+        """
+        self._thrift = thrift
+        self._residency.park_idle = thrift.park_idle
 
     def warm_up(self) -> None:
         """Run each network once at every size, so that the first client does not wait for lazy set-up."""
@@ -88,17 +103,20 @@ class Cinema:
 
     def paint(self, orders: Sequence[PictureOrder]) -> Generator[Progress, None, list[Picture]]:
         """Stage 1: one picture uint8 (H, W, 3) per order; yields after every step."""
+        self._residency.only(*self._borders)
         return self._stage_one.paint(orders)
 
     def animate(
         self, orders: Sequence[VideoOrder], keyframes: Sequence[Picture]
     ) -> Generator[Progress, None, Tensor]:
         """Stage 2: latents (B, F, C, h, w) float32, one clip per order; yields after every step."""
+        self._residency.only(*self._borders)
         return self._stage_two.animate(orders, keyframes)
 
     def decode(self, latents: Tensor) -> Iterator[Picture]:
         """One clip's latents (F, C, h, w) -> frames uint8 (H, W, 3), one at a time."""
-        return self._stage_two.decode(latents)
+        self._residency.only(*self._borders)
+        return self._stage_two.decode(latents, self._thrift.decode_chunk)
 
     def __call__(
         self,

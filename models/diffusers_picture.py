@@ -18,8 +18,10 @@ from models.errors import BadWeights, NonFinitePixels, PictureWithheld
 from models.finite import check_finite
 from models.orders import PictureOrder, Progress
 from models.pipeline_folder import load_pipeline, pipeline_class, weight_hash
+from models.residency import Residency
 from models.seeds import PICTURE_STREAM, seeded_generator
 from models.stepwise import in_turn, pipeline_steps
+from models.thrift import Thrift
 from models.vae import Picture
 
 # Every family's strides divide 64: 8 of the autoencoder times 8 of the deepest UNet.
@@ -34,6 +36,7 @@ class DiffusersPicture:
 
     def __init__(self, pipeline: Any, weight_hash: str) -> None:
         self._pipeline = pipeline
+        self._residency = Residency(pipeline.device, pipeline)
         self.weight_hash = weight_hash
         takes = inspect.signature(pipeline.__call__).parameters
         self._takes: Mapping[str, inspect.Parameter] = takes
@@ -57,6 +60,12 @@ class DiffusersPicture:
                 )
         return cls(pipeline, weight_hash(folder))
 
+    def economise(self, thrift: Thrift) -> None:
+        """With `park_idle` the whole pipeline waits in host memory while stage 2 is at work."""
+        self._residency.park_idle = thrift.park_idle
+        if thrift.park_idle:
+            self._residency.only()  # at once: stage 2 may be the one that asks
+
     def paint(self, orders: Sequence[PictureOrder]) -> Generator[Progress, None, list[Picture]]:
         """One picture per order, one after the other; yields after every step of each.
 
@@ -67,7 +76,11 @@ class DiffusersPicture:
             partial(pipeline_steps, self._pipeline, partial(self._paint_one, order), steps)
             for order in orders
         ]
-        return (yield from in_turn(works, steps))
+        self._residency.only(self._pipeline)
+        try:
+            return (yield from in_turn(works, steps))
+        finally:
+            self._residency.only()
 
     def _paint_one(self, order: PictureOrder) -> Picture:
         width, height = self._native_size(order.width, order.height)

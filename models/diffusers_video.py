@@ -19,6 +19,7 @@ from models.orders import Progress, VideoOrder
 from models.pipeline_folder import load_pipeline, pipeline_class, scheduler_config, weight_hash
 from models.seeds import VIDEO_STREAM, seeded_generator, seeded_noise
 from models.stepwise import in_turn, pipeline_steps
+from models.thrift import Thrift
 from models.vae import Picture, PictureCodec
 from models.video_families import VIDEO_FAMILIES, RenderSpec, Sizes, VideoFamily, render_spec
 
@@ -37,6 +38,7 @@ class DiffusersVideo:
 
     def __init__(self, pipeline: Any, family: VideoFamily, spec: RenderSpec, weight_hash: str) -> None:
         self._pipeline, self._family = pipeline, family
+        self._decode_chunk = family.decode_chunk
         self.spec, self.weight_hash = spec, weight_hash
 
     @classmethod
@@ -57,6 +59,11 @@ class DiffusersVideo:
     def sampler(self) -> str:
         """The scheduler that the folder names, in the word that clients see: DDIM, EulerDiscrete, ..."""
         return type(self._pipeline.scheduler).__name__.removesuffix("Scheduler")
+
+    def economise(self, thrift: Thrift) -> None:
+        """Decodes frame by frame on the ladder's last rung only: some decoders look across their chunk."""
+        if self._family.decode_chunk is not None:
+            self._decode_chunk = 1 if thrift.park_idle else self._family.decode_chunk
 
     def animate(
         self, orders: Sequence[VideoOrder], keyframes: Sequence[Picture]
@@ -102,8 +109,8 @@ class DiffusersVideo:
             given["image"] = Image.fromarray(keyframe)
         if family.fps_name is not None:
             given[family.fps_name] = order.fps or family.fps
-        if family.decode_chunk is not None:
-            given["decode_chunk_size"] = family.decode_chunk
+        if self._decode_chunk is not None:
+            given["decode_chunk_size"] = self._decode_chunk
         if family.encodes_text:
             given |= _text_embeddings(self._pipeline, order)
         elif family.reads_text:

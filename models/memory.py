@@ -7,7 +7,6 @@ device at the largest size and length that the model allows. Nothing here is mea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import nn
 from models.appearnet import AppearNet
 from models.denoiser import VideoDenoiser
 from models.manifest import read_json
+from models.memory_need import Activations, MemoryNeed
 from models.precision import network_dtype
 from models.spec import CinemaSpec
 from models.tensor_peak import tensor_peak
@@ -30,39 +30,10 @@ TEXT_TOKENS = 77  # CLIP's; the text side is under a thousandth of what a clip t
 _BRANCHES = 2  # guidance runs the prompt and the negative prompt as one batch
 
 
-@dataclass(frozen=True)
-class Activations:
-    """Peak bytes beside the weights, by what runs; each grows in proportion to the number that run together.
-
-    denoise: one video's step under guidance. encode: one keyframe into latents. decode: one frame.
-    All for the largest size (width, height in pixels) and length (frames).
-    """
-
-    denoise: int
-    encode: int
-    decode: int
-    width: int
-    height: int
-    frames: int
-
-
-@dataclass(frozen=True)
-class MemoryNeed:
-    """weights: bytes by component. activations: None for networks that are not ours and cannot be counted."""
-
-    name: str
-    weights: Mapping[str, int]
-    activations: Activations | None
-
-    @property
-    def weight_bytes(self) -> int:
-        """Of all components."""
-        return sum(self.weights.values())
-
-
-def model_need(folder: Path, device: torch.device, name: str) -> MemoryNeed:
+def model_need(folder: Path, device: torch.device, name: str | None = None) -> MemoryNeed:
     """Of a MicroCinema folder, all of it; of another pipeline's folder, the weights.
 
+    `name` is for sentences; None takes its own, or the folder's.
     Raises BadWeights for a folder that is not complete.
     """
 
@@ -72,12 +43,12 @@ def model_need(folder: Path, device: torch.device, name: str) -> MemoryNeed:
 
     weights = stored_weights(folder, wanted)
     if not (folder / "cinema.json").is_file():
-        return MemoryNeed(name, weights, None)
+        return MemoryNeed(name or folder.name, weights, None)
     spec = read_spec(folder)
     activations = count_activations(
         spec, read_json(folder / "vae" / "config.json"), network_dtype(device), wanted("vae")
     )
-    return MemoryNeed(name, weights, activations)
+    return MemoryNeed(name or spec.name, weights, activations)
 
 
 def stored_weights(folder: Path, wanted: Callable[[str], torch.dtype]) -> dict[str, int]:

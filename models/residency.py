@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from torch import device, nn
+from typing import Protocol
+
+from torch import device
 
 HOST = device("cpu")
+
+
+class Movable(Protocol):
+    """A torch module, or a diffusers pipeline: all of it goes to the device, in place."""
+
+    def to(self, where: device, /) -> object:
+        """Raises torch.OutOfMemoryError if there is no room."""
+        ...
 
 
 class Residency:
@@ -15,12 +25,12 @@ class Residency:
     by the next one that succeeds.
     """
 
-    def __init__(self, home: device, *movable: nn.Module) -> None:
+    def __init__(self, home: device, *movable: Movable) -> None:
         self._home, self._movable = home, movable
-        self._away: list[nn.Module] = []
+        self._away: list[Movable] = []
         self.park_idle = False
 
-    def only(self, *needed: nn.Module) -> None:
+    def only(self, *needed: Movable) -> None:
         """Have `needed` on the device; the others wait on the host while `park_idle` is set.
 
         What is not needed leaves first, so that the memory of both is never held at once.
@@ -36,5 +46,5 @@ class Residency:
                 self._away = [other for other in self._away if other is not network]
 
 
-def _among(network: nn.Module, others: tuple[nn.Module, ...] | list[nn.Module]) -> bool:
+def _among(network: Movable, others: tuple[Movable, ...] | list[Movable]) -> bool:
     return any(network is other for other in others)

@@ -13,6 +13,7 @@ from models.diffusers_picture import DiffusersPicture
 from models.orders import PictureOrder, Progress, VideoOrder
 from models.spec import CinemaSpec
 from models.stepwise import result_of
+from models.thrift import Thrift
 from models.vae import Picture
 from models.video_families import RenderSpec
 
@@ -25,6 +26,10 @@ class Animator(Protocol):
     @property
     def weight_hash(self) -> str:
         """Names the exact weights."""
+        ...
+
+    def economise(self, thrift: Thrift) -> None:
+        """Be as sparing with memory as this from the next call on."""
         ...
 
     def animate(
@@ -46,6 +51,10 @@ class Painter(Protocol):
         """Names the exact weights."""
         ...
 
+    def economise(self, thrift: Thrift) -> None:
+        """Be as sparing with memory as this from the next call on."""
+        ...
+
     def paint(self, orders: Sequence[PictureOrder]) -> Generator[Progress, None, list[Picture]]:
         """One picture per order; yields after every step."""
         ...
@@ -63,6 +72,11 @@ class Stages:
         joined = " ".join(hashes)
         # One part, or one that does both: its own hash, so that a new name alone is not new weights.
         self.weight_hash = joined if len(hashes) == 1 else hashlib.sha256(joined.encode()).hexdigest()
+
+    def economise(self, thrift: Thrift) -> None:
+        """Both stages are told; a part that is both is told once."""
+        for part in {id(part): part for part in (self._painter, self._animator) if part is not None}.values():
+            part.economise(thrift)
 
     def warm_up(self) -> None:
         """Run every network at the first size and the shortest length, before the first client waits."""

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import gc
 import traceback
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from worker.host_memory import host_memory
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """What a device has in all, in bytes. `is_host`: it is the machine's own memory, there is no other."""
+
+    total: int
+    is_host: bool
 
 
 class Accelerator(Protocol):
-    """What failures need to know of the device."""
+    """What the memory plan and failures need to know of the device."""
+
+    def memory(self) -> DeviceMemory:
+        """How large it is; nothing is allocated to find out."""
+        ...
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether the device's memory was too small for the work; the device itself is well."""
@@ -30,10 +48,21 @@ class Accelerator(Protocol):
 class TorchAccelerator:
     """An accelerator by torch. A CUDA context that has reported an error reports errors ever after."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device | None = None) -> None:
+        """None: the GPU when there is one."""
         import torch
 
-        self._cuda = torch.cuda.is_available()
+        kind = device.type if device is not None else "cuda" if torch.cuda.is_available() else "cpu"
+        self._device, self._cuda = device, kind == "cuda"
+
+    def memory(self) -> DeviceMemory:
+        """The card's memory, whoever uses parts of it now; the machine's or the container's without one."""
+        if not self._cuda:
+            return DeviceMemory(host_memory(), is_host=True)
+        import torch
+
+        properties = torch.cuda.get_device_properties(self._device or torch.device("cuda"))
+        return DeviceMemory(int(properties.total_memory), is_host=False)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """torch's own class, and the texts of the drivers below it (which torch raises as plain errors)."""

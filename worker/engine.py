@@ -22,7 +22,7 @@ from worker.story import Story
 
 
 class Engine:
-    """Claims jobs and runs them.
+    """Claims jobs and runs them, up to `max_batch()` at once: memory may allow fewer at times.
 
     `drain` (one SIGTERM) ends the claiming; the event `leave` (a second one), shared with the gate and with
     patience, ends the running too.
@@ -40,7 +40,7 @@ class Engine:
         worker: str,
         pool: str,
         models: Sequence[str],
-        max_batch: int,
+        max_batch: Callable[[], int],
         lease_s: float,
         leave: threading.Event,
         tell: Tell,
@@ -87,7 +87,7 @@ class Engine:
 
     def _claim(self) -> tuple[tuple[Claim, ...], float]:
         asked_at = self._clock()
-        claims = self._store.claim(self._pool, self._worker, self._max_batch, self._lease_s, self._models)
+        claims = self._store.claim(self._pool, self._worker, self._max_batch(), self._lease_s, self._models)
         return claims, asked_at
 
     def _run(self, attempts: Sequence[Attempt]) -> None:

@@ -108,6 +108,48 @@ class BatchSplit:
 
 
 @dataclass(frozen=True)
+class MemoryPlanned:
+    """How the device's memory is shared out, in bytes, before anything goes there."""
+
+    weights: int
+    activations: int
+    reserve: int
+    device: int
+
+
+@dataclass(frozen=True)
+class MemoryRungClimbed:
+    """The device's memory was too small for a stage of this attempt; a more sparing way is tried.
+
+    `rung` is its name, `height` its number (worker/oom_ladder.py).
+    """
+
+    job_id: str
+    attempt: int
+    stage: str
+    rung: str
+    height: int
+
+
+@dataclass(frozen=True)
+class MemoryRungHelped:
+    """The first video that was made after the worker had climbed to this rung."""
+
+    job_id: str
+    attempt: int
+    rung: str
+    height: int
+
+
+@dataclass(frozen=True)
+class MemoryRungLeft:
+    """The worker came down from this rung to `height`: all went well for a while, or no rung helped."""
+
+    rung: str
+    height: int
+
+
+@dataclass(frozen=True)
 class DeviceFault:
     """The device cannot be trusted any more; the process ends and a fresh one starts."""
 
@@ -142,6 +184,10 @@ WorkerEvent = (
     | KeyframeLost
     | StoreUnreachable
     | BatchSplit
+    | MemoryPlanned
+    | MemoryRungClimbed
+    | MemoryRungHelped
+    | MemoryRungLeft
     | DeviceFault
     | Hung
     | Fault

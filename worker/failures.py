@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from models.errors import NonFinite
+from models.errors import NonFinite, PictureWithheld
 from service.contracts.failure import Failure, FailureCode
 from service.storage.artifact_store import StorageUnavailable
 from worker.accelerator import Accelerator
@@ -45,7 +45,7 @@ class Verdict:
 def judge(error: Exception, accelerator: Accelerator) -> Verdict:
     """Name the cause of `error`. Text for clients never carries the text of an unforeseen exception."""
     match error:
-        case BadInput():
+        case BadInput() | PictureWithheld():
             return _fail(FailureCode.INVALID_INPUT, str(error), retryable=False)
         case NonFinite():
             return _fail(FailureCode.NON_FINITE, str(error), retryable=False)
@@ -57,7 +57,10 @@ def judge(error: Exception, accelerator: Accelerator) -> Verdict:
             failure = _failure(FailureCode.STORAGE_UNAVAILABLE, sentence, retryable=True)
             return Verdict(Remedy.GIVE_BACK, failure)
     if accelerator.is_out_of_memory(error):
-        sentence = "the device has too little memory for this size and number of frames"
+        sentence = (
+            "the device has too little memory for this size and number of frames, "
+            "even for this video alone and by every sparing way"
+        )
         return _fail(FailureCode.OUT_OF_MEMORY, sentence, retryable=False)
     if accelerator.is_broken(error):
         sentence = "the device reported an error; the worker starts afresh"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from models.errors import BadWeights
 from service.contracts.ids import is_name
 from worker.accelerator import Accelerator, TorchAccelerator
+from worker.memory_plan import DeviceTooSmall, MemoryPlan, plan_memory
 from worker.renderer import Renderer
 from worker.settings import WorkerSettings
 
@@ -35,17 +36,31 @@ class Loaded:
     accelerator: Accelerator
 
 
+def plan_of(settings: WorkerSettings) -> MemoryPlan:
+    """How the model will lie in the device's memory. Raises WrongSettings, for one that does not fit too.
+
+    Weights are counted from the files as they stand; `load` checks what is in them.
+    """
+    from models.memory import model_need
+
+    device = _device(settings)
+    with _naming("weights", settings.weights):
+        need = model_need(settings.weights, device, settings.model_name)
+    if settings.picture_model is not None:
+        with _naming("picture_model", settings.picture_model):
+            need = need.beside(model_need(settings.picture_model, device), "stage 1")
+    try:
+        return plan_memory(need, TorchAccelerator(device).memory(), settings.max_batch)
+    except DeviceTooSmall as error:
+        raise WrongSettings(str(error)) from error
+
+
 def load(settings: WorkerSettings) -> Loaded:
     """The real model. Torch takes seconds to import: not before the probes answer. Raises WrongSettings.
 
     A folder with cinema.json is a MicroCinema; any other must be a pipeline of `models.video_families`.
     """
-    from models.precision import choose_device
-
-    try:
-        device = choose_device(settings.device)
-    except ValueError as error:
-        raise WrongSettings(str(error)) from error
+    device = _device(settings)
     painter = None
     if settings.picture_model is not None:
         with _naming("picture_model", settings.picture_model):
@@ -58,6 +73,15 @@ def load(settings: WorkerSettings) -> Loaded:
         return _microcinema(settings, device, painter)
 
 
+def _device(settings: WorkerSettings) -> torch.device:
+    from models.precision import choose_device
+
+    try:
+        return choose_device(settings.device)
+    except ValueError as error:
+        raise WrongSettings(str(error)) from error
+
+
 def _microcinema(settings: WorkerSettings, device: torch.device, painter: DiffusersPicture | None) -> Loaded:
     from models.cinema import Cinema
     from models.sampler import SAMPLERS
@@ -66,7 +90,7 @@ def _microcinema(settings: WorkerSettings, device: torch.device, painter: Diffus
     if settings.sizes is not None:
         raise WrongSettings(f"MICROCINEMA_SIZES {settings.sizes!r}: a MicroCinema's sizes are its own")
     cinema = Cinema.load(settings.weights, device=str(device))
-    accelerator = TorchAccelerator()
+    accelerator = TorchAccelerator(device)
     if painter is None and settings.model_name is None:
         return Loaded(cinema, tuple(SAMPLERS), accelerator)
     spec = replace(cinema.spec, name=settings.model_name or cinema.spec.name)
@@ -89,7 +113,7 @@ def _public_pipeline(
         )
     video = DiffusersVideo.load(settings.weights, device, name=name, sizes=settings.offered_sizes)
     spec = video.spec if painter is None else with_painter(video.spec, painter)
-    return Loaded(Stages(spec, painter, video), (video.sampler,), TorchAccelerator())
+    return Loaded(Stages(spec, painter, video), (video.sampler,), TorchAccelerator(device))
 
 
 @contextmanager

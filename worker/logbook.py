@@ -1,4 +1,7 @@
-"""The worker's events, written as log lines. Steps and stages are left out: the job's own record has them."""
+"""The worker's events, written as log lines.
+
+Left out: steps and stages, which the job's own record has, and the memory plan, which the start logs whole.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from worker.events import (
     Hung,
     KeyframeLost,
     LeaseLost,
+    MemoryPlanned,
+    MemoryRungClimbed,
     StageFinished,
     StepFinished,
     StorageAway,
@@ -21,7 +26,15 @@ from worker.events import (
     WorkerEvent,
 )
 
-_WARNINGS = (BatchSplit, KeyframeLost, LeaseLost, StorageAway, StorageRetried, StoreUnreachable)
+_WARNINGS = (
+    BatchSplit,
+    KeyframeLost,
+    LeaseLost,
+    MemoryRungClimbed,
+    StorageAway,
+    StorageRetried,
+    StoreUnreachable,
+)
 
 
 class Logbook:
@@ -32,7 +45,7 @@ class Logbook:
 
     def tell(self, event: WorkerEvent) -> None:
         """Write one event."""
-        if isinstance(event, StepFinished | StageFinished):
+        if isinstance(event, StepFinished | StageFinished | MemoryPlanned):
             return
         facts = {field.name: getattr(event, field.name) for field in fields(event)}
         words = _snake(type(event).__name__)

@@ -39,12 +39,15 @@ from worker.events import Hung, StoreUnreachable, Tell, WeightsLoaded, tell_all
 from worker.gpu_worker import GpuWorker, work_until_stopped
 from worker.health import Health
 from worker.lease import LeaseKeeper, Leases
-from worker.loading import Loaded, WrongSettings, load
+from worker.loading import Loaded, WrongSettings, load, plan_of
 from worker.logbook import Logbook
+from worker.memory_plan import MemoryPlan
 from worker.metrics import WorkerMetrics
+from worker.oom_ladder import OomLadder
 from worker.patience import Patience
 from worker.presence import Presence, Sweep
 from worker.probes import Probes
+from worker.readiness import tell_plan, warm_up
 from worker.settings import WorkerSettings
 from worker.settlement import Settlement
 from worker.step_gate import StepGate
@@ -67,6 +70,7 @@ class Parts:
     name: str
     connect: Callable[[], Redis]
     storage: ArtifactStore
+    plan: Callable[[], MemoryPlan]
     load: Callable[[], Loaded]
     tell: Tell
     clock: Callable[[], float] = time.monotonic
@@ -81,7 +85,7 @@ class Parts:
 class Worker:
     """A worker composed around a loaded model."""
 
-    def __init__(self, parts: Parts, loaded: Loaded, pulse: Pulse) -> None:
+    def __init__(self, parts: Parts, plan: MemoryPlan, loaded: Loaded, pulse: Pulse) -> None:
         settings, tell, clock = parts.settings, parts.tell, parts.clock
         renderer, accelerator = loaded.renderer, loaded.accelerator
         self._parts, self._pulse = parts, pulse
@@ -101,6 +105,7 @@ class Worker:
             tell=tell,
             clock=clock,
         )
+        ladder = OomLadder(plan, renderer.economise, accelerator, tell=tell)
         settlement = Settlement(
             store, tickets, self.leases, uploader, accelerator, patience, tell=tell, clock=clock
         )
@@ -112,6 +117,7 @@ class Worker:
             gate,
             uploader,
             settlement,
+            ladder,
             patience,
             tell=tell,
             clock=clock,
@@ -126,7 +132,7 @@ class Worker:
             worker=parts.name,
             pool=settings.pool,
             models=[spec.name],
-            max_batch=settings.max_batch,
+            max_batch=lambda: ladder.max_batch,
             lease_s=settings.lease_s,
             leave=parts.leave,
             tell=tell,
@@ -204,10 +210,12 @@ def serve(parts: Parts, metrics: WorkerMetrics) -> int:
         patience = Patience(parts.leave, pulse=pulse, tell=parts.tell)
         patience.ask("info", lambda: check_server(parts.connect()))
         began = parts.clock()
+        plan = parts.plan()
+        tell_plan(plan, settings.max_batch, parts.tell)
         loaded = parts.load()
-        loaded.renderer.warm_up()
+        warm_up(loaded, plan)
         parts.tell(WeightsLoaded(loaded.renderer.spec.name, parts.clock() - began))
-        worker = Worker(parts, loaded, pulse)
+        worker = Worker(parts, plan, loaded, pulse)
         with worker.alive():
             health.at_work(
                 unheard_s=lambda: worker.presence.unheard_s, stopping=lambda: worker.engine.stopping
@@ -239,6 +247,7 @@ def main() -> int:
             name=worker_name(settings),
             connect=lambda: connect_sync(str(redis.url), redis.timeout_s),
             storage=open_store(storage),
+            plan=lambda: plan_of(settings),
             load=lambda: load(settings),
             tell=tell_all(metrics.tell, Logbook(log).tell),
         )

@@ -16,6 +16,10 @@ from worker.events import (
     Hung,
     KeyframeLost,
     LeaseLost,
+    MemoryPlanned,
+    MemoryRungClimbed,
+    MemoryRungHelped,
+    MemoryRungLeft,
     StageFinished,
     StepFinished,
     StorageAway,
@@ -65,6 +69,21 @@ class WorkerMetrics:
             ["code"],
             registry=registry,
         )
+        self._planned = Gauge(
+            name + "memory_planned_bytes",
+            "The plan of device memory; `device` is what the device has.",
+            ["part"],
+            registry=registry,
+        )
+        self._climbs = Counter(
+            name + "memory_rungs_total",
+            "Rungs of the out-of-memory ladder that were tried, and that helped.",
+            ["rung", "outcome"],
+            registry=registry,
+        )
+        self._rung = Gauge(
+            name + "memory_rung", "The rung that jobs run on now; 0 is as planned.", registry=registry
+        )
         self._loads = Counter(name + "model_loads_total", "Times weights were loaded.", registry=registry)
         self._load_seconds = Gauge(
             name + "model_load_seconds", "Seconds that load and warm-up took.", registry=registry
@@ -111,6 +130,17 @@ class WorkerMetrics:
                 self._busy.dec()
             case BatchSplit(code=code):
                 self._splits.labels(code).inc()
+            case MemoryPlanned(weights, activations, reserve, device):
+                parts = {"weights": weights, "activations": activations, "reserve": reserve, "device": device}
+                for part, size in parts.items():
+                    self._planned.labels(part).set(size)
+            case MemoryRungClimbed(rung=rung, height=height):
+                self._climbs.labels(rung, "tried").inc()
+                self._rung.set(height)
+            case MemoryRungHelped(rung=rung):
+                self._climbs.labels(rung, "helped").inc()
+            case MemoryRungLeft(height=height):
+                self._rung.set(height)
             case WeightsLoaded(seconds=seconds):
                 self._loads.inc()
                 self._load_seconds.set(seconds)

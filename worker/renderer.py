@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.orders import PictureOrder, Progress, VideoOrder
 from models.spec import CinemaSpec
+from models.thrift import Thrift
 from models.video_families import RenderSpec
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class Renderer(Protocol):
     @property
     def weight_hash(self) -> str:
         """Names the exact weights."""
+        ...
+
+    def economise(self, thrift: Thrift) -> None:
+        """Be as sparing with memory as this, from the next stage on; what is made stays the same."""
         ...
 
     def warm_up(self) -> None:

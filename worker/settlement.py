@@ -52,10 +52,15 @@ class Settlement:
         self._store, self._tickets, self._leases, self._uploader = store, tickets, leases, uploader
         self._accelerator, self._patience, self._tell, self._clock = accelerator, patience, tell, clock
 
-    def succeed(self, attempt: Attempt, artifact: Artifact) -> None:
-        """The video is stored. If the job was cancelled or taken over meanwhile, its object is withdrawn."""
+    def succeed(self, attempt: Attempt, artifact: Artifact, memory_rung: int = 0) -> None:
+        """The video is stored. If the job was cancelled or taken over meanwhile, its object is withdrawn.
+
+        `memory_rung` above 0 is kept with the job: it had to be made sparingly (worker/oom_ladder.py).
+        """
         usage = {f"{stage}_seconds": round(seconds, 3) for stage, seconds in attempt.stage_seconds.items()}
         usage["seconds"] = round(self._clock() - attempt.began, 3)
+        if memory_rung:
+            usage["memory_rung"] = float(memory_rung)
         self._finish(attempt, Succeeded(artifact, usage))
 
     def fail(self, attempt: Attempt, failure: Failure) -> None:
@@ -81,8 +86,8 @@ class Settlement:
                 self._tell(LeaseLost(*attempt.held, "answer"))
                 self._end(attempt, "lost", "")
 
-    def trouble(self, attempts: Sequence[Attempt], error: Exception) -> None:
-        """An exception ended the work on these attempts.
+    def trouble(self, attempts: Sequence[Attempt], error: Exception, together: int = 1) -> None:
+        """An exception ended the work on these attempts, the last live ones of `together` that ran as one.
 
         Raises DeviceBroken and leaves them live if it was that.
         """
@@ -96,7 +101,7 @@ class Settlement:
             self._accelerator.free_memory(error)
         if not attempts:
             return
-        if len(attempts) > 1:
+        if max(len(attempts), together) > 1:
             self._split(attempts, verdict)
         elif verdict.remedy is Remedy.GIVE_BACK and attempts[0].number < GIVE_BACKS_MAX:
             self._release(attempts[0], verdict.failure.code)

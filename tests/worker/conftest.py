@@ -12,8 +12,10 @@ import pytest
 from redis import Redis
 from rig.valkey import VOLATILE, running_valkey
 
+from models.memory_need import Activations, MemoryNeed
 from models.orders import PictureOrder, Progress, VideoOrder
 from models.spec import NANO
+from models.thrift import Thrift
 from service.contracts.compat import compat_key
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import Stage
@@ -25,9 +27,11 @@ from service.store.connections import connect_sync
 from service.store.nouns import Submission, SubmitOutcome
 from service.store.script import Store
 from service.store.store import JobStore
+from worker.accelerator import DeviceMemory
 from worker.events import AttemptEnded, WorkerEvent
 from worker.loading import Loaded
 from worker.main import Parts, Worker
+from worker.memory_plan import GIB, MemoryPlan, plan_memory
 from worker.settings import WorkerSettings
 from worker.watchdog import Pulse
 
@@ -76,8 +80,12 @@ class FakeRenderer:
     keyframes: list[Any] = field(default_factory=list)
     warm_ups: int = 0
     closed: int = 0
+    thrifts: list[Thrift] = field(default_factory=list)
     spec: Any = FAKE
     weight_hash: str = WEIGHTS
+
+    def economise(self, thrift: Thrift) -> None:
+        self.thrifts.append(thrift)
 
     def warm_up(self) -> None:
         self.warm_ups += 1
@@ -119,6 +127,9 @@ class FakeAccelerator:
     def __init__(self) -> None:
         self.freed: list[BaseException] = []
 
+    def memory(self) -> DeviceMemory:
+        return DeviceMemory(16 * GIB, is_host=False)
+
     def is_out_of_memory(self, error: BaseException) -> bool:
         return "out of memory" in str(error)
 
@@ -149,19 +160,27 @@ class Ward:
         self.loads += 1
         return Loaded(self.renderer, ("dpm++2m", "ddim"), self.accelerator)
 
+    def plan(self, max_batch: int) -> MemoryPlan:
+        """A card with room for every batch, and for four frames in the autoencoder."""
+        need = MemoryNeed("fake", {"unet": GIB}, Activations(400, 100, 100, 32, 16, 4))
+        return plan_memory(need, self.accelerator.memory(), max_batch)
+
     def parts(self, name: str = "w1", storage: Any = None, **settings: Any) -> Parts:
         quick = {"lease_s": 2.0, "beat_s": 0.2, "upload_patience_s": 0.3, "max_batch": 1}
+        whole = quick | settings
         return Parts(
-            settings=WorkerSettings(**quick | settings),
+            settings=WorkerSettings(**whole),
             name=name,
             connect=self.connect,
             storage=storage or self.storage,
+            plan=lambda: self.plan(whole["max_batch"]),
             load=self.load,
             tell=self.told.append,
         )
 
     def worker(self, name: str = "w1", storage: Any = None, **settings: Any) -> Worker:
-        return Worker(self.parts(name, storage, **settings), self.load(), Pulse())
+        parts = self.parts(name, storage, **settings)
+        return Worker(parts, parts.plan(), self.load(), Pulse())
 
     def submit(self, job_id: str = "video_a", compat_weights: str = WEIGHTS, **fields: Any) -> str:
         whole: dict[str, Any] = {

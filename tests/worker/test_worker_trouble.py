@@ -125,7 +125,7 @@ def test_failure_of_a_lone_job_is_final_and_named(ward: Any, error: Exception, c
     assert (job.state, job.failure.code) == (State.FAILED, code)
     assert "secret" not in job.failure.message
     assert not worker.engine.stopping
-    assert ward.accelerator.freed == ([error] if code is FailureCode.OUT_OF_MEMORY else [])
+    assert ward.accelerator.freed == ([error, error] if code is FailureCode.OUT_OF_MEMORY else [])
 
 
 def test_wrong_number_of_frames_is_an_encode_failure(ward: Any) -> None:

@@ -1,0 +1,31 @@
+"""Between the settings and the first job: the plan is said aloud, the model has run once."""
+
+from __future__ import annotations
+
+from service.logs import get_logger
+from worker.events import MemoryPlanned, Tell
+from worker.loading import Loaded, WrongSettings
+from worker.memory_plan import MemoryPlan
+
+
+def tell_plan(plan: MemoryPlan, max_batch: int, tell: Tell) -> None:
+    """Log the whole plan before anything is loaded, with a warning if fewer jobs fit than `max_batch`."""
+    log = get_logger("worker")
+    log.info("memory_plan", **plan.facts())
+    if plan.batch < max_batch:
+        log.warning("max_batch_lowered", MICROCINEMA_MAX_BATCH=max_batch, fits=plan.batch)
+    tell(MemoryPlanned(plan.need.weight_bytes, plan.activations, plan.reserve, plan.device.total))
+
+
+def warm_up(loaded: Loaded, plan: MemoryPlan) -> None:
+    """Run the model once, as planned. Raises WrongSettings if memory is short all the same."""
+    try:
+        loaded.renderer.economise(plan.thrift)
+        loaded.renderer.warm_up()
+    except Exception as error:
+        if not loaded.accelerator.is_out_of_memory(error):
+            raise
+        raise WrongSettings(
+            f"memory ran out while warming up although the plan was: {plan.sentence()}; is another process "
+            "using the device?"
+        ) from error
