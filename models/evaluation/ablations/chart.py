@@ -10,7 +10,8 @@ from models.evaluation.ablations.frechet import Distance
 
 WIDTH, HEIGHT = 520, 360  # pixels of one panel, before FINER
 FINER = 2  # drawn larger and scaled down: soft edges
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 36, 48
+LEFT, RIGHT, TOP, BOTTOM = 62, 16, 64, 48
+NAMES = 36  # height at which the axis and the curves are named
 PAPER, INK, GRID = (255, 255, 255), (40, 40, 40), (215, 215, 215)
 COLORS = ((40, 120, 180), (240, 150, 0), (20, 130, 30), (190, 50, 60), (120, 80, 170))
 
@@ -49,16 +50,17 @@ def line_panel(title: str, x_name: str, y_name: str, lines: Sequence[Line]) -> I
     for x in xs:
         _vertical(pen, x_axis.at(x))
         _text(pen, (x_axis.at(x), HEIGHT - BOTTOM + 6), f"{x:g}", "ma")
-    for line, color in zip(lines, COLORS, strict=False):
-        spots = [(x_axis.at(x), y_axis.at(y.value)) for x, y in line.points]
+    apart = 4 if any(value.reach for _, value in points) else 0  # intervals stand beside each other
+    for place, (line, color) in enumerate(zip(lines, COLORS, strict=False)):
+        aside = apart * (place - (len(lines) - 1) / 2)
+        spots = [(x_axis.at(x) + aside, y_axis.at(y.value)) for x, y in line.points]
         pen.line([_finer(spot) for spot in spots], fill=color, width=2 * FINER)
         for (x, y), (_, spread) in zip(spots, line.points, strict=True):
             _whisker(pen, x, y_axis, spread, color)
             pen.ellipse([*_finer((x - 3, y - 3)), *_finer((x + 3, y + 3))], fill=color)
-    for place, (line, color) in enumerate(zip(lines, COLORS, strict=False)):
-        y = TOP + 8 + 16 * place
-        pen.line([*_finer((WIDTH - 120, y + 6)), *_finer((WIDTH - 100, y + 6))], fill=color, width=2 * FINER)
-        _text(pen, (WIDTH - 94, y), line.name, "la")
+        left = LEFT + 60 + 125 * place
+        pen.line([*_finer((left, NAMES + 7)), *_finer((left + 20, NAMES + 7))], fill=color, width=2 * FINER)
+        _text(pen, (left + 26, NAMES), line.name, "la")
     return _shrunk(panel)
 
 
@@ -101,7 +103,7 @@ def _panel(title: str, x_name: str, y_name: str) -> tuple[Image.Image, ImageDraw
     pen = ImageDraw.Draw(panel)
     _text(pen, (WIDTH / 2, 8), title, "ma", 14)
     _text(pen, ((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 22), x_name, "ma")
-    _text(pen, (LEFT, TOP - 14), y_name, "ra")
+    _text(pen, (12, NAMES), y_name, "la")
     return panel, pen
 
 

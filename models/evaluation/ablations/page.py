@@ -172,7 +172,8 @@ def path_table(results: Results | None) -> str:
                 "-" if psnr is None else f"{psnr['mean']:.1f} dB",
             ]
         )
-    head = ["path", "parameters", "trained", "a step", "loss", "distance", *SCORES, "centre frame"]
+    seen = ["colour", *SCORES[1:]]
+    head = ["path", "parameters", "trained", "a step", "loss", "distance", *seen, "centre frame"]
     return _table(head, lines)
 
 
