@@ -18,7 +18,7 @@ from service.contracts.compat import compat_key
 from service.contracts.ids import is_id, new_video_id
 from service.contracts.job import VideoJob
 from service.contracts.keys import input_picture_key
-from service.contracts.lifecycle import Stage, State
+from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import MAX_SEED, Fit, PictureRef, VideoRequest
 from service.fields import PICTURE_FIELD, CreateVideo, read_fields
@@ -105,13 +105,12 @@ class Intake:
         job_id = self.new_id()
         if picture is not None:
             request = await self._with_picture(request, asked.fit or Fit.EXACT, picture, spec, tenant, job_id)
-        first_stage = Stage.TEXT_TO_IMAGE if picture is None else Stage.IMAGE_TO_VIDEO
         submission = Submission(
             job_id=job_id,
             tenant=tenant,
             request=request,
             pool=spec.pool,
-            compat=compat_key(request, spec, first_stage),
+            compat=compat_key(request, spec, spec.first_stage(own_picture=picture is not None)),
             digest=digest,
             queue_limit=self.queue_limit,
             retention_s=self.retention_s,
@@ -185,6 +184,9 @@ class Intake:
         request = check.request(seed=self.draw_seed(MAX_SEED + 1))
         if picture is not None and not spec.image_input:
             faults = [*faults, FieldFault.of(PICTURE_FIELD, "a file", f"left out: {spec.name} takes none")]
+        if picture is None and spec.image_required:
+            bound = f"a picture: {spec.name} animates pictures and makes none"
+            faults = [*faults, FieldFault(PICTURE_FIELD, "", bound, f"{PICTURE_FIELD} is required: {bound}")]
         if request is None or faults:
             raise InvalidFields([*faults, *check.faults])
         return request
