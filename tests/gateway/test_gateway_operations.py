@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,10 @@ def test_log_lines_name_the_request_and_never_the_prompt(site: Any) -> None:
     assert "/livez" not in stream.getvalue()
 
 
-def test_the_process_starts_serves_and_stops_with_exit_code_0(redis_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_the_process_starts_serves_and_stops_with_exit_code_0(
+    redis_url: str, tmp_path: Path, asked: signal.Signals
+) -> None:
     (port,) = free_ports(1)
     environment = {
         "REDIS_URL": redis_url,
@@ -207,7 +211,7 @@ def test_the_process_starts_serves_and_stops_with_exit_code_0(redis_url: str, tm
                 return False
 
         wait_until(ready, 20, "the gateway is ready")
-        gateway.terminate()
+        os.kill(gateway.pid, asked)
         assert gateway.wait(10) == 0
     finally:
         gateway.end()

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from rig.processes import Running, free_ports, python_module, wait_until
 from rig.valkey import answers, valkey
 
+from service.cli import main
 from service.notifier.main import TicketWorker
 from service.store.connections import connect_sync
 from service.store.script import Store
@@ -65,6 +66,21 @@ def test_from_an_event_to_a_verified_webhook(start, inbox, Reply, happen, verify
     assert notifier.wait(20) == 0
     assert "notifier_ended" in notifier.output()
     assert len(inbox.letters) == 3
+
+
+def test_a_webhook_that_was_given_up_arrives_once_an_operator_sends_it_again(
+    start, inbox, Reply, happen, verify, redis_url, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    inbox.replies = [Reply(500), Reply(500), Reply(200)]
+    notifier = start(MICROCINEMA_WEBHOOK_DELAYS_S="[0.1]")
+    event_id = happen(inbox.url)
+    wait_until(lambda: "webhook_given_up" in notifier.output(), 20, f"given up\n{notifier.output()}")
+    assert main(["webhooks", "redeliver", "--all-dead"]) == 0
+    assert capsys.readouterr().out == "1 to be delivered again\n"
+    letter = inbox.wait_for(3)[-1]
+    assert letter.id == event_id
+    assert verify(letter)["id"] == event_id
 
 
 def test_an_outage_leaves_no_thread_of_the_ticket_worker_behind(tmp_path: Path) -> None:
