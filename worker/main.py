@@ -18,10 +18,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from models.errors import BadWeights
 from service.contracts.environment import UnusableSettings, read_settings
 from service.logs import configure_logs, get_logger
 from service.queue import Tickets
@@ -54,8 +56,9 @@ from worker.step_gate import StepGate
 from worker.story import Story
 from worker.upload import Uploader
 from worker.watchdog import Pulse, Watchdog
+from worker.weights_source import WeightsAway, with_local_models
 
-EXIT_SETTINGS, EXIT_DEVICE = os.EX_CONFIG, 71
+EXIT_SETTINGS, EXIT_DEVICE, EXIT_LATER = os.EX_CONFIG, 71, 1
 
 
 @dataclass(frozen=True)
@@ -241,20 +244,25 @@ def main() -> int:
     configure_logs(settings.log_format, settings.log_level, process="worker")
     metrics, log = WorkerMetrics(), get_logger("worker")
 
+    # Fetching may take minutes: not before the probes answer, and once for the plan and the loading.
+    at_hand = cache(lambda: with_local_models(settings, storage))
     try:
         parts = Parts(
             settings=settings,
             name=worker_name(settings),
             connect=lambda: connect_sync(str(redis.url), redis.timeout_s),
             storage=open_store(storage),
-            plan=lambda: plan_of(settings),
-            load=lambda: load(settings),
+            plan=lambda: plan_of(at_hand()),
+            load=lambda: load(at_hand()),
             tell=tell_all(metrics.tell, Logbook(log).tell),
         )
         return serve(parts, metrics)
-    except (UnsuitableServer, WrongSettings, StorageError) as error:
+    except (UnsuitableServer, WrongSettings, BadWeights, StorageError) as error:
         log.error("cannot_start", problem=str(error))
         return EXIT_SETTINGS
+    except WeightsAway as error:
+        log.error("cannot_start_yet", problem=str(error))
+        return EXIT_LATER
 
 
 def worker_name(settings: WorkerSettings) -> str:
