@@ -20,10 +20,12 @@ from models.appearnet import AppearNet
 from models.denoiser import VideoDenoiser
 from models.manifest import read_json
 from models.memory_need import Activations, MemoryNeed
+from models.pipeline_folder import pipeline_class, pipeline_dtype
 from models.precision import network_dtype
 from models.spec import CinemaSpec
 from models.tensor_peak import tensor_peak
 from models.unet import InflatedUNet
+from models.video_families import VIDEO_FAMILIES
 from models.weights import read_spec
 
 TEXT_TOKENS = 77  # CLIP's; the text side is under a thousandth of what a clip takes
@@ -37,18 +39,23 @@ def model_need(folder: Path, device: torch.device, name: str | None = None) -> M
     Raises BadWeights for a folder that is not complete.
     """
 
-    def wanted(component: str) -> torch.dtype:
-        path = folder / component / "config.json"
-        return network_dtype(device, read_json(path)) if path.is_file() else network_dtype(device)
-
-    weights = stored_weights(folder, wanted)
     if not (folder / "cinema.json").is_file():
-        return MemoryNeed(name or folder.name, weights, None)
-    spec = read_spec(folder)
-    activations = count_activations(
-        spec, read_json(folder / "vae" / "config.json"), network_dtype(device), wanted("vae")
-    )
-    return MemoryNeed(name or spec.name, weights, activations)
+        return MemoryNeed(name or folder.name, _pipeline_weights(folder, device), None)
+    spec, autoencoder = read_spec(folder), read_json(folder / "vae" / "config.json")
+    inside = network_dtype(device)
+    asked = {
+        "vae": network_dtype(device, autoencoder),
+        "text_encoder": network_dtype(device, read_json(folder / "text_encoder" / "config.json")),
+    }
+    weights = stored_weights(folder, lambda component: asked.get(component, inside))
+    return MemoryNeed(name or spec.name, weights, count_activations(spec, autoencoder, inside, asked["vae"]))
+
+
+def _pipeline_weights(folder: Path, device: torch.device) -> dict[str, int]:
+    family = VIDEO_FAMILIES.get(pipeline_class(folder))
+    whole = family.float32_parts if family is not None else ()
+    inside = pipeline_dtype(folder, device)
+    return stored_weights(folder, lambda component: torch.float32 if component in whole else inside)
 
 
 def stored_weights(folder: Path, wanted: Callable[[str], torch.dtype]) -> dict[str, int]:

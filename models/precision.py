@@ -29,20 +29,26 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def network_dtype(device: torch.device, config: Mapping[str, object] = NO_WISHES) -> torch.dtype:
-    """The format of weights and activations inside a network.
+    """The format inside a network, weights and activations: what its config asks for, or the device's."""
+    return component_dtype(config, device, torch.float16 if device.type == "cuda" else torch.float32)
 
-    `config` is the component's own config.json as it stands in the folder. On CUDA it may ask
+
+def component_dtype(config: Mapping[str, object], device: torch.device, default: torch.dtype) -> torch.dtype:
+    """`default`, unless on CUDA `config`, a component's own config.json as it stands in the folder, asks
+
     - for fp32, by `force_upcast` (autoencoders whose decoder overflows in fp16, such as SDXL's);
     - for bf16, by naming it as its format, or by being a diffusion transformer or a T5 text encoder.
-    What it says of fp16 and fp32 as formats of *storage* changes nothing. A CPU runs fp32 whatever is asked.
+    What it says of fp16 and fp32 as formats of *storage* changes nothing.
     """
-    if device.type != "cuda" or config.get("force_upcast") is True:
+    if device.type != "cuda":
+        return default
+    if config.get("force_upcast") is True:
         return torch.float32
     stored = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
     is_transformer = "Transformer" in str(config.get("_class_name", ""))
     if stored == "bfloat16" or is_transformer or config.get("model_type") in _BF16_TEXT:
         return torch.bfloat16
-    return torch.float16
+    return default
 
 
 @dataclass(frozen=True)

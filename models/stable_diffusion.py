@@ -23,6 +23,7 @@ from models.errors import BadWeights
 from models.manifest import read_json
 from models.picture_configs import VELOCITY, read_schedule, read_unet_spec, text_encoder_config, unet_config
 from models.picture_families import PictureFamily
+from models.precision import component_dtype
 from models.schedule import Schedule
 from models.tensors import (
     TEXT_STEM,
@@ -68,19 +69,22 @@ def load_folder(folder: Path, device: torch.device, dtype: torch.dtype) -> Pictu
     vae_config = read_json(folder / "vae" / "config.json")
     read_unet_spec(flat_config, folder / "unet")  # refuses what cannot be inflated, before it is loaded
     _check_latents(vae_config, folder / "vae")
-    text_config = CLIPTextConfig(**read_json(folder / "text_encoder" / "config.json"))
+    stored_text = read_json(folder / "text_encoder" / "config.json")
+    text_config = CLIPTextConfig(**stored_text)
+    vae_dtype = component_dtype(vae_config, device, dtype)
+    text_dtype = component_dtype(stored_text, device, dtype)
     with init_empty_weights(include_buffers=False):
         unet = UNet2DConditionModel.from_config(flat_config)
         vae = AutoencoderKL.from_config(vae_config)
         text_encoder = CLIPTextModel(text_config)
     unused: list[str] = []
-    for network, name, stem, places in (
-        (unet, "unet", WEIGHTS_STEM, same_name),
-        (vae, "vae", WEIGHTS_STEM, _vae_places),
-        (text_encoder, "text_encoder", TEXT_STEM, _text_places),
+    for network, name, stem, places, inside in (
+        (unet, "unet", WEIGHTS_STEM, same_name, dtype),
+        (vae, "vae", WEIGHTS_STEM, _vae_places, vae_dtype),
+        (text_encoder, "text_encoder", TEXT_STEM, _text_places, text_dtype),
     ):
         stored = StoredTensors.of_component(folder / name, stem)
-        used = _fill(network, stored, device, dtype, places)
+        used = _fill(network, stored, device, inside, places)
         left = sorted(set(stored) - used)
         strange = [key for key in left if not key.endswith("position_ids")]
         refuse_strange(stored.origin, strange)

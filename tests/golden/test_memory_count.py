@@ -116,6 +116,7 @@ def test_a_half_precision_twin_beside_the_weights_is_not_counted_twice(nano: Pat
 
 def test_another_pipelines_folder_is_known_by_its_weights_only(nano: Path, tmp_path: Path) -> None:
     shutil.copytree(nano / "unet", tmp_path / "unet")
+    shutil.copy(nano / "model_index.json", tmp_path)
     need = model_need(tmp_path, CPU, "foreign")
     assert need.activations is None
     assert need.weight_bytes == model_need(nano, CPU, "nano").weights["unet"] > 0

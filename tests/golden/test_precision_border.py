@@ -14,7 +14,7 @@ from models.cinema import Cinema
 from models.errors import NonFiniteLatents, NonFinitePixels
 from models.nano import write_nano
 from models.orders import PictureOrder
-from models.precision import PrecisionBorder, network_dtype
+from models.precision import PrecisionBorder, component_dtype, network_dtype
 from models.residency import Residency
 from models.vae import PictureCodec
 from models.weights import load_parts
@@ -42,6 +42,12 @@ PICTURE = PictureOrder("a red circle", "", 3, 2, 2.0, 32, 32)
 def test_a_component_may_ask_on_cuda_and_never_on_a_cpu(config: dict[str, object], wanted: Any) -> None:
     assert network_dtype(CUDA, config) is wanted
     assert network_dtype(CPU, config) is torch.float32
+
+
+def test_a_folder_converted_on_a_cpu_keeps_the_format_that_was_asked_for() -> None:
+    assert component_dtype({"force_upcast": True}, CPU, torch.float16) is torch.float16
+    assert component_dtype({"force_upcast": True}, CUDA, torch.float16) is torch.float32
+    assert component_dtype({}, CUDA, torch.float32) is torch.float32
 
 
 def test_the_border_refuses_latents_that_lost_precision_outside() -> None:
