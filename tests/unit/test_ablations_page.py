@@ -27,6 +27,7 @@ from models.evaluation.ablations.chart import (
 from models.evaluation.ablations.frechet import Distance
 from models.evaluation.ablations.page import BARS, CURVES, NOT_RUN, draw, fill, our_lines, publish, sections
 from models.evaluation.ablations.paths import PATHS
+from models.evaluation.ablations.results import compared
 from models.evaluation.ablations.start import Start
 from models.evaluation.ablations.study import FULL, Cell, Study, Trial
 from models.spec import MICRO
@@ -54,6 +55,8 @@ def made_up(study: Study, cells: list[Cell]) -> dict[str, Any]:
             "gamma": cell.gamma,
             "films": 192,
             "distance": {"value": value, "reach": 0.25},
+            "from_plain": {"value": value - 1.04, "reach": 0.125},
+            "from_full": None,
             "scores": {
                 name: score(cell.gamma) for name in ("color", "background", "shape", "motion", "joint")
             },
@@ -139,9 +142,12 @@ def test_tables_hold_the_measured_cells_and_name_the_missing(study: Study) -> No
     parts = sections(made_up(study, [cell for cell in all_cells(study) if cell.gamma != 0.05]))
     row = next(line for line in parts["noise-prior"].splitlines() if line.startswith("| 0.1 "))
     assert row == "| 0.1 | 1.14 ± 0.25 | 1.11 ± 0.25 | 1.10 ± 0.25 | 1.11 ± 0.25 | 1.14 ± 0.25 | not run |"
+    assert "| 0.03 | +0.03 ± 0.12 | +0.00 ± 0.12 | -0.01 ± 0.12 |" in parts["noise-prior-differences"]
     assert "3% / 3%" in parts["noise-prior-scores"]
     assert (
-        parts["paths"].splitlines()[2].startswith("| none | 1.50 M | 0.50 M | 2.00 s | 0.0125 | 1.03 ± 0.25")
+        parts["paths"]
+        .splitlines()[2]
+        .startswith("| none | 1.50 M | 0.50 M | 2.00 s | 0.0125 | 1.03 ± 0.25 | not run |")
     )
     assert len(parts["paths"].splitlines()) == 2 + 4
     assert "6 of 6 trainings and 18 of 21 cells" in parts["state"]
@@ -217,3 +223,20 @@ def test_axis_steps_are_round_and_enclose() -> None:
         assert steps[0] <= low
         assert steps[-1] >= high
         assert 3 <= len(steps) <= 9
+
+
+def test_cells_are_compared_with_no_prior_and_with_the_full_network(study: Study) -> None:
+    def cell(path: str, weight: float, gamma: float, value: float) -> dict[str, Any]:
+        distance = {"value": value, "reach": 0.0}
+        return {
+            "path": path, "lambda": weight, "gamma": gamma, "distance": distance, "draws": [value, value + 1]
+        }  # fmt: skip
+
+    plain, full = cell(FULL, 0.0, 0.0, 5.0), cell(FULL, study.path_lambda, study.path_gamma, 3.0)
+    none = cell("none", study.path_lambda, study.path_gamma, 9.0)
+    rows = compared([plain, full, none], study)
+    assert [row["from_plain"]["value"] for row in rows] == [0.0, -2.0, 4.0]
+    assert [row["from_full"]["value"] for row in rows] == [2.0, 0.0, 6.0]
+    assert all("draws" not in row for row in rows)
+    alone = compared([none], study)[0]
+    assert alone["from_plain"] is alone["from_full"] is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.evaluation.ablations.features import RandomConvolutions, Ruler
-from models.evaluation.ablations.frechet import distance, frechet
+from models.evaluation.ablations.frechet import Measured, frechet, measure
 from models.evaluation.silhouette import Pixels
 from models.training.captions import draw_scenes
 from models.training.world import render
@@ -33,22 +33,35 @@ def test_as_many_films_as_dimensions_are_too_few() -> None:
 def test_the_interval_narrows_with_more_prompts() -> None:
     rng = np.random.default_rng(1)
     rendered, made = rng.standard_normal((2000, 2)), rng.standard_normal((800, 2)) + 1
-    wide = distance(rendered, made[:40], 40, 100, 0)
-    narrow = distance(rendered, made, 800, 100, 0)
+    wide = measure(rendered, made[:40], 40, 100, 0).distance
+    narrow = measure(rendered, made, 800, 100, 0).distance
     assert 0 < narrow.reach < wide.reach / 2
     assert narrow.value == pytest.approx(2.0, abs=0.5)
-    assert distance(rendered, made, 800, 100, 0) == narrow
+    assert measure(rendered, made, 800, 100, 0).distance == narrow
 
 
 def test_films_of_one_prompt_are_drawn_together() -> None:
     rng = np.random.default_rng(2)
     rendered, one_seed = rng.standard_normal((500, 2)), rng.standard_normal((30, 2))
     four_seeds = np.concatenate([one_seed] * 4)  # seeds that change nothing must not narrow the interval
-    assert distance(rendered, four_seeds, 30, 200, 0).reach == pytest.approx(
-        distance(rendered, one_seed, 30, 200, 0).reach, rel=0.15
-    )
+    four, one = (measure(rendered, made, 30, 200, 0).distance for made in (four_seeds, one_seed))
+    assert four.reach == pytest.approx(one.reach, rel=0.15)
     with pytest.raises(ValueError, match="prompts is 7; it must divide the 30 films"):
-        distance(rendered, one_seed, 7, 10, 0)
+        measure(rendered, one_seed, 7, 10, 0)
+
+
+def test_a_difference_over_the_same_prompts_is_surer_than_either_distance() -> None:
+    rng = np.random.default_rng(3)
+    rendered, worse = rng.standard_normal((500, 2)), rng.standard_normal((60, 2)) + 1
+    better = 0.9 * worse
+    one, other = (measure(rendered, made, 60, 200, 0) for made in (worse, better))
+    apart = one.minus(other)
+    assert apart.value == pytest.approx(one.value - other.value)
+    assert 0 < apart.reach < 0.5 * min(one.distance.reach, other.distance.reach)
+    assert apart.value - apart.reach > 0
+    assert one.minus(one).reach == 0
+    with pytest.raises(ValueError, match="draws are 200 and 1"):
+        one.minus(Measured(1.0, (1.0,)))
 
 
 @pytest.fixture(scope="module")

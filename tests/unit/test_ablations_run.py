@@ -144,6 +144,7 @@ def test_a_run_measures_every_cell_and_fills_the_page(undisturbed: Path) -> None
         assert cell["scores"]["motion"]["total"] == 8
         assert cell["distance"]["value"] > 0
         assert len(cell["by_seed"]) == 2
+        assert (cell["from_plain"]["value"] == 0) == (cell["lambda"] == cell["gamma"] == 0)
     page = (undisturbed / "ablations.md").read_text()
     for part in sections(results).values():
         assert part in page

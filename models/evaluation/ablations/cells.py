@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.cinema import Film
 from models.evaluation.ablations.features import Features, RandomConvolutions, Ruler
-from models.evaluation.ablations.frechet import Distance, distance
+from models.evaluation.ablations.frechet import Measured, measure
 from models.evaluation.ablations.study import Cell, Study
 from models.evaluation.cases import Case, cases, fingerprint
 from models.evaluation.evaluate import judge_film, shoot
@@ -81,10 +81,10 @@ class Yardstick:
         ruler = Ruler.of(RandomConvolutions(RULER_SEED), clips, study.dims)
         return cls(ruler, ruler(clips))
 
-    def distance(self, clips: Sequence[Pixels], study: Study) -> Distance:
-        """From the rendered clips, with an interval over prompts; `study.prompts` divides the clips."""
+    def measure(self, clips: Sequence[Pixels], study: Study) -> Measured:
+        """Distance from the rendered clips; `study.prompts` divides their number. All calls draw alike."""
         made = self.ruler(clips)
-        return distance(self.rendered, made, study.prompts, study.bootstrap, RULER_SEED)
+        return measure(self.rendered, made, study.prompts, study.bootstrap, RULER_SEED)
 
 
 def measure_cell(
@@ -121,6 +121,7 @@ def summary(
 ) -> dict[str, object]:
     """A cell's figures as plain values; `by_seed` repeats the main ones for each sampling seed alone."""
     clips = [film.frames for film in films]
+    measured = yardstick.measure(clips, study)
     turns = [slice(turn * study.prompts, (turn + 1) * study.prompts) for turn in range(study.seeds)]
     spreads = {
         "centre_psnr_db": Spread.of(each.centre_psnr for each in judged),
@@ -131,10 +132,11 @@ def summary(
         "lambda": cell.trial.appearance_weight,
         "gamma": cell.gamma,
         "films": len(films),
-        "distance": yardstick.distance(clips, study).as_json(),
+        "distance": measured.distance.as_json(),
+        "draws": [round(value, 6) for value in measured.draws],
         "scores": scores(judged),
         "by_seed": [
-            {"distance": yardstick.distance(clips[turn], study).value, "scores": scores(judged[turn])}
+            {"distance": yardstick.measure(clips[turn], study).value, "scores": scores(judged[turn])}
             for turn in turns
         ],
         **{name: None if spread is None else asdict(spread) for name, spread in spreads.items()},
@@ -169,7 +171,7 @@ def measure_ruler(
             for clip, other in zip(clips, [*clips[1:], clips[0]], strict=True)
         ],
     }
-    return {name: yardstick.distance(made, study).as_json() for name, made in damaged.items()}
+    return {name: yardstick.measure(made, study).distance.as_json() for name, made in damaged.items()}
 
 
 def _write(path: Path, found: object) -> None:

@@ -10,7 +10,7 @@ from models.evaluation.ablations.features import Features
 
 @dataclass(frozen=True)
 class Distance:
-    """A squared Frechet distance and the 95 % interval around it, value +- reach."""
+    """A squared Frechet distance, or a difference of two, and its 95 % interval, value +- reach."""
 
     value: float
     reach: float
@@ -18,6 +18,30 @@ class Distance:
     def as_json(self) -> dict[str, float]:
         """value and reach."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A distance, and what it became each time other prompts were drawn.
+
+    A resample repeats films, which raises every distance a little: the deviation of `draws` is used, not
+    its percentiles.
+    """
+
+    value: float
+    draws: tuple[float, ...]
+
+    @property
+    def distance(self) -> Distance:
+        """The value within 1.96 deviations of its draws."""
+        return Distance(self.value, 1.96 * float(np.std(self.draws)))
+
+    def minus(self, other: "Measured") -> Distance:
+        """The difference. Both must have drawn the same prompts: what a prompt adds to both then cancels."""
+        if len(self.draws) != len(other.draws):
+            raise ValueError(f"draws are {len(self.draws)} and {len(other.draws)}; they must be the same")
+        apart = np.subtract(self.draws, other.draws)
+        return Distance(self.value - other.value, 1.96 * float(np.std(apart)))
 
 
 def frechet(a: Features, b: Features) -> float:
@@ -48,12 +72,11 @@ def _root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return root
 
 
-def distance(rendered: Features, made: Features, prompts: int, draws: int, seed: int) -> Distance:
-    """Distance of `made` (N, D) from `rendered`, and 1.96 bootstrap deviations of it.
+def measure(rendered: Features, made: Features, prompts: int, draws: int, seed: int) -> Measured:
+    """Distance of `made` (N, D) from `rendered`, as it is and with whole prompts drawn again, `draws` times.
 
-    Films of one prompt look alike, so whole prompts are drawn again, `draws` times: row i of `made`
-    belongs to prompt i % prompts. A resample repeats films, which raises every distance a little: its
-    deviation is used, not its percentiles. Raises ValueError when `prompts` does not divide N.
+    Films of one prompt look alike, so a prompt's films are drawn together: row i of `made` belongs to prompt
+    i % prompts. Raises ValueError when `prompts` does not divide N.
     """
     if prompts < 1 or len(made) % prompts:
         raise ValueError(f"prompts is {prompts}; it must divide the {len(made)} films")
@@ -63,4 +86,4 @@ def distance(rendered: Features, made: Features, prompts: int, draws: int, seed:
         frechet(rendered, by_prompt[:, rng.integers(prompts, size=prompts)].reshape(made.shape))
         for _ in range(draws)
     ]
-    return Distance(frechet(rendered, made), 1.96 * float(np.std(values)))
+    return Measured(frechet(rendered, made), tuple(values))

@@ -100,6 +100,7 @@ def sections(results: Results | None) -> dict[str, str]:
         "state": state(results),
         "authors": authors_table(),
         "noise-prior": noise_prior_table(results),
+        "noise-prior-differences": difference_table(results),
         "noise-prior-scores": score_table(results),
         "paths": path_table(results),
         "ruler": ruler_table(results),
@@ -142,6 +143,11 @@ def noise_prior_table(results: Results | None) -> str:
     return _grid_table(results, lambda cell: _spread(cell["distance"]))
 
 
+def difference_table(results: Results | None) -> str:
+    """How far each cell lies from the one without any prior."""
+    return _grid_table(results, lambda cell: _difference(cell["from_plain"]))
+
+
 def score_table(results: Results | None) -> str:
     """Shares of films with the motion that was asked, and right in all four respects."""
     return _grid_table(
@@ -168,12 +174,13 @@ def path_table(results: Results | None) -> str:
                 f"{60 * trial['minutes'] / trial['steps']:.2f} s",
                 "too short" if trial["loss"] is None else f"{trial['loss']:.4f}",
                 _spread(row["distance"]),
+                _difference(row["from_full"]),
                 *(f"{row['scores'][name]['share']:.0%}" for name in SCORES),
                 "-" if psnr is None else f"{psnr['mean']:.1f} dB",
             ]
         )
     seen = ["colour", *SCORES[1:]]
-    head = ["path", "parameters", "trained", "a step", "loss", "distance", *seen, "centre frame"]
+    head = ["path", "parameters", "trained", "a step", "loss", "distance", "from full", *seen, "centre frame"]
     return _table(head, lines)
 
 
@@ -198,6 +205,14 @@ def _grid_table(results: Results | None, words: Callable[[Results], str]) -> str
 
 def _spread(value: dict[str, float]) -> str:
     return f"{value['value']:.2f} ± {value['reach']:.2f}"
+
+
+def _difference(value: dict[str, float] | None) -> str:
+    if value is None:
+        return "not run"
+    if value["reach"] == 0.0 and value["value"] == 0.0:
+        return "-"  # from itself
+    return f"{value['value']:+.2f} ± {value['reach']:.2f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,12 +1,14 @@
 """Everything that is measured so far, as one file; what is not measured is not in it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from models.evaluation.ablations.cells import cell_file
+from models.evaluation.ablations.frechet import Measured
 from models.evaluation.ablations.start import Start
-from models.evaluation.ablations.study import Setting
+from models.evaluation.ablations.study import FULL, Setting, Study
 from models.evaluation.ablations.trial_training import RECORD, read_record, trial_folder
 
 Results = dict[str, Any]
@@ -41,5 +43,30 @@ def gather(setting: Setting, start: Start, ruler: dict[str, object]) -> Results:
         "planned_cells": planned,
         "ruler": ruler,
         "trials": trials,
-        "cells": cells,
+        "cells": compared(cells, study),
     }
+
+
+def compared(cells: Sequence[Results], study: Study) -> list[Results]:
+    """The cells, each with its difference from two others; None where that other is not measured yet.
+
+    from_plain: from no prior at all, lambda 0 and gamma 0. from_full: from the full network at path_lambda
+    and path_gamma. All cells ask the same prompts, so the differences are surer than the distances.
+    """
+    measured = {
+        (cell["path"], cell["lambda"], cell["gamma"]): Measured(
+            cell["distance"]["value"], tuple(cell["draws"])
+        )
+        for cell in cells
+    }
+    others = {
+        "from_plain": measured.get((FULL, 0.0, 0.0)),
+        "from_full": measured.get((FULL, study.path_lambda, study.path_gamma)),
+    }
+    rows = []
+    for cell, own in zip(cells, measured.values(), strict=True):
+        differences = {
+            name: None if other is None else own.minus(other).as_json() for name, other in others.items()
+        }
+        rows.append({**{name: value for name, value in cell.items() if name != "draws"}, **differences})
+    return rows
