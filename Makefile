@@ -23,7 +23,7 @@ DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
 OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations conformance-models
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ up: $(SERVE) ## Run the service on http://127.0.0.1:8000 until Ctrl-C
 
 test: $(DEVELOP) ## Run the tests
 	$(BIN)/pytest
+
+conformance-models: $(DEVELOP) ## Every public model family through the whole service, in miniature (minutes)
+	MICROCINEMA_ALL_FAMILIES=1 $(BIN)/pytest tests/e2e/test_foreign_models.py
 
 check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 	$(BIN)/ruff check
