@@ -25,11 +25,12 @@ from models.evaluation.ablations.chart import (
     side_by_side,
 )
 from models.evaluation.ablations.frechet import Distance
-from models.evaluation.ablations.page import BARS, CURVES, NOT_RUN, draw, fill, our_lines, publish, sections
+from models.evaluation.ablations.page import BARS, CURVES, draw, fill, main, our_lines, publish
 from models.evaluation.ablations.paths import PATHS
 from models.evaluation.ablations.results import compared
 from models.evaluation.ablations.start import Start
 from models.evaluation.ablations.study import FULL, Cell, Study, Trial
+from models.evaluation.ablations.tables import NOT_RUN, sections
 from models.spec import MICRO
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -169,6 +170,10 @@ def test_publishing_writes_json_plots_and_tables(study: Study, tmp_path: Path) -
     assert json.loads((tmp_path / "ablations.json").read_text()) == json.loads(json.dumps(results))
     assert fill(page.read_text(), sections(results)) == page.read_text()
     assert NOT_RUN not in page.read_text()
+    filled = page.read_text()
+    page.write_text(filled.replace("±", "plus or minus"))
+    main(["--page", str(page)])
+    assert page.read_text() == filled
     draw(None, tmp_path / "empty")
     for name in (CURVES, BARS):
         assert (tmp_path / "images" / name).read_bytes() != (tmp_path / "empty" / name).read_bytes()

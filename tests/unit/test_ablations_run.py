@@ -11,10 +11,10 @@ import torch
 
 from models.errors import BadWeights
 from models.evaluation.ablations.cells import asked_of_every_cell
-from models.evaluation.ablations.page import sections
 from models.evaluation.ablations.run import main, read_setting, run
 from models.evaluation.ablations.start import Start, digest, open_clips, prepare
 from models.evaluation.ablations.study import FULL, Setting, Trial
+from models.evaluation.ablations.tables import sections
 from models.evaluation.ablations.trial_training import RECORD, compose, train_trial, trained, trial_folder
 from models.evaluation.films import load_strip
 from models.nano import write_nano
