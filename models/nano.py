@@ -29,7 +29,7 @@ def write_nano(folder: Path, seed: int = 0, spec: CinemaSpec = NANO) -> None:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tokenizer = _byte_tokenizer()
+        tokenizer = byte_tokenizer()
         vae, text_encoder, unet = _vae(spec), _text_encoder(spec, tokenizer), flat_unet(spec.unet)
         main = InflatedUNet(spec.unet)
         main.load_state_dict(unet.state_dict(), strict=False)
@@ -52,7 +52,7 @@ def randomise_silent_paths(net: nn.Module, scale: float = 0.05) -> None:
             nn.init.normal_(weight, std=scale)
 
 
-def _byte_tokenizer() -> CLIPTokenizer:
+def byte_tokenizer() -> CLIPTokenizer:
     """CLIP's tokenizer with no merges: every byte of a prompt is a token, so any text encodes."""
     letters = sorted(ByteLevel.alphabet())
     words = [*letters, *(letter + "</w>" for letter in letters), START, END]

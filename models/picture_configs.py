@@ -90,8 +90,13 @@ def read_unet_spec(config: Mapping[str, Any], origin: Path) -> UNetSpec:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadWeights(f"{origin}: this UNet's config cannot be inflated: {error}") from error
+    if config.get("out_channels", spec.latent_channels) != spec.latent_channels:
+        raise BadWeights(
+            f"{origin}: in_channels is {spec.latent_channels} and out_channels {config['out_channels']}: "
+            "only a UNet that takes what it gives can be inflated, not one for inpainting or depth"
+        )
     built = unet_config(spec)
-    expected = _PLAIN | {name: built[name] for name in ("out_channels", "down_block_types", "up_block_types")}
+    expected = _PLAIN | {name: built[name] for name in ("down_block_types", "up_block_types")}
     for name, plain in expected.items():
         said = config.get(name, plain)
         if (tuple(said) if isinstance(said, list) else said) != plain:
