@@ -49,6 +49,8 @@ class DiffusersPicture:
         """Raises BadWeights, naming what is wrong with the folder."""
         name = pipeline_class(folder)
         pipeline = load_pipeline(AutoPipelineForText2Image.from_pretrained, folder, device)
+        if type(pipeline).__name__.endswith("CombinedPipeline"):
+            raise BadWeights(f"{folder}: {name} hides its steps inside other pipelines and cannot be stopped")
         takes = inspect.signature(pipeline.__call__).parameters
         for argument in ("prompt", "width", "height", "generator", "output_type"):
             if argument not in takes:
