@@ -162,8 +162,8 @@ def test_each_trial_and_each_gamma_makes_other_films(undisturbed: Path) -> None:
     assert len({film.keyframe.tobytes() for film in first}) == 1  # all cells animate the same picture
 
 
-# in the first training, among the first films, in the second training
-@pytest.mark.parametrize("readings", [3, 7, 16])
+# among the first films, in the second training
+@pytest.mark.parametrize("readings", [7, 16])
 def test_a_kill_anywhere_changes_nothing_in_the_end(
     undisturbed: Path, tmp_path: Path, model: Path, config: Path, readings: int
 ) -> None:
