@@ -13,17 +13,18 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from safetensors import safe_open
 from torch import nn
 
 from models.appearnet import AppearNet
 from models.denoiser import VideoDenoiser
+from models.errors import BadWeights
 from models.manifest import read_json
 from models.memory_need import Activations, MemoryNeed
 from models.pipeline_folder import pipeline_class, pipeline_dtype
 from models.precision import network_dtype
 from models.spec import CinemaSpec
 from models.tensor_peak import tensor_peak
+from models.tensors import StoredTensors
 from models.unet import InflatedUNet
 from models.video_families import VIDEO_FAMILIES
 from models.weights import read_spec
@@ -48,7 +49,13 @@ def model_need(folder: Path, device: torch.device, name: str | None = None) -> M
         "text_encoder": network_dtype(device, read_json(folder / "text_encoder" / "config.json")),
     }
     weights = stored_weights(folder, lambda component: asked.get(component, inside))
-    return MemoryNeed(name or spec.name, weights, count_activations(spec, autoencoder, inside, asked["vae"]))
+    try:
+        activations = count_activations(spec, autoencoder, inside, asked["vae"])
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise BadWeights(
+            f"{folder}: no such networks can be built: {type(error).__name__}: {error}"
+        ) from error
+    return MemoryNeed(name or spec.name, weights, activations)
 
 
 def _pipeline_weights(folder: Path, device: torch.device) -> dict[str, int]:
@@ -65,8 +72,8 @@ def stored_weights(folder: Path, wanted: Callable[[str], torch.dtype]) -> dict[s
         component = path.parent.name
         if ".fp16." in path.name and path.with_name(path.name.replace(".fp16.", ".")).exists():
             continue  # the same tensors once more
-        with safe_open(path, framework="pt") as file:
-            elements = sum(prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+        stored = StoredTensors([path], path)
+        elements = sum(prod(stored.shape(key)) for key in stored)
         sums[component] = sums.get(component, 0) + elements * wanted(component).itemsize
     return sums
 

@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.count_memory import tables
 from models.cinema import MICRO_WEIGHTS
 from models.denoiser import VideoDenoiser
+from models.errors import BadWeights
 from models.manifest import read_json
 from models.memory import count_activations, model_need, stored_weights
 from models.nano import write_nano
@@ -120,6 +121,20 @@ def test_another_pipelines_folder_is_known_by_its_weights_only(nano: Path, tmp_p
     need = model_need(tmp_path, CPU, "foreign")
     assert need.activations is None
     assert need.weight_bytes == model_need(nano, CPU, "nano").weights["unet"] > 0
+
+
+@pytest.mark.parametrize("damage", ["weights", "autoencoder", "spec"])
+def test_a_damaged_folder_is_named_and_not_a_crash(nano: Path, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(nano, folder)
+    if damage == "weights":
+        (folder / "appearnet" / "diffusion_pytorch_model.safetensors").write_bytes(b"not tensors")
+    elif damage == "autoencoder":
+        (folder / "vae" / "config.json").write_text('{"block_out_channels": [7], "norm_num_groups": 4}')
+    else:
+        (folder / "cinema.json").write_text('{"name": "x"}')
+    with pytest.raises(BadWeights, match="damaged"):
+        model_need(folder, CPU)
 
 
 def test_the_largest_size_and_length_are_counted_unless_others_are_named(nano: Path) -> None:
