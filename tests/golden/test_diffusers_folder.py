@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import sentencepiece
 import torch
 from rig.tiny_pipelines import write_tiny
 
@@ -14,7 +15,9 @@ from models.diffusers_picture import DiffusersPicture
 from models.diffusers_video import DiffusersVideo
 from models.errors import BadWeights
 from models.manifest import write_manifest
+from models.orders import PictureOrder
 from models.pipeline_folder import weight_hash
+from models.stepwise import result_of
 
 CPU = torch.device("cpu")
 
@@ -73,6 +76,29 @@ def test_half_precision_folders_load(tmp_path: Path) -> None:
     stable_diffusion().to(torch.float16).save_pretrained(tmp_path / "half", variant="fp16")
     painter = DiffusersPicture.load(tmp_path / "half", CPU)
     assert painter._pipeline.unet.dtype is torch.float32  # a CPU runs float32 whatever is stored
+
+
+def test_a_tokenizer_that_is_only_a_sentencepiece_model_is_read(tmp_path: Path) -> None:
+    """How CogVideoX, LTX and PixArt are published: no tokenizer.json."""
+    folder = write_tiny("pixart", tmp_path)
+    tokenizer = folder / "tokenizer"
+    (tokenizer / "tokenizer.json").unlink()
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(f"a red circle moving left number {n}" for n in range(100)))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(words),
+        model_prefix=str(tokenizer / "spiece"),
+        vocab_size=60,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    painter = DiffusersPicture.load(folder, CPU)
+    order = PictureOrder("a red circle", "", 7, 2, 3.0, 32, 32)
+    assert result_of(painter.paint([order]))[0].shape == (32, 32, 3)
 
 
 def test_weight_hash_names_the_exact_weights_and_is_the_manifests(folder: Path) -> None:
