@@ -20,7 +20,7 @@ from typing import Any
 from models.errors import BadWeights
 
 MANIFEST = "manifest.json"
-HASHED = {".safetensors", ".json", ".txt"}
+HASHED = {".safetensors", ".json", ".txt", ".model"}
 
 # Letters, digits and _.- between slashes: a manifest from a bucket must not name a file outside its folder.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*\Z")
