@@ -14,6 +14,7 @@ from service.client_answers import MicroCinemaError, Video, VideoOptions
 from service.contracts.environment import UnusableSettings, read_settings
 from service.dead_letters import open_dead_letters
 from service.embedded import EmbeddedValkeyMissing
+from service.model_lines import model_lines
 from service.stack.demo import DemoFailed, make_demo
 from service.stack.plan import WorkerMissing, plan_stack, reachable
 from service.stack.ports import is_free
@@ -98,6 +99,9 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
     status.add_argument("video", nargs="?", metavar="VIDEO_ID")
 
+    models = commands.add_parser("models", help="list the models and what may be asked of each")
+    models.set_defaults(run=_models)
+
     cancel = commands.add_parser("cancel", help="stop a video that waits or runs")
     cancel.set_defaults(run=_cancel)
     cancel.add_argument("video", metavar="VIDEO_ID")
@@ -118,7 +122,7 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
             help="without REDIS_URL (default %(default)s)",
         )
 
-    for speaks in (generate, status, cancel):
+    for speaks in (generate, status, models, cancel):
         speaks.add_argument(
             "--url", default=f"http://{reachable(settings.host)}:{settings.port}", help="%(default)s"
         )
@@ -219,6 +223,13 @@ def _status(_: StackSettings, chosen: argparse.Namespace) -> int:
             for video in islice(client.list_videos(limit=RECENT), RECENT):
                 print(_line(video))
         return 0 if ready else 1
+
+
+def _models(_: StackSettings, chosen: argparse.Namespace) -> int:
+    with Client(chosen.url, patience_s=0) as client:
+        for model in client.models():
+            print("\n".join(model_lines(model)))
+    return 0
 
 
 def _cancel(_: StackSettings, chosen: argparse.Namespace) -> int:
