@@ -47,19 +47,12 @@ class DiffusersPicture:
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> DiffusersPicture:
         """Raises BadWeights, naming what is wrong with the folder."""
-        name = pipeline_class(folder)
+        pipeline_class(folder)  # for its errors: AutoPipeline's own say less
         pipeline = load_pipeline(AutoPipelineForText2Image.from_pretrained, folder, device)
-        if type(pipeline).__name__.endswith("CombinedPipeline"):
-            raise BadWeights(f"{folder}: {name} hides its steps inside other pipelines and cannot be stopped")
-        takes = inspect.signature(pipeline.__call__).parameters
-        for argument in ("prompt", "width", "height", "generator", "output_type"):
-            if argument not in takes:
-                raise BadWeights(f"{folder}: {name} takes no {argument}: it is no text-to-image model")
-        for argument in ("num_inference_steps", "guidance_scale"):
-            if argument not in takes or takes[argument].default is None:
-                raise BadWeights(
-                    f"{folder}: {name} has no single {argument} and cannot be driven step by step"
-                )
+        try:
+            check_drivable(type(pipeline))
+        except BadWeights as error:
+            raise BadWeights(f"{folder}: {error}") from error
         return cls(pipeline, weight_hash(folder))
 
     def economise(self, thrift: Thrift) -> None:
@@ -137,3 +130,16 @@ def _up(side: float) -> int:
     """The next multiple of SIDE_MULTIPLE, or of 8 for the toy sizes below it."""
     step = SIDE_MULTIPLE if side >= SIDE_MULTIPLE else 8
     return -(-round(side) // step) * step
+
+
+def check_drivable(pipeline: type[Any]) -> None:
+    """Whether a pipeline class can be run step by step from a prompt and a seed. Raises BadWeights."""
+    name, takes = pipeline.__name__, inspect.signature(pipeline.__call__).parameters
+    if name.endswith("CombinedPipeline"):
+        raise BadWeights(f"{name} hides its steps inside other pipelines and cannot be stopped")
+    for argument in ("prompt", "width", "height", "generator", "output_type"):
+        if argument not in takes:
+            raise BadWeights(f"{name} takes no {argument}: it is no text-to-image model")
+    for argument in ("num_inference_steps", "guidance_scale"):
+        if argument not in takes or takes[argument].default is None:
+            raise BadWeights(f"{name} has no single {argument} and cannot be driven step by step")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,20 +71,19 @@ def load_pipeline(
     dtype: Any = pipeline_dtype(folder, device)
     if float32_parts:
         dtype = {"default": dtype, **dict.fromkeys(float32_parts, torch.float32)}
-    # Some folders are published in half precision only, under names that diffusers must be told of.
-    variant = "fp16" if any(folder.glob("*/*.fp16*.safetensors")) else None
     try:
         pipeline = from_pretrained(
-            folder, torch_dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True
+            folder, torch_dtype=dtype, variant=_variant(folder), use_safetensors=True, local_files_only=True
         )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        json.JSONDecodeError,
-    ) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise BadWeights(f"{folder}: {type(error).__name__}: {error}") from error
     return pipeline.to(device)
+
+
+def _variant(folder: Path) -> str | None:
+    """ "fp16" if a component is there in half precision only: diffusers must be told of such names."""
+    for component in folder.iterdir():
+        names = [path.name for path in component.glob("*.safetensors")]
+        if names and all(".fp16" in name for name in names):
+            return "fp16"
+    return None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sentencepiece
 import torch
-from rig.tiny_pipelines import write_tiny
+from rig.tiny_pipelines import stable_diffusion, write_tiny
 
 from models.diffusers_picture import DiffusersPicture
 from models.diffusers_video import DiffusersVideo
@@ -71,11 +71,18 @@ def test_weights_of_other_shapes_are_refused(folder: Path) -> None:
 
 
 def test_half_precision_folders_load(tmp_path: Path) -> None:
-    from rig.tiny_pipelines import stable_diffusion
-
     stable_diffusion().to(torch.float16).save_pretrained(tmp_path / "half", variant="fp16")
     painter = DiffusersPicture.load(tmp_path / "half", CPU)
     assert painter._pipeline.unet.dtype is torch.float32  # a CPU runs float32 whatever is stored
+
+
+def test_full_precision_is_preferred_where_both_are_there(tmp_path: Path) -> None:
+    pipeline = stable_diffusion()
+    pipeline.save_pretrained(tmp_path / "both")
+    exact = pipeline.unet.conv_in.weight.detach().clone()
+    pipeline.to(torch.float16).save_pretrained(tmp_path / "both", variant="fp16")
+    loaded = DiffusersPicture.load(tmp_path / "both", CPU)._pipeline.unet.conv_in.weight
+    assert torch.equal(loaded, exact)
 
 
 def test_a_tokenizer_that_is_only_a_sentencepiece_model_is_read(tmp_path: Path) -> None:

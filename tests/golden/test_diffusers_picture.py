@@ -17,7 +17,7 @@ from rig.tiny_pipelines import PICTURE_PIPELINES, picture_processor, stable_diff
 from transformers import CLIPConfig
 
 from models.cinema import Cinema
-from models.diffusers_picture import DiffusersPicture
+from models.diffusers_picture import DiffusersPicture, check_drivable
 from models.errors import BadWeights, NonFinitePixels, PictureWithheld
 from models.nano import write_nano
 from models.orders import PictureOrder, Progress, VideoOrder
@@ -202,6 +202,25 @@ def test_folders_that_are_no_picture_models_are_refused(tmp_path: Path) -> None:
         DiffusersPicture.load(write_tiny("modelscope", tmp_path), CPU)
     with pytest.raises(BadWeights, match=r"model_index\.json is missing"):
         DiffusersPicture.load(tmp_path / "nothing", CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("KandinskyV22CombinedPipeline", "hides its steps"),
+        ("WuerstchenCombinedPipeline", "hides its steps"),
+        ("StableCascadeCombinedPipeline", "hides its steps"),
+        ("QwenImagePipeline", "no single guidance_scale"),
+        ("StableDiffusionUpscalePipeline", "takes no width"),
+    ],
+)
+def test_pipelines_that_cannot_be_driven_step_by_step_are_refused(name: str, says: str) -> None:
+    with pytest.raises(BadWeights, match=f"{name} .*{says}"):
+        check_drivable(getattr(diffusers, name))
+
+
+def test_flux_can_be_driven() -> None:
+    check_drivable(diffusers.FluxPipeline)
 
 
 # -- in front of MicroCinema's stage 2 -----------------------------------------------------------------------
