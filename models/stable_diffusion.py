@@ -66,7 +66,8 @@ def load_folder(folder: Path, device: torch.device, dtype: torch.dtype) -> Pictu
         )
     schedule = read_schedule(read_json(folder / "scheduler" / "scheduler_config.json"), folder)
     flat_config = read_json(folder / "unet" / "config.json")
-    vae_config = read_json(folder / "vae" / "config.json")
+    # diffusers' default is True; folders of before that setting existed hold autoencoders that fp16 suits.
+    vae_config = {"force_upcast": False} | read_json(folder / "vae" / "config.json")
     read_unet_spec(flat_config, folder / "unet")  # refuses what cannot be inflated, before it is loaded
     _check_latents(vae_config, folder / "vae")
     stored_text = read_json(folder / "text_encoder" / "config.json")
@@ -119,6 +120,7 @@ def load_file(
             layers_per_block=autoencoder.layers,
             norm_num_groups=autoencoder.norm_groups,
             sample_size=family.cinema.sizes[-1][0],
+            force_upcast=False,
             scaling_factor=autoencoder.scaling_factor,
         )
         text_encoder = CLIPTextModel(text_encoder_config(family))

@@ -180,6 +180,12 @@ def test_keys_that_fit_nothing_and_pickles_beside_are_refused(copy: Path) -> Non
         load_folder(copy, CPU, torch.float32)
 
 
+def test_an_old_folders_autoencoder_is_not_made_fp32_by_a_default_that_came_later(copy: Path) -> None:
+    assert load_folder(copy, CPU, torch.float32).vae.config.force_upcast is True  # it says so
+    edit(copy / "vae" / "config.json", lambda config: config.pop("force_upcast"))
+    assert load_folder(copy, CPU, torch.float32).vae.config.force_upcast is False
+
+
 def test_a_tokenizer_without_vocabulary_is_refused(copy: Path) -> None:
     shutil.rmtree(copy / "tokenizer")
     with pytest.raises(BadWeights, match=r"there is neither tokenizer\.json nor vocab\.json"):
