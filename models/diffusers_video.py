@@ -91,7 +91,8 @@ class DiffusersVideo:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(order.seed)
             x = self._pipeline(**self._arguments(order, keyframe)).frames[0]
-        check_finite(x, NonFinitePixels, f"the {order.num_frames} frames at {order.width}x{order.height}")
+        shape = f"{order.num_frames} frames at {order.width}x{order.height}"
+        check_finite(x, NonFinitePixels, f"the {shape} are not finite after {order.steps} steps")
         return (x.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
 
     def _arguments(self, order: VideoOrder, keyframe: Picture | None) -> dict[str, Any]:

@@ -249,7 +249,7 @@ def test_frames_that_are_not_finite_are_refused(folders: dict[str, Path]) -> Non
     video = DiffusersVideo.load(folders["cogvideox"], CPU, name="broken", sizes=(SIZE,))
     with torch.no_grad():
         network(video).proj_out.weight.fill_(float("nan"))
-    with pytest.raises(NonFinitePixels, match="9 frames at 64x64"):
+    with pytest.raises(NonFinitePixels, match="9 frames at 64x64 are not finite"):
         result_of(video.animate([ORDER], []))
 
 
