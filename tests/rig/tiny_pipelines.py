@@ -1,8 +1,8 @@
 """Public pipelines in miniature: diffusers' own classes with random weights, saved as the real folders are.
 
 Each folder is under 1 MB (Stable Video Diffusion 4 MB: its group norms want 32 channels) and makes noise in
-milliseconds. Sizes follow the real proportions where a rule
-hangs on them (latent frames, pixels per latent cell), and nothing else.
+milliseconds. Sizes follow the real proportions where a rule hangs on them (latent frames, pixels per latent
+cell), and nothing else.
 """
 
 from __future__ import annotations
