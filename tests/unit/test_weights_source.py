@@ -1,15 +1,12 @@
-"""A folder from a path, a bucket or a hub: checked, whole, gone on with, once for two processes."""
+"""A folder from a path or a bucket: checked, whole, gone on with, once for two processes."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,7 @@ from models.errors import BadWeights
 from models.manifest import MANIFEST, check_manifest, write_manifest
 from service.storage.artifact_store import ArtifactMissing, StorageUnavailable
 from worker.bucket import TRIES
-from worker.hub import Hub, pipeline_files
+from worker.hub import Hub
 from worker.weights_cache import WeightsCache
 from worker.weights_source import WeightsAway, WeightsSource
 
@@ -68,7 +65,7 @@ def stored(folder: Path, prefix: str) -> dict[str, bytes]:
 
 
 def source(
-    tmp_path: Path, bucket: Bucket | None = None, *, hub: Hub | None = None, pauses: list[float] | None = None
+    tmp_path: Path, bucket: Bucket | None = None, *, pauses: list[float] | None = None
 ) -> WeightsSource:
     def opened(name: str) -> Bucket:
         assert bucket is not None
@@ -77,7 +74,7 @@ def source(
 
     slept = [] if pauses is None else pauses
     nobody = Hub("http://127.0.0.1:9")
-    return WeightsSource(WeightsCache(tmp_path / "cache"), opened, hub or nobody, slept.append)  # type: ignore[arg-type]
+    return WeightsSource(WeightsCache(tmp_path / "cache"), opened, nobody, slept.append)  # type: ignore[arg-type]
 
 
 def test_a_path_is_itself_even_where_it_looks_like_a_hub_id(
@@ -195,133 +192,6 @@ def test_two_workers_that_start_at_once_fetch_once(tmp_path: Path) -> None:
         worker.join(20)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert (tmp_path / "log").read_text() == "fetched\n"
-
-
-def test_of_a_hub_repository_only_what_a_pipeline_needs() -> None:
-    names = [
-        "README.md",
-        "model_index.json",
-        "v1-5-pruned.safetensors",
-        "v1-5-pruned.ckpt",
-        "unet/config.json",
-        "unet/diffusion_pytorch_model.bin",
-        "unet/diffusion_pytorch_model.safetensors",
-        "unet/diffusion_pytorch_model.fp16.safetensors",
-        "unet/diffusion_pytorch_model.non_ema.safetensors",
-        "vae/diffusion_pytorch_model.fp16.safetensors",
-        "tokenizer/merges.txt",
-        "tokenizer_2/spiece.model",
-    ]
-    assert pipeline_files(names) == (
-        "model_index.json",
-        "unet/config.json",
-        "unet/diffusion_pytorch_model.safetensors",
-        "vae/diffusion_pytorch_model.fp16.safetensors",
-        "tokenizer/merges.txt",
-        "tokenizer_2/spiece.model",
-    )
-
-
-COMMIT = "c0ffee" + "0" * 34
-
-
-def _oid(body: bytes) -> str:
-    return hashlib.sha1(body).hexdigest()
-
-
-class HubServer(BaseHTTPRequestHandler):
-    """As much of the hub's HTTP interface as one model needs."""
-
-    files: dict[str, bytes]
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self._answer(True)
-
-    def do_HEAD(self) -> None:
-        self._answer(False)
-
-    def _answer(self, with_body: bool) -> None:
-        path = self.path.partition("?")[0]
-        headers = {"X-Repo-Commit": COMMIT, "Content-Type": "application/json"}
-        if path in ("/api/models/some/model", f"/api/models/some/model/revision/{COMMIT}"):
-            siblings = [{"rfilename": name} for name in self.files]
-            body = json.dumps({"id": "some/model", "sha": COMMIT, "siblings": siblings}).encode()
-        elif path == f"/api/models/some/model/tree/{COMMIT}":
-            entries = [
-                {"type": "file", "path": name, "size": len(body), "oid": _oid(body)}
-                for name, body in self.files.items()
-            ]
-            body = json.dumps(entries).encode()
-        elif path.startswith(f"/some/model/resolve/{COMMIT}/"):
-            name = path.removeprefix(f"/some/model/resolve/{COMMIT}/")
-            self.asked.append(name)
-            body = self.files[name]
-            headers |= {
-                "ETag": f'"{len(body)}-{abs(hash(body))}"',
-                "Content-Type": "application/octet-stream",
-            }
-        else:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "RepoNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        self.send_response(200)
-        for key, value in headers.items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Silent."""
-
-
-@pytest.fixture
-def hub(folder: Path) -> Iterator[Hub]:
-    HubServer.files = stored(folder, "x")
-    HubServer.files = {name.removeprefix("x/"): body for name, body in HubServer.files.items()}
-    HubServer.files |= {"unet/weights.bin": b"pickle", "README.md": b"read me"}
-    HubServer.asked = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), HubServer)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield Hub(f"http://127.0.0.1:{server.server_port}")
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_a_hub_id_becomes_a_folder_without_pickles_and_outlives_the_hub(
-    tmp_path: Path, folder: Path, hub: Hub
-) -> None:
-    got = source(tmp_path, hub=hub).folder("some/model")
-    assert got.name == "model"
-    assert check_manifest(got) == check_manifest(folder)
-    assert not {"unet/weights.bin", "README.md"} & set(HubServer.asked)
-    HubServer.asked.clear()
-    assert source(tmp_path, hub=hub).folder("some/model") == got
-    assert HubServer.asked == []
-    assert source(tmp_path, hub=Hub("http://127.0.0.1:9")).folder("some/model") == got
-
-
-def test_a_hub_without_the_model_is_an_error_of_the_settings(tmp_path: Path, hub: Hub) -> None:
-    with pytest.raises(BadWeights, match="the hub has no model 'some/other' at 'main' for us"):
-        source(tmp_path, hub=hub).folder("some/other")
-    HubServer.files = {"model_index.json": b"{}", "unet/weights.bin": b"pickle"}
-    with pytest.raises(BadWeights, match="holds no component as safetensors; pickled weights"):
-        source(tmp_path, hub=hub).folder("some/model")
-
-
-def test_without_a_network_the_error_says_what_to_do(tmp_path: Path) -> None:
-    began = time.monotonic()
-    with pytest.raises(
-        WeightsAway, match=r"there is no folder 'some/model' here, and .* name a folder or an s3://"
-    ):
-        source(tmp_path).folder("some/model")
-    assert time.monotonic() - began < 30
 
 
 def test_a_bucket_that_stays_away_is_tried_a_few_times_only(tmp_path: Path, folder: Path) -> None:
