@@ -20,7 +20,7 @@ from models.denoiser import VideoDenoiser
 from models.errors import BadWeights
 from models.manifest import read_json
 from models.memory_need import Activations, MemoryNeed
-from models.pipeline_folder import pipeline_class, pipeline_dtype
+from models.pipeline_folder import INDEX, pipeline_class, pipeline_dtype
 from models.precision import network_dtype
 from models.spec import CinemaSpec
 from models.tensor_peak import tensor_peak
@@ -29,6 +29,8 @@ from models.unet import InflatedUNet
 from models.video_families import VIDEO_FAMILIES
 from models.weights import read_spec
 
+# What torch and diffusers raise for sizes that contradict each other.
+_CANNOT_BE_BUILT = (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ArithmeticError)
 TEXT_TOKENS = 77  # CLIP's; the text side is under a thousandth of what a clip takes
 _BRANCHES = 2  # guidance runs the prompt and the negative prompt as one batch
 
@@ -39,7 +41,6 @@ def model_need(folder: Path, device: torch.device, name: str | None = None) -> M
     `name` is for sentences; None takes its own, or the folder's.
     Raises BadWeights for a folder that is not complete.
     """
-
     if not (folder / "cinema.json").is_file():
         return MemoryNeed(name or folder.name, _pipeline_weights(folder, device), None)
     spec, autoencoder = read_spec(folder), read_json(folder / "vae" / "config.json")
@@ -51,18 +52,44 @@ def model_need(folder: Path, device: torch.device, name: str | None = None) -> M
     weights = stored_weights(folder, lambda component: asked.get(component, inside))
     try:
         activations = count_activations(spec, autoencoder, inside, asked["vae"])
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ArithmeticError) as error:
+    except _CANNOT_BE_BUILT as error:
         raise BadWeights(
             f"{folder}: no such networks can be built: {type(error).__name__}: {error}"
         ) from error
     return MemoryNeed(name or spec.name, weights, activations)
 
 
+def picture_model_need(folder: Path, device: torch.device) -> MemoryNeed:
+    """Of a text-to-image pipeline: its weights, and one picture of its own size through its autoencoder.
+
+    That is its peak: a picture's pixels are many times its latents. 0 for autoencoders of other classes than
+    Stable Diffusion's. Raises BadWeights.
+    """
+    weights = _pipeline_weights(folder, device)
+    path = folder / "vae" / "config.json"
+    autoencoder = read_json(path) if path.is_file() else {}
+    sides = [
+        read_json(each).get("sample_size")
+        for each in sorted(folder.glob("*/config.json"))
+        if each.parent.name in ("unet", "transformer")
+    ]
+    if autoencoder.get("_class_name") != "AutoencoderKL" or not sides or not isinstance(sides[0], int):
+        return MemoryNeed(folder.name, weights, None)
+    inside = torch.float32 if autoencoder.get("force_upcast") is True else pipeline_dtype(folder, device)
+    try:
+        decode = _decode_peak(autoencoder, inside, sides[0], sides[0])
+    except _CANNOT_BE_BUILT as error:
+        raise BadWeights(f"{path}: no such network: {type(error).__name__}: {error}") from error
+    return MemoryNeed(folder.name, weights, None, paint=decode)
+
+
 def _pipeline_weights(folder: Path, device: torch.device) -> dict[str, int]:
+    """Of the components that model_index.json names: some folders hold more."""
     family = VIDEO_FAMILIES.get(pipeline_class(folder))
     whole = family.float32_parts if family is not None else ()
-    inside = pipeline_dtype(folder, device)
-    return stored_weights(folder, lambda component: torch.float32 if component in whole else inside)
+    inside, index = pipeline_dtype(folder, device), read_json(folder / INDEX)
+    stored = stored_weights(folder, lambda component: torch.float32 if component in whole else inside)
+    return {component: size for component, size in stored.items() if component in index}
 
 
 def stored_weights(folder: Path, wanted: Callable[[str], torch.dtype]) -> dict[str, int]:
@@ -70,7 +97,7 @@ def stored_weights(folder: Path, wanted: Callable[[str], torch.dtype]) -> dict[s
     sums: dict[str, int] = {}
     for path in sorted(folder.glob("*/*.safetensors")):
         component = path.parent.name
-        if ".fp16." in path.name and path.with_name(path.name.replace(".fp16.", ".")).exists():
+        if ".fp16" in path.name and any(".fp16" not in p.name for p in path.parent.glob("*.safetensors")):
             continue  # the same tensors once more
         stored = StoredTensors([path], path)
         elements = sum(prod(stored.shape(key)) for key in stored)
@@ -98,26 +125,40 @@ def count_activations(
     channels, h, w = spec.latent_shape(width, height)
     with torch.device("meta"):
         denoiser = VideoDenoiser(InflatedUNet(spec.unet), AppearNet(spec.unet)).to(inside)
-        vae = AutoencoderKL.from_config(dict(autoencoder))
-        nn.Module.to(vae, decoder)  # diffusers' own `to` warns of casts that matter for real weights only
+        vae = _empty_autoencoder(autoencoder, decoder)
         z = torch.empty(_BRANCHES, frames, channels, h, w)
         z_c, t = torch.empty(_BRANCHES, channels, h, w), torch.empty(_BRANCHES)
         text = torch.empty(_BRANCHES, TEXT_TOKENS, spec.unet.text_width)
         picture = torch.empty(1, 3, height, width, dtype=decoder)
-        latent = torch.empty(1, channels, h, w, dtype=decoder)
 
     def encode() -> object:
         return vae.encode(picture).latent_dist.mode()
-
-    def decode() -> object:
-        return vae.decode(latent).sample.float()
 
     with torch.inference_mode():
         return Activations(
             denoise=tensor_peak(lambda: denoiser(z, z_c, t, text)),
             encode=tensor_peak(encode),
-            decode=tensor_peak(decode),
+            decode=_decode_peak(autoencoder, decoder, h, w),
             width=width,
             height=height,
             frames=frames,
         )
+
+
+def _decode_peak(autoencoder: Mapping[str, Any], inside: torch.dtype, h: int, w: int) -> int:
+    """One picture of h x w latent cells, to float32 pixels."""
+    vae = _empty_autoencoder(autoencoder, inside)
+    latent = torch.empty(1, vae.config.latent_channels, h, w, dtype=inside, device="meta")
+
+    def decode() -> object:
+        return vae.decode(latent).sample.float()
+
+    with torch.inference_mode():
+        return tensor_peak(decode)
+
+
+def _empty_autoencoder(config: Mapping[str, Any], inside: torch.dtype) -> AutoencoderKL:
+    with torch.device("meta"):
+        vae = AutoencoderKL.from_config(dict(config))
+    nn.Module.to(vae, inside)  # diffusers' own `to` warns of casts that matter for real weights only
+    return vae

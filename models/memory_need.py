@@ -24,11 +24,15 @@ class Activations:
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """weights: bytes by component. activations: None for networks that are not ours and cannot be counted."""
+    """weights: bytes by component. activations: None for networks that are not ours and cannot be counted.
+
+    paint: peak bytes beside the weights while a picture model of its own makes one picture; 0 without one.
+    """
 
     name: str
     weights: Mapping[str, int]
     activations: Activations | None
+    paint: int = 0
 
     @property
     def weight_bytes(self) -> int:
@@ -38,4 +42,4 @@ class MemoryNeed:
     def beside(self, other: MemoryNeed, role: str) -> MemoryNeed:
         """This model with `other` resident next to it for the stage `role`; activations stay this one's."""
         added = {f"{role} {component}": size for component, size in other.weights.items()}
-        return MemoryNeed(self.name, {**self.weights, **added}, self.activations)
+        return MemoryNeed(self.name, {**self.weights, **added}, self.activations, other.paint)

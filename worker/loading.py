@@ -41,14 +41,14 @@ def plan_of(settings: WorkerSettings) -> MemoryPlan:
 
     Weights are counted from the files as they stand; `load` checks what is in them.
     """
-    from models.memory import model_need
+    from models.memory import model_need, picture_model_need
 
     device = _device(settings)
     with _naming("weights", settings.weights):
         need = model_need(settings.weights, device, settings.model_name)
     if settings.picture_model is not None:
         with _naming("picture_model", settings.picture_model):
-            need = need.beside(model_need(settings.picture_model, device), "stage 1")
+            need = need.beside(picture_model_need(settings.picture_model, device), "stage 1")
     try:
         return plan_memory(need, TorchAccelerator(device).memory(), settings.max_batch)
     except DeviceTooSmall as error:

@@ -35,11 +35,11 @@ class MemoryPlan:
 
     @property
     def activations(self) -> int:
-        """Peak bytes beside the weights; 0 if they cannot be counted."""
-        a = self.need.activations
+        """Peak bytes beside the weights, of whichever stage takes most; what cannot be counted is 0."""
+        a, paint = self.need.activations, self.need.paint
         if a is None:
-            return 0
-        return max(a.denoise * self.batch, a.encode * self.batch, a.decode * self.decode_chunk)
+            return paint
+        return max(a.denoise * self.batch, a.encode * self.batch, a.decode * self.decode_chunk, paint)
 
     @property
     def reserve(self) -> int:

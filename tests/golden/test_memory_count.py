@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import diffusers
 import pytest
 import torch
+from rig.tiny_pipelines import write_tiny
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -16,7 +18,7 @@ from models.cinema import MICRO_WEIGHTS
 from models.denoiser import VideoDenoiser
 from models.errors import BadWeights
 from models.manifest import read_json
-from models.memory import count_activations, model_need, stored_weights
+from models.memory import count_activations, model_need, picture_model_need, stored_weights
 from models.nano import write_nano
 from models.spec import NANO
 from models.tensor_peak import tensor_peak
@@ -118,9 +120,32 @@ def test_a_half_precision_twin_beside_the_weights_is_not_counted_twice(nano: Pat
 def test_another_pipelines_folder_is_known_by_its_weights_only(nano: Path, tmp_path: Path) -> None:
     shutil.copytree(nano / "unet", tmp_path / "unet")
     shutil.copy(nano / "model_index.json", tmp_path)
+    assert not (tmp_path / "cinema.json").exists()
     need = model_need(tmp_path, CPU, "foreign")
     assert need.activations is None
     assert need.weight_bytes == model_need(nano, CPU, "nano").weights["unet"] > 0
+
+
+@pytest.mark.parametrize("family", ["sd15", "pixart"])
+def test_a_picture_model_is_counted_by_a_picture_of_its_own_size(tmp_path: Path, family: str) -> None:
+    folder = write_tiny(family, tmp_path)
+    need = picture_model_need(folder, CPU)
+    vae = diffusers.AutoencoderKL.from_pretrained(folder / "vae")
+    network = read_json(folder / ("unet" if family == "sd15" else "transformer") / "config.json")
+    side = network["sample_size"]
+    latent = torch.zeros(1, vae.config.latent_channels, side, side)
+
+    def decode() -> object:
+        return vae.decode(latent).sample.float()
+
+    with torch.inference_mode():
+        seen = allocated_peak(decode)
+    assert 0.3 * seen < need.paint <= 1.02 * seen  # so small a decoder is half scratch
+    listed = read_json(folder / "model_index.json")
+    assert set(need.weights) <= set(listed)
+    (folder / "vae_old").mkdir()
+    shutil.copy(folder / "vae" / "diffusion_pytorch_model.safetensors", folder / "vae_old")
+    assert picture_model_need(folder, CPU).weights == need.weights  # not in the index, not loaded
 
 
 @pytest.mark.parametrize("damage", ["weights", "autoencoder", "spec"])

@@ -92,6 +92,8 @@ def test_a_picture_model_beside_it_counts_by_its_own_name() -> None:
     assert both.weights == {"unet": 2 * GIB, "appearnet": GIB, "stage 1 unet": 5 * GIB}
     assert both.weight_bytes == 8 * GIB
     assert (both.name, both.activations) == (SD.name, SD.activations)
+    large = SD.beside(MemoryNeed("sdxl", {}, None, paint=6 * GIB), "stage 1")
+    assert plan_memory(large, card(24), 1).activations == 6 * GIB  # its picture is the peak
 
 
 @pytest.mark.parametrize("chunk", [0, -1])
