@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import sentencepiece
 import torch
-from rig.tiny_pipelines import stable_diffusion, write_tiny
+from rig.tiny_pictures import stable_diffusion
+from rig.tiny_pipelines import write_tiny
 
 from models.diffusers_picture import DiffusersPicture
 from models.diffusers_video import DiffusersVideo

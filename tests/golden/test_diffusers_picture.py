@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from rig.tiny_pipelines import PICTURE_PIPELINES, picture_processor, stable_diffusion, write_tiny
+from rig.tiny_parts import picture_processor
+from rig.tiny_pictures import stable_diffusion
+from rig.tiny_pipelines import PICTURE_PIPELINES, write_tiny
 from transformers import CLIPConfig
 
 from models.cinema import Cinema

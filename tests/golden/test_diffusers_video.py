@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rig.tiny_pipelines import VIDEO_PIPELINES, i2vgen_xl, write_tiny
+from rig.tiny_pipelines import VIDEO_PIPELINES, write_tiny
+from rig.tiny_videos import i2vgen_xl
 
 from models.diffusers_video import DiffusersVideo, video_family
 from models.errors import BadWeights, NonFinitePixels
