@@ -30,7 +30,7 @@ def test_command_writes_the_hash_that_the_check_returns(folder: Path) -> None:
 
 
 def test_an_empty_folder_gets_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(BadWeights, match=r"there is no \.json, \.safetensors, \.txt file in it"):
+    with pytest.raises(BadWeights, match=r"there is no \.json, .*\.safetensors, .* file in it"):
         write_manifest(tmp_path)
 
 
