@@ -30,7 +30,7 @@ def cinema(tmp_path: Path) -> Cinema:
 @pytest.fixture
 def worker(ward: Any, cinema: Cinema) -> Any:
     ward.load = lambda: Loaded(cinema, tuple(SAMPLERS), TorchAccelerator(torch.device("cpu")))
-    return ward.worker()
+    return ward.worker(lease_s=60.0)  # nobody beats here, and real networks take their time
 
 
 def short_of_memory(when: Callable[[Any], bool]) -> Callable[[Any, Any], None]:
