@@ -14,7 +14,8 @@ class Objective:
     snr_cap is gamma of Min-SNR weighting (Hang et al. 2023), snr_floor the other end, as in truncated SNR
     weighting (Salimans and Ho 2022). text_dropped, centre_share (stage 1) and
     redrawn_share (stage 2) are probabilities. appearance_weight is the paper's lambda, keyframe_noise
-    the standard deviation of noise laid over z^c (both stage 2). reading_weight is that of
+    the standard deviation of noise laid over z^c, start_share and start_weight the share and gamma of
+    `first_step` (all stage 2). reading_weight is that of
     `caption_reading` (stage 1).
     """
 
@@ -29,6 +30,8 @@ class Objective:
     appearance_weight: float = 0.0
     redrawn_share: float = 0.0
     keyframe_noise: float = 0.0
+    start_share: float = 0.0
+    start_weight: float = 0.0
 
     def schedule(self) -> Schedule:
         """The forward process."""

@@ -34,6 +34,7 @@ from models.text import TextEncoder
 from models.text_to_image import TextToImage
 from models.training.captions import TRAIN_TEMPLATES, held_out_prompts
 from models.training.config import table
+from models.training.first_step import Example, FirstStep
 from models.training.loop import Plan, Training, write_atomically
 from models.training.objective import Objective, weighted_error
 from models.training.text_embedding import embed
@@ -107,8 +108,11 @@ class StageTwo:
         captions = self.videos.captions(numbers, rng, objective.text_dropped)
         with torch.no_grad():
             text = embed(self.tokenizer, self.text_encoder, captions)
-        predicted = self.denoiser(self.schedule.noised(clean, noise, timesteps), z_c, timesteps, text)
-        return weighted_error(self.schedule, predicted, noise, timesteps, objective)
+        example = Example(self.schedule.noised(clean, noise, timesteps), timesteps, noise)
+        first = FirstStep(objective.start_share, objective.start_weight)
+        example = first.mixed(self.schedule, clean, z_c, plain, example, noise_source)
+        predicted = self.denoiser(example.z, z_c, example.t, text)
+        return weighted_error(self.schedule, predicted, example.target, example.t, objective)
 
 
 def finished(stage: Generator[Progress, None, T]) -> T:

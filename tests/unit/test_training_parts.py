@@ -10,6 +10,7 @@ from transformers import CLIPTokenizer
 
 from models.inflate import inflate
 from models.nano import flat_unet
+from models.noise_prior import with_appearance
 from models.schedule import Schedule
 from models.spec import NANO
 from models.training import video_set
@@ -17,6 +18,7 @@ from models.training.caption_reading import CaptionReader
 from models.training.captions import TRAIN_TEMPLATES, caption, draw_scenes
 from models.training.chain import Chain
 from models.training.config import table
+from models.training.first_step import Example, FirstStep
 from models.training.loop import Plan
 from models.training.objective import Objective, weighted_error
 from models.training.tokenizer import END, START, make_tokenizer, save_with_plain_files
@@ -94,6 +96,32 @@ def test_weights_of_noisy_and_of_clean_steps_stay_between_floor_and_cap() -> Non
     error, snr = weight(400)
     assert 0.3 < snr < 5.0
     assert error == pytest.approx(1.0)
+
+
+def test_first_step_starts_where_sampling_starts_and_leads_to_the_clip() -> None:
+    schedule, source = Schedule(), torch.Generator().manual_seed(4)
+    clean, noise = (
+        torch.randn(64, 3, 2, 2, 2, generator=source),
+        torch.randn(64, 3, 2, 2, 2, generator=source),
+    )
+    z_c, t = clean[:, 1], torch.full((64,), 500)
+    ordinary = Example(schedule.noised(clean, noise, t), t, noise)
+
+    none = FirstStep(share=0.0, gamma=0.02).mixed(schedule, clean, z_c, noise, ordinary, source)
+    assert torch.equal(none.z, ordinary.z)
+    assert torch.equal(none.target, noise)
+
+    mixed = FirstStep(share=0.5, gamma=0.02).mixed(schedule, clean, z_c, noise, ordinary, source)
+    starts = mixed.t != 500
+    assert 16 < int(starts.sum()) < 48
+    assert int(mixed.t[starts].min()) >= 900
+    assert torch.equal(
+        mixed.z[starts], with_appearance(noise, z_c, 0.02)[starts]
+    )  # nothing of the clip in it
+    bar = schedule.alpha_bar[mixed.t].view(-1, 1, 1, 1, 1)
+    x_0 = (mixed.z - (1 - bar).sqrt() * mixed.target) / bar.sqrt()  # what a sampler makes of the target
+    torch.testing.assert_close(x_0, clean, atol=2e-5, rtol=0)
+    assert torch.equal(mixed.z[~starts], ordinary.z[~starts])
 
 
 def test_reader_learns_what_captions_say_and_empty_captions_teach_nothing() -> None:
