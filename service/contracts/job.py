@@ -22,7 +22,8 @@ class VideoJob(BaseModel):
     until the job succeeded, then 100. `keyframe`, `checkpoint` and `artifact` may come from an earlier
     attempt than the current one: their keys are the truth, and no attempt deletes a key named here.
     `winner_attempt` is the attempt whose finish ended the job (0: none did). `expires_at` is when record and
-    artifacts may go, known once the job is terminal; `approve_by` is set while it awaits approval.
+    artifacts may go, known once the job is terminal; `approve_by` is set while it awaits approval;
+    the job expires unless its first attempt has begun by `start_by` and its video is stored by `finish_by`.
     `warnings` are what intake had to say about the request. `seq` numbers the job's events; `deleted` marks a
     tombstone, which no client sees.
     """
@@ -49,6 +50,8 @@ class VideoJob(BaseModel):
     completed_at: float | None = None
     expires_at: float | None = None
     approve_by: float | None = None
+    start_by: float | None = None
+    finish_by: float | None = None
     keyframe: Artifact | None = None
     keyframe_attempt: int | None = None
     checkpoint: Checkpoint | None = None

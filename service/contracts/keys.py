@@ -19,7 +19,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "TENANT_JOBS": f"{TAG}:jobs:",  # + tenant: zset id -> arrival, what a listing shows
         "PLACE": f"{TAG}:place:",  # + tenant ":" id: the arrival of a job that left the listing lately
         # waiting
-        "ARRIVALS": f"{TAG}:arrivals",  # counter: the order in which jobs came
+        "ARRIVALS": f"{TAG}:arrivals",  # counter: microseconds, the place of the job that came last
         "POOLS": f"{TAG}:pools",  # set of pools that ever had a job or a worker
         "POOL_MODELS": f"{TAG}:models:",  # + pool: set of models ever asked for in it
         "READY": f"{TAG}:ready:",  # + pool ":" model: zset id -> time queued, every claimable job
@@ -27,16 +27,23 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "TENANTS": f"{TAG}:tenants:",  # + pool: zset tenant -> virtual time, tenants with ready jobs
         "SERVED": f"{TAG}:served:",  # + pool: zset tenant -> virtual time, idle tenants ahead of the clock
         "CLOCK": f"{TAG}:clock:",  # + pool: the pool's virtual clock
+        "DEADLINES": f"{TAG}:deadlines",  # zset id -> time at which it expires as it stands
         "APPROVALS": f"{TAG}:approvals",  # zset id -> time by which the client must approve
         # running
         "LEASES": f"{TAG}:leases",  # zset "id|attempt" -> time at which it runs out
         "HELD": f"{TAG}:held:",  # + worker: set of "id|attempt"
+        "RUNNING": f"{TAG}:running",  # hash tenant -> attempts that run now
         "REAPER": f"{TAG}:reaper",  # time of the last reap
         # workers
         "WORKER": f"{TAG}:worker:",  # + worker: hash {pool, models}
         "WORKERS": f"{TAG}:workers:",  # + pool: zset worker -> time until which it counts as alive
         "SERVING": f"{TAG}:serving:",  # + pool ":" model: zset worker -> time until which it counts as alive
         "CATALOGUE": f"{TAG}:catalogue",  # hash model -> ModelSpec; outlives the workers
+        # set by operators
+        "PAUSES": f"{TAG}:pauses",  # hash "intake" or "pool:<name>" -> {reason, since}
+        "WEIGHTS": f"{TAG}:weights",  # hash tenant -> weight of its turns; 1 where there is none
+        "CAPS": f"{TAG}:caps",  # hash tenant -> jobs that may run at once
+        "DRAINS": f"{TAG}:drains",  # zset worker -> time at which it was told to drain
         # ended
         "STATES": f"{TAG}:states",  # hash state -> number of records in it
         "DOOMED": f"{TAG}:doomed",  # zset id -> time from which record and artifacts may go

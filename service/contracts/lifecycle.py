@@ -62,7 +62,9 @@ TABLE: Mapping[State, StateRow] = MappingProxyType(
         State.CANCELLED: StateRow(
             "by the client or a tombstoning DELETE", "failed", "video.cancelled", "cancelled"
         ),
-        State.EXPIRED: StateRow("the time for approval passed", "failed", "video.failed", "expired"),
+        State.EXPIRED: StateRow(
+            "start_by, finish_by or the time for approval passed", "failed", "video.failed", "expired"
+        ),
     }
 )
 
@@ -71,10 +73,17 @@ PROGRESS_TYPE = "video.progress"
 
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
     {
-        State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
+        State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.EXPIRED}),
         # Back to queued: the worker died or handed the job back, and attempts remain.
         State.RUNNING: frozenset(
-            {State.QUEUED, State.AWAITING_APPROVAL, State.SUCCEEDED, State.FAILED, State.CANCELLED}
+            {
+                State.QUEUED,
+                State.AWAITING_APPROVAL,
+                State.SUCCEEDED,
+                State.FAILED,
+                State.CANCELLED,
+                State.EXPIRED,
+            }
         ),
         State.AWAITING_APPROVAL: frozenset({State.QUEUED, State.CANCELLED, State.EXPIRED}),
         State.SUCCEEDED: frozenset(),

@@ -5,38 +5,37 @@ Each one is safe to send again after StoreUnavailable. The rules themselves are 
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from service.contracts.artifact import Artifact
+from service.contracts.deadline import Deadline
 from service.contracts.event import Event
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
-from service.contracts.model_spec import ModelSpec
 from service.store.errors import UnknownCursor
 from service.store.nouns import (
     ApproveOutcome,
     Beat,
     Cancelled,
     CancelOutcome,
-    CatalogueEntry,
     Claim,
     DeleteOutcome,
+    Expired,
     Failed,
     Finished,
     Note,
     Order,
     Outcome,
     Page,
-    PoolDepth,
     Reaped,
-    Snapshot,
     Submission,
     SubmitOutcome,
     Submitted,
     Succeeded,
 )
-from service.store.script import Command
+from service.store.roster import pause_of
+from service.store.script import Command, pairs
 
 
 def submit(submission: Submission) -> Command[Submitted]:
@@ -59,8 +58,12 @@ def submit(submission: Submission) -> Command[Submitted]:
             submission.retention_s,
             request.webhook_url or "",
             json.dumps(submission.warnings) if submission.warnings else "",
+            _moment(submission.start_by),
+            _moment(submission.finish_by),
         ),
-        lambda reply: Submitted(SubmitOutcome(reply[0]), reply[1]),
+        lambda reply: Submitted(
+            SubmitOutcome(reply[0]), reply[1], pause_of(reply[2]) if len(reply) > 2 else None
+        ),
     )
 
 
@@ -102,7 +105,7 @@ def events(tenant: str, job_id: str, after: int, limit: int) -> Command[tuple[Ev
     return Command(
         "events",
         (job_id, tenant, after, limit),
-        lambda reply: tuple(Event.from_fields(_pairs(fields)) for _, fields in reply),
+        lambda reply: tuple(Event.from_fields(pairs(fields)) for _, fields in reply),
     )
 
 
@@ -126,13 +129,17 @@ def claim(
 ) -> Command[tuple[Claim, ...]]:
     """Take up to `limit` jobs of one compat key, fair across tenants, for one of `models`.
 
+    Nothing while the pool is paused or `worker` is to drain; no tenant gets more than its running cap, and a
+    job whose deadline has passed expires instead.
+
     A worker claims only when it holds nothing: attempts it still holds are answered again (a reply was
     lost on the way), so no claim is ever forgotten.
     """
 
     def parse(reply: Any) -> tuple[Claim, ...]:
-        jobs = [_job(fields) for fields in reply]
-        return tuple(Claim(job, job.attempt) for job in jobs)
+        jobs = [_job(fields) for fields in reply[1]]
+        left = [None if job.finish_by is None else job.finish_by - float(reply[0]) for job in jobs]
+        return tuple(Claim(job, job.attempt, left_s) for job, left_s in zip(jobs, left, strict=True))
 
     return Command("claim", (pool, worker, limit, lease_s, *models), parse)
 
@@ -171,12 +178,14 @@ def finish(job_id: str, attempt: int, outcome: Outcome) -> Command[Finished]:
             args = (State.SUCCEEDED, artifact.model_dump_json(), json.dumps(dict(usage)))
         case Failed(failure):
             args = (State.FAILED, failure.model_dump_json(), "")
+        case Expired(failure):
+            args = (State.EXPIRED, failure.model_dump_json(), "")
         case Cancelled():
             args = (State.CANCELLED, "", "")
     return Command(
         "finish",
         (job_id, attempt, *args),
-        lambda reply: Finished(reply[0] == 1, reply[1], State(reply[2]) if reply[2] else None),
+        lambda reply: Finished(reply[0] == 1, reply[1], State(reply[2]) if reply[2] else None, reply[3] == 1),
     )
 
 
@@ -199,7 +208,10 @@ def hold(job_id: str, attempt: int, keyframe: Artifact, approval_s: float) -> Co
 
 
 def reap(lease_s: float, max_lost: int, every_s: float) -> Command[Reaped]:
-    """Requeue or end jobs whose worker fell silent; at most once per `every_s` among all callers."""
+    """Requeue or end jobs whose worker fell silent, expire those whose deadline has passed.
+
+    At most once per `every_s` among all callers.
+    """
     return Command(
         "reap",
         (lease_s, max_lost, every_s),
@@ -208,52 +220,9 @@ def reap(lease_s: float, max_lost: int, every_s: float) -> Command[Reaped]:
             extended=reply[1] == 1,
             ids=tuple(reply[2]),
             expired=tuple(reply[3]),
-            wanted={pool: int(count) for pool, count in _pairs(reply[4]).items()},
+            wanted={pool: int(count) for pool, count in pairs(reply[4]).items()},
         ),
     )
-
-
-def announce(worker: str, pool: str, specs: Sequence[ModelSpec], alive_s: float) -> Command[None]:
-    """Say that `worker` is alive for the next `alive_s` seconds and which models it holds."""
-    # The worker's pool is the truth: a spec says where its requests are to be queued.
-    placed = (spec.model_copy(update={"pool": pool}) for spec in specs)
-    described = (part for spec in placed for part in (spec.name, spec.model_dump_json()))
-    return Command("announce", (worker, pool, alive_s, *described), _nothing)
-
-
-def retire(worker: str) -> Command[None]:
-    """Take a worker off the lists; its models stay in the catalogue."""
-    return Command("retire", (worker,), _nothing)
-
-
-def catalogue() -> Command[dict[str, CatalogueEntry]]:
-    """Every model that is or was served, by name, with the number of live workers that hold it."""
-    return Command(
-        "catalogue",
-        (),
-        lambda reply: {
-            name: CatalogueEntry(ModelSpec.model_validate_json(spec), live) for name, spec, live in reply
-        },
-    )
-
-
-def snapshot() -> Command[Snapshot]:
-    """Gauges of the whole store."""
-
-    def parse(reply: Any) -> Snapshot:
-        counted = _pairs(reply[0])
-        return Snapshot(
-            states={state: int(counted.get(state, 0)) for state in State},
-            leases=reply[1],
-            doomed=reply[2],
-            outbox=reply[3],
-            pools={
-                name: PoolDepth(ready, float(age), live, wanted)
-                for name, ready, age, live, wanted in reply[4]
-            },
-        )
-
-    return Command("snapshot", (), parse)
 
 
 def doomed(limit: int) -> Command[tuple[VideoJob, ...]]:
@@ -271,22 +240,20 @@ def lease(job_id: str, attempt: int) -> str:
     return f"{job_id}|{attempt}"
 
 
+def _moment(deadline: Deadline | None) -> str:
+    if deadline is None:
+        return ""
+    return f"{'+' if deadline.relative else ''}{deadline.seconds:.6f}"
+
+
 def _name_of(idempotency_key: str) -> str:
     """Clients choose the key, so it may hold anything: its sha256 is what becomes part of a name."""
     return hashlib.sha256(idempotency_key.encode()).hexdigest()
 
 
-def _pairs(flat: Sequence[str]) -> Mapping[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
 def _job(fields: Sequence[str]) -> VideoJob:
-    return VideoJob.from_record(_pairs(fields))
+    return VideoJob.from_record(pairs(fields))
 
 
 def _job_or_none(reply: Any) -> VideoJob | None:
     return _job(reply) if reply else None
-
-
-def _nothing(_: Any) -> None:
-    return None

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from service.contracts.artifact import Artifact, Checkpoint
+from service.contracts.deadline import Deadline
 from service.contracts.failure import Failure
 from service.contracts.ids import ID_PATTERN, NAME_PATTERN, is_id, is_name
 from service.contracts.job import VideoJob
@@ -32,6 +33,8 @@ class Submission:
     retention_s: float
     idempotency_key: str | None = None
     warnings: tuple[str, ...] = ()
+    start_by: Deadline | None = None
+    finish_by: Deadline | None = None
 
     def __post_init__(self) -> None:
         """Names become parts of keys, so a stray colon must not reach one. Raises ValueError."""
@@ -44,20 +47,34 @@ class Submission:
 
 class SubmitOutcome(StrEnum):
     """created: this submission made the record (also when sent again). existing: another one with the same
-    idempotency key and digest did. conflict: same key or id, other digest. full: the pool's queue is full."""
+    idempotency key and digest did. conflict: same key or id, other digest. full: the pool's queue is full.
+    paused: an operator has closed the intake."""
 
     CREATED = "created"
     EXISTING = "existing"
     CONFLICT = "conflict"
     FULL = "full"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Why an operator closed a gate, and when (seconds since 1970 by the Redis server's clock)."""
+
+    reason: str
+    since: float
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """`job_id` is the job that answers for the submission (the earlier one for existing and conflict)."""
+    """`job_id` is the job that answers for the submission (the earlier one for existing and conflict).
+
+    `pause` says why, where the outcome is paused.
+    """
 
     outcome: SubmitOutcome
     job_id: str
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True)
@@ -101,10 +118,14 @@ class ApproveOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """An attempt that may run: `attempt` goes with every later write."""
+    """An attempt that may run: `attempt` goes with every later write.
+
+    `finish_in_s`: seconds from the claim to the job's finish_by, by the record's clock; None without one.
+    """
 
     job: VideoJob
     attempt: int
+    finish_in_s: float | None = None
 
 
 class Beat(StrEnum):
@@ -150,7 +171,14 @@ class Cancelled:
     """The attempt stopped because the client called it off."""
 
 
-Outcome: TypeAlias = Succeeded | Failed | Cancelled
+@dataclass(frozen=True)
+class Expired:
+    """The attempt stopped because the job's finish_by had come."""
+
+    failure: Failure
+
+
+Outcome: TypeAlias = Succeeded | Failed | Cancelled | Expired
 
 
 @dataclass(frozen=True)
@@ -161,11 +189,13 @@ class Finished:
     ended the job or has taken its place, 0 if nothing is decided (the job waits again); `state` is the job's
     state now, None if there is no such record. An attempt may delete its own objects only if not accepted
     and (another winner is named or `state` is terminal), and never one that the record names.
+    `freed`: a job of the tenant waits that its running cap would let run now (push a ticket).
     """
 
     accepted: bool
     winner_attempt: int
     state: State | None
+    freed: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,7 +203,8 @@ class Reaped:
     """What one reap did. `ran` is False when another process reaped a moment ago, and nothing was done.
 
     `extended`: after a gap or a clock jump all leases were extended instead. `ids`: jobs whose lease had
-    run out. `expired`: jobs whose time for approval had passed. `wanted`: tickets each pool should have.
+    run out. `expired`: jobs whose start_by, finish_by or time for approval had passed.
+    `wanted`: tickets each pool should have.
     """
 
     ran: bool
@@ -193,20 +224,26 @@ class CatalogueEntry:
 
 @dataclass(frozen=True)
 class PoolDepth:
-    """One pool: jobs ready to claim, the oldest one's wait (seconds), workers alive, tickets it could use."""
+    """One pool: jobs ready to claim, the oldest one's wait (seconds), workers alive, tickets it could use,
+    and live workers that were told to drain."""
 
     ready: int
     oldest_ready_age_s: float
     live_workers: int
     wanted: int
+    draining: int = 0
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Gauges for metrics: records by state, leases held, jobs to be purged, events to be relayed, pools."""
+    """Gauges for metrics: records by state, leases held, jobs to be purged, events to be relayed, pools.
+
+    `pauses`: why the closed gates are closed, by gate (`intake`, `pool:<name>`).
+    """
 
     states: Mapping[State, int]
     leases: int
     doomed: int
     outbox: int
     pools: Mapping[str, PoolDepth]
+    pauses: Mapping[str, Pause] = field(default_factory=dict)

@@ -6,7 +6,7 @@ The runners only carry it to the server, so blocking and asyncio callers share a
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -107,6 +107,11 @@ def text(reply: Any) -> Any:
     if isinstance(reply, list):
         return [text(part) for part in reply]
     return reply
+
+
+def pairs(flat: Sequence[str]) -> Mapping[str, str]:
+    """A hash as scripts answer it: name, value, name, value, ..."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 @dataclass(frozen=True)

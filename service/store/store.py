@@ -11,7 +11,7 @@ from service.contracts.artifact import Artifact
 from service.contracts.event import Event
 from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
-from service.store import commands
+from service.store import commands, roster
 from service.store.nouns import (
     ApproveOutcome,
     Beat,
@@ -106,17 +106,17 @@ class JobStore:
     def reap(self, lease_s: float, max_lost: int = MAX_LOST, every_s: float = REAP_EVERY_S) -> Reaped:
         return self.store.run(commands.reap(lease_s, max_lost, every_s))
 
-    def announce(self, worker: str, pool: str, specs: Sequence[ModelSpec], alive_s: float = ALIVE_S) -> None:
-        self.store.run(commands.announce(worker, pool, specs, alive_s))
+    def announce(self, worker: str, pool: str, specs: Sequence[ModelSpec], alive_s: float = ALIVE_S) -> bool:
+        return self.store.run(roster.announce(worker, pool, specs, alive_s))
 
     def retire(self, worker: str) -> None:
-        self.store.run(commands.retire(worker))
+        self.store.run(roster.retire(worker))
 
     def catalogue(self) -> dict[str, CatalogueEntry]:
-        return self.store.run(commands.catalogue())
+        return self.store.run(roster.catalogue())
 
     def snapshot(self) -> Snapshot:
-        return self.store.run(commands.snapshot())
+        return self.store.run(roster.snapshot())
 
     def doomed(self, limit: int = 100) -> tuple[VideoJob, ...]:
         return self.store.run(commands.doomed(limit))
@@ -206,17 +206,17 @@ class AsyncJobStore:
 
     async def announce(
         self, worker: str, pool: str, specs: Sequence[ModelSpec], alive_s: float = ALIVE_S
-    ) -> None:
-        await self.store.run(commands.announce(worker, pool, specs, alive_s))
+    ) -> bool:
+        return await self.store.run(roster.announce(worker, pool, specs, alive_s))
 
     async def retire(self, worker: str) -> None:
-        await self.store.run(commands.retire(worker))
+        await self.store.run(roster.retire(worker))
 
     async def catalogue(self) -> dict[str, CatalogueEntry]:
-        return await self.store.run(commands.catalogue())
+        return await self.store.run(roster.catalogue())
 
     async def snapshot(self) -> Snapshot:
-        return await self.store.run(commands.snapshot())
+        return await self.store.run(roster.snapshot())
 
     async def doomed(self, limit: int = 100) -> tuple[VideoJob, ...]:
         return await self.store.run(commands.doomed(limit))

@@ -3,12 +3,14 @@
 Not a test: test_store_machine.py drives the real store against it.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from service.contracts.lifecycle import TERMINAL, State
 from service.store import nouns
 
 LEASE, RETENTION, MAX_LOST, APPROVAL = 15.0, 40.0, 3, 20.0
+TURN, PRIORITY_WORTH = 1_000_000, 600 * 1_000_000  # virtual time of a job; microseconds of a priority step
 
 
 @dataclass
@@ -27,11 +29,22 @@ class ModelJob:
     alone: bool = False
     keyframe: bool = False
     worker: str = ""
+    start_by: float | None = None
+    finish_by: float | None = None
     until: float = 0.0  # end of the lease, of the time for approval, or of the retention
 
     @property
     def runs_alone(self) -> bool:
         return self.alone or self.lost > 0 or self.keyframe
+
+    @property
+    def rank(self) -> int:
+        return self.arrival - self.priority * PRIORITY_WORTH
+
+    @property
+    def deadline(self) -> float | None:
+        counting = [self.finish_by, self.start_by if self.attempt == 0 else None]
+        return min((by for by in counting if by is not None and self.state not in TERMINAL), default=None)
 
 
 @dataclass
@@ -43,7 +56,12 @@ class Model:
     ended: list[str] = field(default_factory=list)
     owed: dict[str, int] = field(default_factory=dict)  # tenant -> virtual time
     clock: int = 0
+    last_arrival: int = 0
     arrivals: int = 0
+    weights: dict[str, float] = field(default_factory=dict)
+    caps: dict[str, int] = field(default_factory=dict)
+    paused: set[str] = field(default_factory=set)
+    draining: set[str] = field(default_factory=set)
     last_reap: float | None = None
 
     def of(self, *states: State) -> list[ModelJob]:
@@ -54,15 +72,37 @@ class Model:
             self.owed[job.tenant] = max(self.owed.get(job.tenant, 0), self.clock)
         job.state = State.QUEUED
 
-    def submit(self, job_id: str, tenant: str, priority: int, compat: str) -> None:
+    def submit(
+        self,
+        job_id: str,
+        tenant: str,
+        priority: int,
+        compat: str,
+        start_in: float | None = None,
+        finish_in: float | None = None,
+    ) -> None:
         self.arrivals += 1
-        job = ModelJob(job_id, tenant, priority, compat, self.arrivals)
+        self.last_arrival = max(self.last_arrival + 1, int(self.now * 1_000_000))
+        start_by, finish_by = (None if s is None else self.now + s for s in (start_in, finish_in))
+        job = ModelJob(
+            job_id, tenant, priority, compat, self.last_arrival, start_by=start_by, finish_by=finish_by
+        )
         self.enqueue(job)
         self.jobs[job_id] = job
 
     def end(self, job: ModelJob, state: State) -> None:
         job.state, job.until = state, self.now + (0 if job.deleted else RETENTION)
         self.ended.append(job.id)
+
+    def overdue(self) -> list[ModelJob]:
+        return [job for job in self.jobs.values() if job.deadline is not None and job.deadline <= self.now]
+
+    def expire(self, job: ModelJob) -> None:
+        self.end(job, State.CANCELLED if job.cancel else State.EXPIRED)
+
+    def room(self, tenant: str) -> float:
+        running = sum(job.tenant == tenant for job in self.of(State.RUNNING))
+        return max(0, self.caps.get(tenant, math.inf) - running)
 
     def claim(self, worker: str, limit: int) -> list[str]:
         held = [job for job in self.of(State.RUNNING) if job.worker == worker]
@@ -71,16 +111,24 @@ class Model:
         if held:
             return sorted((job.id for job in held), key=lambda job_id: f"{job_id}|")
         taken: list[ModelJob] = []
+        if "pool:default" in self.paused or worker in self.draining:
+            return []
         while len(taken) < limit and not (taken and taken[0].runs_alone):
             ready = self.of(State.QUEUED)
             if taken:
                 ready = [job for job in ready if job.compat == taken[0].compat and not job.runs_alone]
+            ready = [job for job in ready if self.room(job.tenant)]
+            if taken:
+                ready = [job for job in ready if job not in self.overdue()]
             if not ready:
                 break
-            key = {job.id: (self.owed[job.tenant], job.tenant, -job.priority, job.arrival) for job in ready}
+            key = {job.id: (self.owed[job.tenant], job.tenant, job.rank) for job in ready}
             job = min(ready, key=lambda job: key[job.id])
+            if job in self.overdue():
+                self.expire(job)
+                continue
             self.clock = max(self.clock, self.owed[job.tenant])
-            self.owed[job.tenant] += job.attempt == 0
+            self.owed[job.tenant] += int(TURN / self.weights.get(job.tenant, 1)) if job.attempt == 0 else 0
             job.state, job.worker, job.attempt, job.until = (
                 State.RUNNING, worker, job.attempt + 1, self.now + LEASE,
             )  # fmt: skip
@@ -105,9 +153,11 @@ class Model:
         job = self.jobs.get(job_id)
         if not job:
             return nouns.Finished(False, 0, None)
+        waits = any(other.tenant == job.tenant for other in self.of(State.QUEUED))
+        freed = waits and job.tenant in self.caps and self.room(job.tenant) > 0
         if job.state in TERMINAL:
-            return nouns.Finished(job.winner == attempt and job.state == asked, job.winner, job.state)
-        return nouns.Finished(False, job.attempt if job.attempt > attempt else 0, job.state)
+            return nouns.Finished(job.winner == attempt and job.state == asked, job.winner, job.state, freed)
+        return nouns.Finished(False, job.attempt if job.attempt > attempt else 0, job.state, freed)
 
     def hand_back(self, job: ModelJob, loss: bool) -> None:
         job.lost += loss
@@ -143,5 +193,8 @@ class Model:
             self.hand_back(job, loss=True)
         overdue = [job for job in self.of(State.AWAITING_APPROVAL) if job.until <= self.now]
         for job in overdue:
-            self.end(job, State.EXPIRED)
-        return False, {job.id for job in late}, {job.id for job in overdue}
+            self.expire(job)
+        missed = self.overdue()
+        for job in missed:
+            self.expire(job)
+        return False, {job.id for job in late}, {job.id for job in overdue + missed}

@@ -14,20 +14,18 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
-    invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
+from rig.store_invariants import WORKERS, StoreInvariants
 
+from service.contracts.deadline import Deadline
 from service.contracts.failure import Failure, FailureCode
-from service.contracts.lifecycle import TABLE, TERMINAL, Stage, State
+from service.contracts.lifecycle import TERMINAL, Stage, State
 from service.store import nouns
-
-WORKERS = ("w1", "w2")
-ENDING_TYPES = {TABLE[state].webhook_type for state in TERMINAL}
+from service.store.controls import ControlStore
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +41,9 @@ def rules() -> ModuleType:
     return module
 
 
-class StoreMachine(RuleBasedStateMachine):
+class StoreMachine(StoreInvariants):
     """Each rule does one thing to the store and to the model, perhaps twice, and compares the answers."""
 
-    scene: Any
     rules: Any
     make_submission: Any
     make_artifact: Any
@@ -56,6 +53,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.scene.redis.flushall()
         self.scene.clock.set(1_700_000_000.0)
         self.store, self.model, self.seen = self.scene.jobs, self.rules.Model(self.scene.clock.now), {}
+        self.controls = ControlStore(self.store.store)
 
     def job(self, n: int) -> Any:
         """Mostly a job that goes on: stories about ended jobs are short."""
@@ -71,9 +69,29 @@ class StoreMachine(RuleBasedStateMachine):
     twice = st.booleans()
 
     @rule(
-        tenant=st.sampled_from("abc"), priority=st.integers(-1, 1), compat=st.sampled_from("xy"), twice=twice
+        tenant=st.sampled_from("abc"),
+        priority=st.integers(-1, 1),
+        compat=st.sampled_from("xy"),
+        start_in=st.sampled_from([None, None, None, 4.0]),
+        finish_in=st.sampled_from([None, None, None, 12.0]),
+        absolute=st.booleans(),
+        twice=twice,
     )
-    def submit(self, tenant: str, priority: int, compat: str, twice: bool) -> None:
+    def submit(
+        self,
+        tenant: str,
+        priority: int,
+        compat: str,
+        start_in: float | None,
+        finish_in: float | None,
+        absolute: bool,
+        twice: bool,
+    ) -> None:
+        def deadline(seconds: float | None) -> Deadline | None:
+            if seconds is None:
+                return None
+            return Deadline(self.model.now + seconds, False) if absolute else Deadline(seconds, True)
+
         job_id = f"video_{self.model.arrivals:03}"
         submission = self.make_submission(
             job_id,
@@ -82,10 +100,16 @@ class StoreMachine(RuleBasedStateMachine):
             compat=compat,
             retention_s=self.rules.RETENTION,
             idempotency_key=job_id,
+            start_by=deadline(start_in),
+            finish_by=deadline(finish_in),
         )
+        if "intake" in self.model.paused:
+            refused = self.store.submit(submission)
+            assert (refused.outcome, refused.pause.reason) == (nouns.SubmitOutcome.PAUSED, "a test")
+            return
         for _ in range(1 + twice):
             assert self.store.submit(submission) == nouns.Submitted(nouns.SubmitOutcome.CREATED, job_id)
-        self.model.submit(job_id, tenant, priority, compat)
+        self.model.submit(job_id, tenant, priority, compat, start_in, finish_in)
 
     @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 4), twice=twice)
     def claim(self, worker: str, limit: int, twice: bool) -> None:
@@ -93,6 +117,45 @@ class StoreMachine(RuleBasedStateMachine):
             claims = self.store.claim("default", worker, limit, self.rules.LEASE, ["micro"])
             assert [claim.job.id for claim in claims] == self.model.claim(worker, limit)
             assert all(claim.attempt == self.model.jobs[claim.job.id].attempt for claim in claims)
+            for claim in claims:
+                by = self.model.jobs[claim.job.id].finish_by
+                assert (claim.finish_in_s is None) is (by is None)
+                assert by is None or abs(claim.finish_in_s - (by - self.model.now)) < 1e-5
+
+    @rule(gate=st.sampled_from(["intake", "pool:default", "pool:default"]), twice=twice)
+    def pause_or_resume(self, gate: str, twice: bool) -> None:
+        closed = gate in self.model.paused
+        for _ in range(1 + twice):
+            if closed:
+                assert self.controls.resume(gate) is (gate in self.model.paused)
+                self.model.paused.discard(gate)
+            else:
+                assert self.controls.pause(gate, "a test") is (gate not in self.model.paused)
+                self.model.paused.add(gate)
+
+    @rule(tenant=st.sampled_from("abc"), weight=st.sampled_from([1.0, 3.0, 0.3]))
+    def weigh(self, tenant: str, weight: float) -> None:
+        self.controls.set_share(tenant, weight=weight)
+        self.model.weights[tenant] = weight
+
+    @rule(tenant=st.sampled_from("abc"), cap=st.sampled_from([None, 1, 2]))
+    def cap(self, tenant: str, cap: int | None) -> None:
+        self.controls.set_share(tenant, running_cap=cap, uncapped=cap is None)
+        self.model.caps.pop(tenant, None)
+        if cap is not None:
+            self.model.caps[tenant] = cap
+
+    @rule(worker=st.sampled_from(WORKERS), ends=st.booleans())
+    def drain_or_end(self, worker: str, ends: bool) -> None:
+        """A worker that was told to drain goes; the next of its name is another."""
+        if ends:
+            self.store.retire(worker)
+            self.model.draining.discard(worker)
+        else:
+            self.store.announce(worker, "default", [], alive_s=0.001)
+            assert self.controls.drain([worker]) == (worker,)
+            self.model.draining.add(worker)
+            assert self.store.announce(worker, "default", [], alive_s=0.001) is True
 
     @has_jobs
     @rule(n=some_job, stale=stale, worker=st.sampled_from(WORKERS), twice=twice)
@@ -121,7 +184,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(
         n=some_job,
         stale=stale,
-        asked=st.sampled_from([State.SUCCEEDED, State.FAILED, State.CANCELLED]),
+        asked=st.sampled_from([State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED]),
         twice=twice,
     )
     def finish(self, n: int, stale: int, asked: State, twice: bool) -> None:
@@ -130,6 +193,8 @@ class StoreMachine(RuleBasedStateMachine):
         outcome: nouns.Outcome = nouns.Cancelled()
         if asked is State.SUCCEEDED:
             outcome = nouns.Succeeded(self.make_artifact(f"{job.tenant}/{job.id}/{attempt}/video.mp4"))
+        if asked is State.EXPIRED:
+            outcome = nouns.Expired(Failure(code=FailureCode.EXPIRED, message="x", retryable=True))
         if asked is State.FAILED:
             outcome = nouns.Failed(Failure(code=FailureCode.INTERNAL, message="x", retryable=True))
         for _ in range(1 + twice):
@@ -216,54 +281,6 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.store.purge(job_id) is (job_id in due)
         for job_id in due:
             del self.model.jobs[job_id]
-
-    # ---- after every step ----
-
-    def names(self, key: str) -> list[str]:
-        return [name.decode() for name in self.scene.redis.zrange("{mc}:" + key, 0, -1)]
-
-    @invariant()
-    def records_agree(self) -> None:
-        assert len(self.scene.redis.keys("{mc}:job:*")) == len(self.model.jobs)
-        for job in self.model.jobs.values():
-            stored = self.store.record(job.id)
-            assert stored is not None
-            assert (stored.state, stored.attempt, stored.lost) == (job.state, job.attempt, job.lost)
-            assert (stored.deleted, stored.winner_attempt) == (job.deleted, job.winner)
-            assert bool(stored.keyframe) is job.keyframe
-            assert stored.attempt >= self.seen.get(job.id, 0)
-            assert (stored.progress == 100) is (job.state is State.SUCCEEDED)
-            self.seen[job.id] = stored.attempt
-
-    @invariant()
-    def no_lease_without_a_running_attempt(self) -> None:
-        running = {f"{job.id}|{job.attempt}": job.worker for job in self.model.of(State.RUNNING)}
-        assert set(self.names("leases")) == set(running)
-        for worker in WORKERS:
-            held = {member.decode() for member in self.scene.redis.smembers("{mc}:held:" + worker)}
-            assert held == {lease for lease, holder in running.items() if holder == worker}
-
-    @invariant()
-    def exactly_the_queued_are_ready(self) -> None:
-        queued = self.model.of(State.QUEUED)
-        assert set(self.names("ready:default:micro")) == {job.id for job in queued}
-        assert set(self.names("tenants:default")) == {job.tenant for job in queued}
-        for tenant in "abc":
-            waiting = sorted((-job.priority, job.arrival, job.id) for job in queued if job.tenant == tenant)
-            assert self.names(f"queue:default:micro:{tenant}") == [job_id for _, _, job_id in waiting]
-        counts = self.store.snapshot().states
-        assert counts == {state: len(self.model.of(state)) for state in State}
-
-    @invariant()
-    def every_end_is_told_exactly_once(self) -> None:
-        outbox = self.scene.outbox()
-        assert sorted(job_id for job_id, kind in outbox if kind in ENDING_TYPES) == sorted(self.model.ended)
-        for job in self.model.jobs.values():
-            entries = self.scene.redis.xrange("{mc}:events:" + job.id)
-            assert [entry.decode() for entry, _ in entries] == [f"{n}-0" for n in range(1, len(entries) + 1)]
-            kinds = [fields[b"type"].decode() for _, fields in entries]
-            assert sum(kind in ENDING_TYPES for kind in kinds) == (job.state in TERMINAL)
-            assert kinds.count("video.started") == job.attempt
 
 
 @pytest.mark.timeout(120)

@@ -41,7 +41,7 @@ def test_a_script_begins_with_its_flags_and_carries_tables_and_clock(name):
     source = LIBRARY.script(name).source
     assert source.startswith("#!lua")
     assert source.count("#!lua") == 1
-    assert "queued = {cancelled = true, running = true}" in source
+    assert "queued = {cancelled = true, expired = true, running = true}" in source
     assert "redis.call('TIME')" in source
 
 

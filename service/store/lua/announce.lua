@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- A worker is alive and holds these models: name, spec, name, spec, ...
+-- A worker is alive and holds these models: name, spec, name, spec, ... Answers 1 if it is to drain.
 local worker, pool, alive_s = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local until_t = stamp(now() + alive_s)
 local models = {}
@@ -14,4 +14,4 @@ for i = 4, #ARGV, 2 do
 end
 redis.call('HSET', KEY.WORKER .. worker, 'pool', pool, 'models', table.concat(models, ' '))
 redis.call('PEXPIRE', KEY.WORKER .. worker, math.ceil(alive_s * 1000))
-return 1
+return redis.call('ZSCORE', KEY.DRAINS, worker) and 1 or 0

@@ -1,8 +1,10 @@
 #!lua flags=allow-oom
 -- Give a worker up to k jobs that may share a batch, fair across tenants by virtual time.
--- Start-time fair queueing (Goyal, Vin, Cheng 1996) with cost 1 per job: the tenant whose virtual time is
--- least goes next and is charged 1; the pool's clock is the start time of the job served last.
+-- Start-time fair queueing (Goyal, Vin, Cheng 1996), a job costs one turn over the tenant's weight: the tenant
+-- whose virtual time is least goes next and is charged; the pool's clock is the start time of the job served
+-- last. Answers the time of the claim, and the jobs.
 local TENANTS_SEEN, JOBS_SEEN = 32, 32 -- how far the search for batch mates looks
+local OVERDUE_AT_ONCE = 200 -- a flood of passed deadlines must not hold the server: the sweep ends the rest
 
 local pool, worker, limit, lease_s = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local t = now()
@@ -17,19 +19,32 @@ if #held > 0 then
     redis.call('ZADD', KEY.LEASES, 'XX', stamp(t + lease_s), member)
     again[i] = redis.call('HGETALL', KEY.JOB .. string.match(member, '^(.*)|'))
   end
-  return again
+  return { stamp(t), again }
 end
+
+if paused('pool:' .. pool) or redis.call('ZSCORE', KEY.DRAINS, worker) then return { stamp(t), {} } end
 
 local function queue_of(model, tenant) return KEY.QUEUE .. pool .. ':' .. model .. ':' .. tenant end
 
--- The tenant's foremost ready job among the models that this worker holds.
+-- The tenant's foremost ready job among the models that this worker holds. What is overdue expires here.
+local overdue_left = OVERDUE_AT_ONCE
+local function foremost(queue)
+  while true do
+    local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+    if not first[1] then return nil end
+    if not is_overdue(first[1], t) then return first[1], tonumber(first[2]) end
+    if overdue_left == 0 then return nil end
+    overdue_left = overdue_left - 1
+    expire_overdue(first[1], t)
+  end
+end
+
 local function head(tenant)
+  if room_of(tenant) == 0 then return nil end
   local best, best_rank
   for i = 5, #ARGV do
-    local first = redis.call('ZRANGE', queue_of(ARGV[i], tenant), 0, 0, 'WITHSCORES')
-    if first[1] and (not best or tonumber(first[2]) < best_rank) then
-      best, best_rank = first[1], tonumber(first[2])
-    end
+    local first, rank = foremost(queue_of(ARGV[i], tenant))
+    if first and (not best or rank < best_rank) then best, best_rank = first, rank end
   end
   return best
 end
@@ -43,7 +58,7 @@ end
 local claimed = {}
 local function take(job, virtual_time)
   local attempt = tonumber(job.attempt) + 1
-  local charge = attempt == 1 and 1 or 0 -- a tenant pays once per job, not for what befell its workers
+  local charge = attempt == 1 and turn_of(job.tenant) or 0 -- a tenant pays once per job, not for what befell its workers
   redis.call('SET', KEY.CLOCK .. pool, whole(math.max(virtual_clock(pool), virtual_time)))
   redis.call('ZADD', KEY.TENANTS .. pool, whole(virtual_time + charge), job.tenant)
   local changes = { attempt = attempt, worker = worker, stage = '', step = 0, steps = 0, approve_by = '' }
@@ -64,16 +79,17 @@ for i = 1, #tenants, 2 do
     break
   end
 end
-if not first then return claimed end
+if not first then return { stamp(t), claimed } end
 
 local function mates(tenant)
-  local found = {}
+  local found, most = {}, math.min(limit, room_of(tenant))
+  if most == 0 then return found end
   for _, id in ipairs(redis.call('ZRANGE', queue_of(first.model, tenant), 0, JOBS_SEEN - 1)) do
-    if redis.call('HGET', KEY.JOB .. id, 'compat') == first.compat then
+    if redis.call('HGET', KEY.JOB .. id, 'compat') == first.compat and not is_overdue(id, t) then
       local job = load_job(id)
       if not runs_alone(job) then found[#found + 1] = job end
     end
-    if #found == limit then break end
+    if #found == most then break end
   end
   return found
 end
@@ -104,4 +120,4 @@ end
 
 -- Idle tenants whose debt the clock has passed owe nothing any more.
 redis.call('ZREMRANGEBYSCORE', KEY.SERVED .. pool, '-inf', virtual_clock(pool))
-return claimed
+return { stamp(t), claimed }

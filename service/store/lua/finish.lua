@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
--- End the job with an attempt's outcome; asked again, give the same answer.
+-- End the job with an attempt's outcome; asked again, give the same answer. The last part says whether a job of
+-- the tenant waits that a cap would let run now: then a worker should be woken for it.
 local id, attempt, outcome, body, usage = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local job = load_job(id)
-if not job then return { 0, 0, '' } end
+if not job then return { 0, 0, '', 0 } end
 
 if job.state == 'running' and job.attempt == attempt then
   local t = now()
@@ -15,10 +16,16 @@ if job.state == 'running' and job.attempt == attempt then
   end
 end
 
+local freed = 0
+if redis.call('HEXISTS', KEY.CAPS, job.tenant) == 1 and redis.call('ZSCORE', KEY.TENANTS .. job.pool, job.tenant)
+  and room_of(job.tenant) > 0 then
+  freed = 1
+end
+
 if TERMINAL[job.state] then
   local accepted = job.winner_attempt == attempt and job.state == outcome
-  return { accepted and 1 or 0, tonumber(job.winner_attempt), job.state }
+  return { accepted and 1 or 0, tonumber(job.winner_attempt), job.state, freed }
 end
 -- Not ended: either a later attempt has taken this one's place, or the job waits and nothing is decided.
 local taken_over = tonumber(job.attempt) > tonumber(attempt)
-return { 0, taken_over and tonumber(job.attempt) or 0, job.state }
+return { 0, taken_over and tonumber(job.attempt) or 0, job.state, freed }

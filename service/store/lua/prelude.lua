@@ -4,7 +4,8 @@
 
 local EVENTS_KEPT = 200
 local PLACE_KEPT_S = 3600 -- far longer than anybody takes from one page of a listing to the next
-local PRIORITY_STEP = 10000000000000 -- above any number of arrivals; priority * step stays exact in a double
+local PRIORITY_WORTH = 600 * 1000000 -- a step of priority is worth ten minutes of waiting, in microseconds
+local TURN = 1000000 -- what one job costs a tenant of weight 1 in virtual time; whole, so that sums stay exact
 
 -- Times and ranks as text: Lua's own tostring() keeps only 14 digits.
 local function stamp(t) return string.format('%.6f', t) end
@@ -87,6 +88,26 @@ local function announce_state(job, t, reason)
   end
 end
 
+-- ---- what operators have set ---------------------------------------------------------------------------
+
+-- Why nothing goes in at this gate ('intake', or 'pool:' and its name) now; false while it is open.
+local function paused(gate) return redis.call('HGET', KEY.PAUSES, gate) end
+
+local function turn_of(tenant)
+  return math.floor(TURN / tonumber(redis.call('HGET', KEY.WEIGHTS, tenant) or '1'))
+end
+
+-- How many more jobs of this tenant may run at once.
+local function room_of(tenant)
+  local cap = redis.call('HGET', KEY.CAPS, tenant)
+  if not cap then return math.huge end
+  return math.max(0, tonumber(cap) - tonumber(redis.call('HGET', KEY.RUNNING, tenant) or '0'))
+end
+
+local function count_running(tenant, change)
+  if redis.call('HINCRBY', KEY.RUNNING, tenant, change) <= 0 then redis.call('HDEL', KEY.RUNNING, tenant) end
+end
+
 -- ---- waiting -----------------------------------------------------------------------------------------
 
 local function virtual_clock(pool) return tonumber(redis.call('GET', KEY.CLOCK .. pool) or '0') end
@@ -119,18 +140,44 @@ local function dequeue(job)
   end
 end
 
+-- Jobs of the pool that wait, whether anybody can claim them or not.
+local function waiting_in(pool)
+  local waiting = 0
+  for _, model in ipairs(redis.call('SMEMBERS', KEY.POOL_MODELS .. pool)) do
+    waiting = waiting + redis.call('ZCARD', KEY.READY .. pool .. ':' .. model)
+  end
+  return waiting
+end
+
+-- How many jobs of capped tenants wait beyond what their caps let run.
+local function held_by_caps(pool, models)
+  local over = 0
+  for _, tenant in ipairs(redis.call('HKEYS', KEY.CAPS)) do
+    local waiting = 0
+    for _, model in ipairs(models) do
+      waiting = waiting + redis.call('ZCARD', KEY.QUEUE .. pool .. ':' .. model .. ':' .. tenant)
+    end
+    over = over + math.max(0, waiting - room_of(tenant))
+  end
+  return over
+end
+
 -- Ready jobs, those that a live worker could claim, workers alive, and the time the oldest was queued.
 local function pool_depth(pool, t)
-  local ready, claimable, oldest = 0, 0, t
+  local ready, claimable, oldest, served = 0, 0, t, {}
   local since = '(' .. stamp(t)
   for _, model in ipairs(redis.call('SMEMBERS', KEY.POOL_MODELS .. pool)) do
     local name = pool .. ':' .. model
     local waiting = redis.call('ZCARD', KEY.READY .. name)
     ready = ready + waiting
-    if redis.call('ZCOUNT', KEY.SERVING .. name, since, '+inf') > 0 then claimable = claimable + waiting end
+    if redis.call('ZCOUNT', KEY.SERVING .. name, since, '+inf') > 0 then
+      claimable = claimable + waiting
+      served[#served + 1] = model
+    end
     local first = redis.call('ZRANGE', KEY.READY .. name, 0, 0, 'WITHSCORES')
     if first[2] then oldest = math.min(oldest, tonumber(first[2])) end
   end
+  claimable = paused('pool:' .. pool) and 0 or claimable - held_by_caps(pool, served)
   local live = redis.call('ZCOUNT', KEY.WORKERS .. pool, since, '+inf')
   return { ready = ready, claimable = claimable, live = live, oldest = oldest }
 end
@@ -177,6 +224,28 @@ local function doom(job, t)
   return at
 end
 
+-- ---- deadlines ---------------------------------------------------------------------------------------
+
+-- The time at which a job expires as it stands: start_by counts until its first attempt, finish_by to the end.
+local function watch_deadline(job)
+  local by
+  if not TERMINAL[job.state] then
+    by = tonumber(job.finish_by or '') -- records of before there were deadlines have no such field
+    local start_by = tonumber(job.start_by or '')
+    if job.attempt == '0' and start_by then by = math.min(start_by, by or start_by) end
+  end
+  if by then
+    redis.call('ZADD', KEY.DEADLINES, stamp(by), job.id)
+  else
+    redis.call('ZREM', KEY.DEADLINES, job.id)
+  end
+end
+
+local function is_overdue(id, t)
+  local by = redis.call('ZSCORE', KEY.DEADLINES, id)
+  return by and tonumber(by) <= t
+end
+
 -- ---- the one way from state to state -----------------------------------------------------------------
 
 local function move(job, state, t, changes, reason)
@@ -184,7 +253,11 @@ local function move(job, state, t, changes, reason)
     error({ err = 'ERR ' .. job.state .. ' is never followed by ' .. state })
   end
   if job.state == 'queued' then dequeue(job) end
-  if job.state == 'running' then drop_lease(job) end
+  if job.state == 'running' then
+    drop_lease(job)
+    count_running(job.tenant, -1)
+  end
+  if state == 'running' then count_running(job.tenant, 1) end
   if job.state == 'awaiting_approval' then redis.call('ZREM', KEY.APPROVALS, job.id) end
   redis.call('HINCRBY', KEY.STATES, job.state, -1)
   redis.call('HINCRBY', KEY.STATES, state, 1)
@@ -194,6 +267,7 @@ local function move(job, state, t, changes, reason)
     changes.expires_at = stamp(doom(job, t))
   end
   write(job, changes)
+  watch_deadline(job)
   if state == 'queued' then enqueue(job, t) end
   announce_state(job, t, reason)
 end
@@ -215,4 +289,22 @@ local function hand_back(job, t, reason, counts_as_loss, max_lost)
   else
     move(job, 'queued', t, { lost = lost, worker = '', stage = '', step = 0, steps = 0 }, reason)
   end
+end
+
+-- A deadline has passed. Whatever ended the job before wins, and so does its owner's cancel.
+local function expire(job, t, sentence)
+  if job.cancel_requested == '1' then
+    move_to_cancelled(job, t, {})
+  else
+    move(job, 'expired', t, { failure = failure('expired', sentence, true) })
+  end
+end
+
+local function expire_overdue(id, t)
+  local job = load_job(id)
+  local missed = 'finished by its finish_by'
+  if job.attempt == '0' and job.start_by ~= '' and tonumber(job.start_by) <= t then
+    missed = 'started by its start_by'
+  end
+  expire(job, t, 'The video was not ' .. missed .. '.')
 end

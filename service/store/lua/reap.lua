@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Find the attempts whose worker fell silent. Many processes call this; one at a time does it.
-local AT_ONCE = 500 -- leases and approvals judged per run, so that no run holds the server for long
+local AT_ONCE = 500 -- leases, approvals and deadlines judged per run, so that no run holds the server for long
 
 local lease_s, max_lost, every_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local t = now()
@@ -23,11 +23,18 @@ else
     ids[#ids + 1] = job.id
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.APPROVALS, '-inf', stamp(t), 'LIMIT', 0, AT_ONCE)) do
-    local sentence = 'The keyframe was not approved in time.'
-    move(load_job(id), 'expired', t, { failure = failure('expired', sentence, true) })
+    expire(load_job(id), t, 'The keyframe was not approved in time.')
+    expired[#expired + 1] = id
+  end
+  -- Running jobs too: a worker that hangs or has lost its way must not keep the end from its owner.
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.DEADLINES, '-inf', stamp(t), 'LIMIT', 0, AT_ONCE)) do
+    expire_overdue(id, t)
     expired[#expired + 1] = id
   end
 end
+
+-- A worker that was told to drain and went without a goodbye is remembered for a day, should it only be cut off.
+redis.call('ZREMRANGEBYSCORE', KEY.DRAINS, '-inf', stamp(t - 86400))
 
 for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
   redis.call('ZREMRANGEBYSCORE', KEY.WORKERS .. pool, '-inf', stamp(t))

@@ -1,11 +1,16 @@
 #!lua flags=no-writes
 -- Gauges.
 local t = now()
-local pools = {}
+local pools, draining = {}, {}
+for _, worker in ipairs(redis.call('ZRANGE', KEY.DRAINS, 0, -1)) do
+  local pool = redis.call('HGET', KEY.WORKER .. worker, 'pool')
+  if pool then draining[pool] = (draining[pool] or 0) + 1 end
+end
 for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
   local depth = pool_depth(pool, t)
   local wanted = math.min(depth.claimable, depth.live)
-  pools[#pools + 1] = { pool, depth.ready, stamp(math.max(0, t - depth.oldest)), depth.live, wanted }
+  pools[#pools + 1] = { pool, depth.ready, stamp(math.max(0, t - depth.oldest)), depth.live, wanted,
+    draining[pool] or 0 }
 end
 return {
   redis.call('HGETALL', KEY.STATES),
@@ -13,4 +18,5 @@ return {
   redis.call('ZCOUNT', KEY.DOOMED, '-inf', stamp(t)),
   redis.call('XLEN', KEY.OUTBOX),
   pools,
+  redis.call('HGETALL', KEY.PAUSES),
 }

@@ -3,7 +3,14 @@
 local id, tenant, pool, model, priority, request = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local compat, digest, idempotency = ARGV[7], ARGV[8], ARGV[9]
 local queue_limit, retention_s, webhook_url, warnings = tonumber(ARGV[10]), ARGV[11], ARGV[12], ARGV[13]
+local start_by, finish_by = ARGV[14], ARGV[15]
 local t = now()
+
+-- A deadline is a time, or '+' and seconds from now: only this clock knows when now is.
+local function moment(text)
+  if string.sub(text, 1, 1) == '+' then return stamp(t + tonumber(string.sub(text, 2))) end
+  return text
+end
 
 local earlier = redis.call('HMGET', KEY.JOB .. id, 'tenant', 'digest')
 if earlier[1] then
@@ -18,23 +25,31 @@ if idempotency ~= '' then
   if known[1] then return { known[2] == digest and 'existing' or 'conflict', known[1] } end
 end
 
-if pool_depth(pool, t).ready >= queue_limit then return { 'full', id } end
+local pause = paused('intake')
+if pause then return { 'paused', id, pause } end
+if waiting_in(pool) >= queue_limit then return { 'full', id } end
 
-local arrival = redis.call('INCR', KEY.ARRIVALS)
+-- Arrivals are numbered by microseconds, and upwards even when the clock is set back. A job's rank never
+-- changes, yet it ages: whoever comes later stands behind it unless its priority outweighs the time between.
+local arrival = math.max(tonumber(redis.call('GET', KEY.ARRIVALS) or '0') + 1, math.floor(t * 1000000))
+redis.call('SET', KEY.ARRIVALS, whole(arrival))
 local job = {
   id = id, tenant = tenant, pool = pool, model = model, state = 'queued', request = request,
   compat = compat, digest = digest, idempotency = idempotency, retention_s = retention_s,
-  webhook_url = webhook_url, warnings = warnings, rank = whole(arrival - tonumber(priority) * PRIORITY_STEP),
+  webhook_url = webhook_url, warnings = warnings,
+  rank = whole(arrival - tonumber(priority) * PRIORITY_WORTH),
   attempt = 0, lost = 0, alone = 0, cancel_requested = 0, deleted = 0, winner_attempt = 0,
   worker = '', stage = '', step = 0, steps = 0, progress = 0, seq = 0,
   created_at = stamp(t), started_at = '', completed_at = '', expires_at = '', approve_by = '',
+  start_by = moment(start_by), finish_by = moment(finish_by),
   keyframe = '', keyframe_attempt = '', checkpoint = '', artifact = '', failure = '', usage = '',
 }
 write(job, job)
 -- Without an end until the job has ended (doom() gives it one): a promise outlives any clock.
 if idempotency ~= '' then redis.call('HSET', key, 'job', id, 'digest', digest) end
-redis.call('ZADD', KEY.TENANT_JOBS .. tenant, arrival, id)
+redis.call('ZADD', KEY.TENANT_JOBS .. tenant, whole(arrival), id)
 redis.call('HINCRBY', KEY.STATES, 'queued', 1)
+watch_deadline(job)
 enqueue(job, t)
 announce_state(job, t)
 return { 'created', id }

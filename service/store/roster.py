@@ -1,0 +1,67 @@
+"""Commands of the roster: which workers live, what they serve, and how the whole store stands."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from service.contracts.lifecycle import State
+from service.contracts.model_spec import ModelSpec
+from service.store.nouns import CatalogueEntry, Pause, PoolDepth, Snapshot
+from service.store.script import Command, pairs
+
+
+def announce(worker: str, pool: str, specs: Sequence[ModelSpec], alive_s: float) -> Command[bool]:
+    """Say that `worker` is alive for the next `alive_s` seconds and which models it holds.
+
+    True if an operator wants it to drain.
+    """
+    # The worker's pool is the truth: a spec says where its requests are to be queued.
+    placed = (spec.model_copy(update={"pool": pool}) for spec in specs)
+    described = (part for spec in placed for part in (spec.name, spec.model_dump_json()))
+    return Command("announce", (worker, pool, alive_s, *described), bool)
+
+
+def retire(worker: str) -> Command[None]:
+    """Take a worker off the lists; its models stay in the catalogue."""
+    return Command("retire", (worker,), _nothing)
+
+
+def catalogue() -> Command[dict[str, CatalogueEntry]]:
+    """Every model that is or was served, by name, with the number of live workers that hold it."""
+    return Command(
+        "catalogue",
+        (),
+        lambda reply: {
+            name: CatalogueEntry(ModelSpec.model_validate_json(spec), live) for name, spec, live in reply
+        },
+    )
+
+
+def snapshot() -> Command[Snapshot]:
+    """Gauges of the whole store."""
+
+    def parse(reply: Any) -> Snapshot:
+        counted = pairs(reply[0])
+        return Snapshot(
+            states={state: int(counted.get(state, 0)) for state in State},
+            leases=reply[1],
+            doomed=reply[2],
+            outbox=reply[3],
+            pools={
+                name: PoolDepth(ready, float(age), live, wanted, draining)
+                for name, ready, age, live, wanted, draining in reply[4]
+            },
+            pauses={gate: pause_of(text) for gate, text in pairs(reply[5]).items()},
+        )
+
+    return Command("snapshot", (), parse)
+
+
+def pause_of(text: str) -> Pause:
+    """A pause as the record keeps it."""
+    kept = json.loads(text)
+    return Pause(kept["reason"], float(kept["since"]))
+
+
+def _nothing(_: Any) -> None:
+    return None
