@@ -14,7 +14,8 @@ from worker.renderer import Picture
 
 @dataclass(eq=False)
 class Attempt:
-    """`number` is the fencing token of every write. `began` is by the worker's monotonic clock.
+    """`number` is the fencing token of every write. `began` and `finish_by`
+    (None: there is none) are by the worker's monotonic clock.
 
     `live` turns False once, when the attempt has ended here, however it ended. `stored` are the keys that
     this attempt has written, or may have written, under its own prefix.
@@ -23,6 +24,7 @@ class Attempt:
     job: VideoJob
     number: int
     began: float
+    finish_by: float | None = None
     live: bool = True
     keyframe: Picture | None = None
     progress: int = 0

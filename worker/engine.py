@@ -78,17 +78,17 @@ class Engine:
         if self.stopping or not self._storage_is_there():
             return
         try:
-            claims, asked_at = self._patience.ask("claim", self._claim, self._unless_draining)
+            claims, asked_at, answered_at = self._patience.ask("claim", self._claim, self._unless_draining)
         except GaveUp:
             return  # if the claim took effect after all, its leases run out
         if claims:
             self._tell(BatchClaimed(tuple(claim.job.id for claim in claims)))
-            self._run([Attempt(claim.job, claim.attempt, asked_at) for claim in claims])
+            self._run([_attempt(claim, asked_at, answered_at) for claim in claims])
 
-    def _claim(self) -> tuple[tuple[Claim, ...], float]:
+    def _claim(self) -> tuple[tuple[Claim, ...], float, float]:
         asked_at = self._clock()
         claims = self._store.claim(self._pool, self._worker, self._max_batch(), self._lease_s, self._models)
-        return claims, asked_at
+        return claims, asked_at, self._clock()
 
     def _run(self, attempts: Sequence[Attempt]) -> None:
         with self._leases.holding([attempt.held for attempt in attempts], attempts[0].began):
@@ -123,6 +123,13 @@ class Engine:
             self._tell(StorageAway(str(error)))
             return False
         return True
+
+
+def _attempt(claim: Claim, asked_at: float, answered_at: float) -> Attempt:
+    """A lease is counted from before the question, so that it never seems longer than it is; a finish_by from
+    behind the answer, so that the worker never thinks it passed before the record does."""
+    left_s = claim.finish_in_s
+    return Attempt(claim.job, claim.attempt, asked_at, None if left_s is None else answered_at + left_s)
 
 
 class _Place:

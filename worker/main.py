@@ -61,6 +61,11 @@ from worker.weights_source import WeightsAway, with_local_models
 EXIT_SETTINGS, EXIT_DEVICE, EXIT_LATER = os.EX_CONFIG, 71, 1
 
 
+def drain_as_by_signal() -> None:
+    """An operator's `worker drain` takes the one way that there is to drain."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a worker is made of and tests may replace.
@@ -78,6 +83,7 @@ class Parts:
     tell: Tell
     clock: Callable[[], float] = time.monotonic
     end: Callable[[int], object] = os._exit
+    drain: Callable[[], object] = drain_as_by_signal
     leave: threading.Event = field(default_factory=threading.Event)
 
     def store(self) -> JobStore:
@@ -145,7 +151,9 @@ class Worker:
         self.keeper = LeaseKeeper(
             self.leases, lambda held: beats.beat(parts.name, held, settings.lease_s), settings.beat_s
         )
-        self.presence = Presence(parts.store(), parts.name, settings.pool, [spec], tell=tell, clock=clock)
+        self.presence = Presence(
+            parts.store(), parts.name, settings.pool, [spec], tell=tell, on_drain=parts.drain, clock=clock
+        )
         self.sweep = Sweep(parts.store(), Tickets(parts.connect()), settings.lease_s, tell=tell)
         self._last_store = parts.store()
         self.watchdog = Watchdog(pulse, settings.hang_grace_s, last_words=self._last_words, end=parts.end)

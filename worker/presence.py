@@ -23,7 +23,10 @@ SWEEP_EVERY_S = 1.0
 
 
 class Presence:
-    """The worker's entry on the list of live workers, renewed every few seconds until it retires."""
+    """The worker's entry on the list of live workers, renewed every few seconds until it retires.
+
+    The answer may be that an operator wants this worker to drain: `on_drain` is called then, once.
+    """
 
     def __init__(
         self,
@@ -33,13 +36,15 @@ class Presence:
         specs: Sequence[ModelSpec],
         *,
         tell: Tell,
+        on_drain: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
         every_s: float = ANNOUNCE_EVERY_S,
     ) -> None:
         self._store, self._worker, self._pool, self._specs = store, worker, pool, specs
-        self._tell, self._clock = tell, clock
+        self._tell, self._on_drain, self._clock = tell, on_drain, clock
         self._heard_at: float | None = None
         self._retiring = False
+        self._asked_to_drain = False
         self._rhythm = Rhythm("presence", every_s, self._announce)
 
     def start(self) -> None:
@@ -69,8 +74,9 @@ class Presence:
         try:
             if self._retiring:
                 self._store.retire(self._worker)
-            else:
-                self._store.announce(self._worker, self._pool, self._specs)
+            elif self._store.announce(self._worker, self._pool, self._specs) and not self._asked_to_drain:
+                self._asked_to_drain = True
+                self._on_drain()
         except RedisError as error:
             self._tell(StoreUnreachable("announce", str(error)))
             return

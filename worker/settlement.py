@@ -15,7 +15,7 @@ from service.contracts.failure import Failure, FailureCode
 from service.contracts.lifecycle import State
 from service.queue import Tickets
 from service.store.errors import StoreUnavailable
-from service.store.nouns import Cancelled, Failed, Outcome, Succeeded
+from service.store.nouns import Cancelled, Expired, Failed, Outcome, Succeeded
 from service.store.store import JobStore
 from worker.accelerator import Accelerator
 from worker.attempt import Attempt
@@ -76,6 +76,10 @@ class Settlement:
                 sentence = f"the attempt ran for {self._clock() - attempt.began:.0f} s, which is its limit"
                 code = FailureCode.DEADLINE_EXCEEDED
                 self._finish(attempt, Failed(Failure(code=code, message=sentence, retryable=True)))
+            case Stop.EXPIRED:
+                sentence = "The video was not finished by its finish_by."
+                failure = Failure(code=FailureCode.EXPIRED, message=sentence, retryable=True)
+                self._finish(attempt, Expired(failure))
             case Stop.ABANDON:
                 self._release(attempt, "worker_stopped")
             case Stop.LOST_SILENT:
@@ -132,10 +136,13 @@ class Settlement:
         except GaveUp:
             self._end(attempt, "left", "finish")
             return
+        if answer.freed:
+            self._wake(attempt.job.pool)
         if answer.accepted:
             self._end(attempt, *_names(outcome))
             return
-        self._end(attempt, "cancelled" if answer.state is State.CANCELLED else "refused", "")
+        ended_by = {State.CANCELLED: "cancelled", State.EXPIRED: "expired"}
+        self._end(attempt, ended_by.get(answer.state, "refused") if answer.state else "refused", "")
         if attempt.stored:
             try:
                 self._uploader.withdraw(attempt, answer, self._store.record(attempt.job.id))
@@ -155,10 +162,13 @@ class Settlement:
             return
         self._end(attempt, "released" if released else "lost", reason)
         if released:
-            try:
-                self._tickets.push(attempt.job.pool)
-            except StoreUnavailable as error:
-                self._tell(StoreUnreachable("ticket", str(error)))  # the sweep pushes it within a second
+            self._wake(attempt.job.pool)
+
+    def _wake(self, pool: str) -> None:
+        try:
+            self._tickets.push(pool)
+        except StoreUnavailable as error:
+            self._tell(StoreUnreachable("ticket", str(error)))  # the sweep pushes it within a second
 
     def _end(self, attempt: Attempt, outcome: str, code: str) -> None:
         attempt.live = False
@@ -174,3 +184,5 @@ def _names(outcome: Outcome) -> tuple[str, str]:
             return "failed", failure.code
         case Cancelled():
             return "cancelled", ""
+        case Expired():
+            return "expired", ""

@@ -69,6 +69,8 @@ class StepGate:
             return Stop.ABANDON
         if stop is None and self._clock() - attempt.began > self._attempt_limit_s:
             return Stop.DEADLINE
+        if stop is None and attempt.finish_by is not None and self._clock() >= attempt.finish_by:
+            return Stop.EXPIRED
         return stop
 
     def pass_or_stop(self, attempt: Attempt) -> None:

@@ -6,12 +6,14 @@ from enum import StrEnum
 
 
 class Stop(StrEnum):
-    """`told` means that the record said so; `silent` that no beat got through for a whole lease."""
+    """`told` means that the record said so; `silent` that no beat got through for a whole lease.
+    `deadline` is the limit of one attempt, `expired` the job's own finish_by."""
 
     CANCEL = "cancel"
     LOST_TOLD = "lost_told"
     LOST_SILENT = "lost_silent"
     DEADLINE = "deadline"
+    EXPIRED = "expired"
     ABANDON = "abandon"
 
 

@@ -17,6 +17,7 @@ from models.orders import PictureOrder, Progress, VideoOrder
 from models.spec import NANO
 from models.thrift import Thrift
 from service.contracts.compat import compat_key
+from service.contracts.deadline import Deadline
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import Stage
 from service.contracts.request import VideoRequest
@@ -182,7 +183,13 @@ class Ward:
         parts = self.parts(name, storage, **settings)
         return Worker(parts, parts.plan(), self.load(), Pulse())
 
-    def submit(self, job_id: str = "video_a", compat_weights: str = WEIGHTS, **fields: Any) -> str:
+    def submit(
+        self,
+        job_id: str = "video_a",
+        compat_weights: str = WEIGHTS,
+        finish_by: Deadline | None = None,
+        **fields: Any,
+    ) -> str:
         whole: dict[str, Any] = {
             "prompt": "a red circle moves left",
             "model": "fake",
@@ -208,6 +215,7 @@ class Ward:
             digest="d" * 64,
             queue_limit=100,
             retention_s=3600.0,
+            finish_by=finish_by,
         )
         assert self.store.submit(submission).outcome is SubmitOutcome.CREATED
         return job_id
