@@ -51,6 +51,8 @@ PLAIN_OPTIONS = (
     "gamma",
     "sampler",
     "priority",
+    "start_by",
+    "finish_by",
     "fit",
     "webhook_url",
 )

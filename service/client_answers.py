@@ -130,6 +130,8 @@ class VideoOptions(TypedDict, total=False):
     gamma: float
     sampler: str
     priority: int
+    start_by: str | float
+    finish_by: str | float
     fit: Literal["exact", "cover", "contain"]
     webhook_url: str
     metadata: dict[str, str]

@@ -10,12 +10,14 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
+from service.contracts.deadline import LONGEST_S, SHORTEST_S, Deadline
 from service.contracts.request import MAX_METADATA_PAIRS, MAX_PRIORITY, MAX_SEED, MIN_PRIORITY, Fit
 from service.readers import (
     MAX_METADATA_KEY_CHARS,
     MAX_METADATA_VALUE_CHARS,
     MAX_NAME_CHARS,
     MAX_URL_CHARS,
+    read_deadline,
     read_decimal_number,
     read_metadata,
     read_name,
@@ -71,6 +73,19 @@ Metadata = Annotated[
         }
     ),
 ]
+Moment = Annotated[
+    Deadline,
+    BeforeValidator(read_deadline),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": SHORTEST_S, "maximum": LONGEST_S},
+                {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"},
+                {"type": "string", "format": "date-time"},
+            ]
+        }
+    ),
+]
 Single = Annotated[int, BeforeValidator(read_single), WithJsonSchema({"const": 1})]
 
 
@@ -119,6 +134,14 @@ class CreateVideo(BaseModel):
     sampler: Name | None = Field(None, description="One of the model's `samplers`.")
     priority: Whole | None = Field(
         None, description=f"{MIN_PRIORITY} to {MAX_PRIORITY}; higher runs earlier among your own jobs."
+    )
+    start_by: Moment | None = Field(
+        None,
+        description="The job expires unless a worker has begun it by then: an RFC 3339 time, or a delay from "
+        "its acceptance in seconds or such as `10m`, `2h`; 1 second to 30 days ahead.",
+    )
+    finish_by: Moment | None = Field(
+        None, description="The job stops and expires unless its video is stored by then; given as `start_by`."
     )
     fit: Fit | None = Field(
         None,

@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from service.access import Shelf, reaching_record
 from service.admission import checked_idempotency_key, chosen_model, request_digest
@@ -21,6 +22,7 @@ from service.contracts.keys import input_picture_key
 from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import MAX_SEED, Fit, PictureRef, VideoRequest
+from service.deadlines import deadline_faults
 from service.fields import PICTURE_FIELD, CreateVideo, read_fields
 from service.logs import get_logger
 from service.pictures import normalise_picture
@@ -28,6 +30,7 @@ from service.refusals import (
     AlreadyFinished,
     FieldFault,
     IdempotencyConflict,
+    IntakePaused,
     InvalidFields,
     QueueFull,
     RecordUnavailable,
@@ -42,6 +45,7 @@ from service.store.nouns import (
     DeleteOutcome,
     Order,
     Page,
+    Pause,
     Submission,
     SubmitOutcome,
     Submitted,
@@ -90,7 +94,7 @@ class Intake:
         """Accepts a video: `given` are the fields as the client wrote them, `picture` the uploaded file.
 
         Raises InvalidFields (with every fault found), UnknownModel, NoModelYet, IdempotencyConflict,
-        QueueFull or ContentUnavailable; after any of them nothing has been accepted.
+        IntakePaused, QueueFull or ContentUnavailable; after any of them nothing has been accepted.
         """
         key = checked_idempotency_key(idempotency_key)
         asked, faults = read_fields(given)
@@ -100,6 +104,7 @@ class Intake:
                 known = await self.jobs.known(tenant, key, digest)
             if known is not None:  # the record says it all: neither a model nor the storage has to be there
                 return await self._as_before(tenant, key, known)
+        faults += deadline_faults(asked, given, self.clock())
         spec = chosen_model(await self.catalogue(), asked, faults)
         request = self._checked(asked, spec, faults, picture)
         job_id = self.new_id()
@@ -116,12 +121,16 @@ class Intake:
             retention_s=self.retention_s,
             idempotency_key=key,
             warnings=unknown_words(request.prompt, spec),
+            start_by=asked.start_by,
+            finish_by=asked.finish_by,
         )
         submitted = await self._submitted(submission)
         if submitted.outcome is SubmitOutcome.CREATED:
             await self.bell.work_in(spec.pool)
             return Accepted(await self._as_created(submission), created=True)
         await self._forget_picture(request)
+        if submitted.pause is not None:
+            raise _paused(submitted.pause)
         if submitted.outcome is SubmitOutcome.FULL:
             raise QueueFull(f"{self.queue_limit} or more videos wait already; try again later")
         return await self._as_before(tenant, key, submitted)
@@ -238,7 +247,9 @@ class Intake:
                 request=submission.request,
                 compat=submission.compat,
                 pool=submission.pool,
-                created_at=self.clock(),
+                created_at=(now := self.clock()),
+                start_by=submission.start_by.at(now) if submission.start_by else None,
+                finish_by=submission.finish_by.at(now) if submission.finish_by else None,
                 warnings=submission.warnings,
             )
 
@@ -255,6 +266,11 @@ class Intake:
 def _check_id(job_id: str) -> None:
     if not is_id(job_id):
         raise _unknown(job_id)
+
+
+def _paused(pause: Pause) -> IntakePaused:
+    since = datetime.fromtimestamp(pause.since, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return IntakePaused(f"no new videos are accepted since {since}: {pause.reason}; accepted ones go on")
 
 
 def _unknown(job_id: str) -> UnknownVideo:

@@ -39,10 +39,13 @@ class QueueGauges(Collector):
             families["leases"].add_metric([], snapshot.leases)
             families["doomed_jobs"].add_metric([], snapshot.doomed)
             families["outbox_events"].add_metric([], snapshot.outbox)
+            families["intake_paused"].add_metric([], float("intake" in snapshot.pauses))
             for pool, depth in snapshot.pools.items():
                 families["ready_jobs"].add_metric([pool], depth.ready)
                 families["oldest_ready_age_seconds"].add_metric([pool], depth.oldest_ready_age_s)
                 families["live_workers"].add_metric([pool], depth.live_workers)
+                families["draining_workers"].add_metric([pool], depth.draining)
+                families["pool_paused"].add_metric([pool], float(f"pool:{pool}" in snapshot.pauses))
         yield from families.values()
 
     def describe(self) -> Iterable[Metric]:
@@ -60,6 +63,9 @@ def _families() -> dict[str, GaugeMetricFamily]:
         "ready_jobs": ("Jobs that a worker could claim now.", ["pool"]),
         "oldest_ready_age_seconds": ("Wait of the job that has been ready longest.", ["pool"]),
         "live_workers": ("Workers that announced themselves lately.", ["pool"]),
+        "draining_workers": ("Live workers that an operator told to drain.", ["pool"]),
+        "intake_paused": ("1 while an operator keeps new jobs out.", []),
+        "pool_paused": ("1 while an operator keeps a pool's workers from claiming.", ["pool"]),
     }
     return {
         name: GaugeMetricFamily(f"microcinema_{name}", text, labels=labels)

@@ -9,10 +9,12 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
 
+from service.contracts.deadline import Deadline
 from service.contracts.request import MAX_METADATA_PAIRS
 from service.refusals import shown
 
@@ -25,6 +27,9 @@ MAX_METADATA_JSON_CHARS = MAX_METADATA_PAIRS * (12 * (MAX_METADATA_KEY_CHARS + M
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})([eE][+-]?[0-9]{1,3})?")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DELAY = re.compile(r"([0-9]{1,9})([smhd])")
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -63,6 +68,19 @@ def read_decimal_number(value: object) -> float:
     if not math.isfinite(number):
         raise _out_of(bound)
     return number
+
+
+def read_deadline(value: object) -> Deadline:
+    """A time (RFC 3339, with its offset), or a delay: seconds, or a whole number of s, m, h or d (`10m`)."""
+    try:
+        if isinstance(value, str) and (moment := _MOMENT.fullmatch(value.strip())):
+            return Deadline(datetime.fromisoformat(moment[0].upper()).timestamp(), relative=False)
+        if isinstance(value, str) and (delay := _DELAY.fullmatch(value.strip())):
+            return Deadline(float(int(delay[1]) * _UNIT_S[delay[2]]), relative=True)
+        return Deadline(read_decimal_number(value), relative=True)
+    except (ValueError, OverflowError):  # PydanticCustomError is a ValueError too
+        bound = "a time such as 2027-01-31T12:00:00Z, or a delay in seconds or such as 10m"
+        raise _out_of(bound) from None
 
 
 def read_text(value: object) -> str:

@@ -168,6 +168,12 @@ class ServiceBusy(Refusal):
     status, code, title, retry_after_s = 503, "service_busy", "Too many requests at once", 1
 
 
+class IntakePaused(Refusal):
+    """An operator has closed the intake for a while; all that was accepted goes on."""
+
+    status, code, title, retry_after_s = 503, "intake_paused", "Intake is paused", 30
+
+
 class NoModelYet(Refusal):
     """No worker has announced any model, so no bound can be checked."""
 

@@ -26,6 +26,8 @@ VIDEO: dict[str, Any] = {
     "attempts": 1,
     "cancel_requested": False,
     "started_at": 1795377303,
+    "start_by": None,
+    "finish_by": None,
     "num_frames": 16,
     "fps": 8,
     "seed": 3567729748,

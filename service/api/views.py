@@ -81,6 +81,8 @@ class VideoView(BaseModel):
     attempts: int = Field(description="Tries so far; 0 until a worker claims the job.")
     cancel_requested: bool
     started_at: int | None = None
+    start_by: int | None = Field(None, description="Unix seconds; the job expires unless begun by then.")
+    finish_by: int | None = Field(None, description="Unix seconds; the job expires unless done by then.")
     num_frames: int
     fps: int
     seed: int
@@ -207,6 +209,8 @@ def video_view(
             "attempts": job.attempt,
             "cancel_requested": job.cancel_requested,
             "started_at": _seconds(job.started_at),
+            "start_by": _seconds(job.start_by),
+            "finish_by": _seconds(job.finish_by),
             "num_frames": request.num_frames,
             "fps": request.fps,
             "seed": request.seed,

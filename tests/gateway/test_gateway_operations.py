@@ -39,6 +39,8 @@ def test_probes(site: Any) -> None:
             "redis": {"ready": True, "detail": None},
             "storage": {"ready": True, "detail": None},
         },
+        "paused": {},
+        "draining_workers": {},
     }
 
 
