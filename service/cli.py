@@ -15,6 +15,7 @@ from service.contracts.environment import UnusableSettings, read_settings
 from service.dead_letters import open_dead_letters
 from service.embedded import EmbeddedValkeyMissing
 from service.model_lines import model_lines
+from service.operator import add_operator_commands, readiness_lines
 from service.stack.demo import DemoFailed, make_demo
 from service.stack.plan import WorkerMissing, plan_stack, reachable
 from service.stack.ports import is_free
@@ -124,6 +125,7 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
             help="without REDIS_URL (default %(default)s)",
         )
 
+    add_operator_commands(commands, settings)
     for speaks in (generate, status, models, cancel):
         speaks.add_argument(
             "--url", default=f"http://{reachable(settings.host)}:{settings.port}", help="%(default)s"
@@ -219,7 +221,9 @@ def _status(_: StackSettings, chosen: argparse.Namespace) -> int:
             print(json.dumps(client.get(chosen.video).model_dump(mode="json"), indent=2, ensure_ascii=False))
             return 0
         ready, parts = client.readiness()
-        print(f"{chosen.url} is {'ready' if ready else 'NOT ready'}: {json.dumps(parts)}")
+        print(f"{chosen.url} is {'ready' if ready else 'NOT ready'}: {json.dumps(parts.get('parts', parts))}")
+        for line in readiness_lines(parts):
+            print(line)
         if ready:
             print("models: " + (", ".join(model["id"] for model in client.models()) or "none yet"))
             for video in islice(client.list_videos(limit=RECENT), RECENT):

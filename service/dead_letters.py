@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.embedded import embedded_url
+from service.stack.record import open_record
 from service.stack.settings import StackSettings
-from service.store.connections import connect_sync
 from service.store.deliveries import DeadLetter, DeliveryStore
 from service.store.script import Store
 
@@ -52,8 +51,7 @@ def open_dead_letters(settings: StackSettings, state_dir: Path) -> Iterator[Dead
 
     Raises EmbeddedValkeyMissing where there is neither.
     """
-    url = str(settings.redis_url) if settings.redis_url else embedded_url(state_dir.resolve() / "valkey")
-    with connect_sync(url) as redis:
+    with open_record(settings, state_dir) as redis:
         yield DeadLetters(DeliveryStore(Store(redis)))
 
 

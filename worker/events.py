@@ -48,7 +48,8 @@ class AttemptEnded:
     """How one try ended here.
 
     `outcome` is one of succeeded, failed, cancelled, expired, released, lost, refused (the record had
-    already gone on without this attempt); `code` is the failure code or the reason of a release, empty otherwise.
+    already gone on without this attempt);
+    `code` is the failure code or the reason of a release, empty otherwise.
     """
 
     job_id: str

@@ -1,0 +1,178 @@
+"""The operator's part of the `microcinema` command: pause, resume, worker, tenant, audit.
+
+Straight on the record, not over HTTP: it concerns every tenant, and whoever may do it can reach Redis anyway.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from redis import Redis
+
+from service.stack.record import open_record
+from service.stack.settings import StackSettings
+from service.store.audit import Audit
+from service.store.controls import INTAKE, MAX_REASON_CHARS, ControlStore, gate_of
+from service.store.script import Store
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Act: TypeAlias = Callable[[Redis, argparse.Namespace], int]
+
+
+def add_operator_commands(commands: Commands, settings: StackSettings) -> None:
+    """Adds the commands; each is run as `run(settings, chosen)` and answers the exit status."""
+    for verb, act, text in (
+        ("pause", _pause, "accept no new videos, or let a pool's workers claim none"),
+        ("resume", _resume, "end a pause"),
+    ):
+        gate = commands.add_parser(verb, help=text)
+        gate.add_argument("what", choices=("intake", "pool"))
+        gate.add_argument("pool", nargs="?", metavar="NAME", help="of the pool")
+        if verb == "pause":
+            gate.add_argument(
+                "--reason",
+                required=True,
+                help=f"shown to clients and operators; to {MAX_REASON_CHARS} characters",
+            )
+        _acts(gate, act, settings)
+
+    workers = commands.add_parser("worker", help="see live workers, or let them end").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    _acts(workers.add_parser("list", help="live workers and what they do"), _list_workers, settings)
+    drain = workers.add_parser("drain", help="finish the jobs in hand, claim none, end with 0")
+    drain.add_argument("workers", nargs="*", metavar="NAME", help="as `worker list` shows them")
+    drain.add_argument("--all", action="store_true", dest="everyone", help="all that live now")
+    _acts(drain, _drain, settings)
+
+    tenants = commands.add_parser("tenant", help="see and set tenants' shares").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    _acts(tenants.add_parser("list", help="tenants with a share or a running job"), _list_tenants, settings)
+    share = tenants.add_parser("set", help="set a tenant's weight or running cap")
+    share.add_argument("tenant", metavar="NAME")
+    share.add_argument("--weight", type=float, help="turns against others'; 1 is what everybody has")
+    share.add_argument("--running-cap", type=_cap, metavar="N", help="jobs that may run at once, or none")
+    _acts(share, _set_share, settings)
+
+    audit = commands.add_parser("audit", help="list keys in Redis that nobody owns; 1 if there are any")
+    _acts(audit, _audit, settings)
+
+
+def readiness_lines(parts: Mapping[str, Any]) -> list[str]:
+    """What `/readyz` tells of operators' settings, in a line each."""
+    lines = []
+    for gate, pause in sorted(parts.get("paused", {}).items()):
+        lines.append(f"{_named(gate)} is PAUSED since {_moment(pause['since'])}: {pause['reason']}")
+    for pool, count in sorted(parts.get("draining_workers", {}).items()):
+        lines.append(f"pool {pool}: {count} worker{'' if count == 1 else 's'} draining")
+    return lines
+
+
+def _acts(parser: argparse.ArgumentParser, act: Act, settings: StackSettings) -> None:
+    def run(settings: StackSettings, chosen: argparse.Namespace) -> int:
+        try:
+            with open_record(settings, chosen.state_dir) as redis:
+                return act(redis, chosen)
+        except ValueError as error:
+            return _complain(str(error), 2)
+
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--state-dir", type=Path, default=settings.state_dir, help="without REDIS_URL (default %(default)s)"
+    )
+
+
+def _cap(text: str) -> int | str:
+    if text == "none":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number or none, got {text!r}") from None
+
+
+def _controls(redis: Redis) -> ControlStore:
+    return ControlStore(Store(redis))
+
+
+def _gate(chosen: argparse.Namespace) -> str:
+    if (chosen.what == "pool") != bool(chosen.pool):
+        raise ValueError(f"{chosen.what}: name {'the pool' if chosen.what == 'pool' else 'nothing more'}")
+    return INTAKE if chosen.what == "intake" else gate_of(chosen.pool)
+
+
+def _pause(redis: Redis, chosen: argparse.Namespace) -> int:
+    gate = _gate(chosen)
+    fresh = _controls(redis).pause(gate, chosen.reason)
+    print(f"{_named(gate)} is {'paused' if fresh else 'paused already; the reason is new'}")
+    return 0
+
+
+def _resume(redis: Redis, chosen: argparse.Namespace) -> int:
+    gate = _gate(chosen)
+    print(f"{_named(gate)} {'goes on' if _controls(redis).resume(gate) else 'was not paused'}")
+    return 0
+
+
+def _list_workers(redis: Redis, _: argparse.Namespace) -> int:
+    controls = _controls(redis)
+    for gate, pause in sorted(controls.pauses().items()):
+        print(f"{_named(gate)} is PAUSED since {_moment(pause.since)}: {pause.reason}")
+    for worker in controls.live_workers():
+        doing = f"runs {worker.running}" if worker.running else "idle"
+        print(
+            "  ".join(
+                (worker.name, worker.pool, ",".join(worker.models), doing + ", draining" * worker.draining)
+            )
+        )
+    return 0
+
+
+def _drain(redis: Redis, chosen: argparse.Namespace) -> int:
+    if bool(chosen.workers) == chosen.everyone:
+        return _complain("worker drain: name either workers or --all", 2)
+    told = _controls(redis).drain(chosen.workers)
+    print(f"{len(told)} told to drain: {', '.join(told)}" if told else "nobody is there to drain")
+    missing = sorted(set(chosen.workers) - set(told))
+    return _complain(f"not among the live workers: {', '.join(missing)}", 1) if missing else 0
+
+
+def _list_tenants(redis: Redis, _: argparse.Namespace) -> int:
+    for share in _controls(redis).shares():
+        cap = "no cap" if share.running_cap is None else f"cap {share.running_cap}"
+        print(f"{share.tenant}  weight {share.weight:g}  {cap}  running {share.running}")
+    return 0
+
+
+def _set_share(redis: Redis, chosen: argparse.Namespace) -> int:
+    if chosen.weight is None and chosen.running_cap is None:
+        return _complain("tenant set: give --weight or --running-cap", 2)
+    uncapped = chosen.running_cap == "none"
+    cap = None if uncapped else chosen.running_cap
+    _controls(redis).set_share(chosen.tenant, weight=chosen.weight, running_cap=cap, uncapped=uncapped)
+    return _list_tenants(redis, chosen)
+
+
+def _audit(redis: Redis, _: argparse.Namespace) -> int:
+    orphans = Audit(redis).orphans()
+    for orphan in orphans:
+        print(f"{orphan.key}  {orphan.why}")
+    print(f"{len(orphans)} keys without an owner")
+    return 1 if orphans else 0
+
+
+def _named(gate: str) -> str:
+    return gate.replace(":", " ")
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _complain(sentence: str, status: int) -> int:
+    print(f"microcinema: {sentence}", file=sys.stderr)
+    return status
