@@ -13,6 +13,8 @@ from service.queue import Tickets, gpu_queue
 from service.store.audit import Audit
 from service.store.deliveries import DeliveryStore, Settlement, Verdict
 from service.store.nouns import Cancelled, Failed, Note, Succeeded
+from service.store.script import Store
+from service.store.store import JobStore
 
 
 @pytest.fixture
@@ -81,18 +83,8 @@ def test_a_mixed_load_leaves_no_orphan_behind(scene, audit, make_artifact, seed)
             scene.jobs.purge(doomed.id)
     assert audit.orphans() == []
     kinds = {key.decode().split(":")[1] for key in scene.redis.keys("{mc}:*")}
-    assert not kinds & {
-        "job",
-        "events",
-        "idempotency",
-        "jobs",
-        "ready",
-        "queue",
-        "deadlines",
-        "leases",
-        "held",
-    }
-    assert not kinds & {"approvals", "doomed", "running", "tenants"}
+    assert kinds.isdisjoint({"job", "events", "idempotency", "jobs", "ready", "queue", "deadlines", "leases"})
+    assert kinds.isdisjoint({"held", "approvals", "doomed", "running", "tenants"})
 
 
 PLANTED = {
@@ -110,8 +102,8 @@ PLANTED = {
     "{mc}:approvals": lambda redis, key: redis.zadd(key, {"video_run": 1}),
     "{mc}:delivery:evt_1": lambda redis, key: redis.hset(key, "state", "waiting"),
     "{mc}:deliveries:due": lambda redis, key: redis.zadd(key, {"evt_gone": 1}),
-    "{mc}:job:video_run": lambda redis, key: redis.zrem("{mc}:leases", "video_run|1"),
-    "{mc}:job:video_wait": lambda redis, key: redis.zrem("{mc}:ready:default:micro", "video_wait"),
+    "{mc}:job:video_run": lambda redis, _: redis.zrem("{mc}:leases", "video_run|1"),
+    "{mc}:job:video_wait": lambda redis, _: redis.zrem("{mc}:ready:default:micro", "video_wait"),
     "{mc}:nobody": lambda redis, key: redis.set(key, 1),
     "rq:job:lost": lambda redis, key: redis.hset(key, "status", "queued"),
     "rq:worker:w9": lambda redis, key: redis.hset(key, "state", "idle"),
@@ -178,8 +170,8 @@ def test_pause_and_resume(command, redis):
     assert command("pause", "intake", "--reason", "x" * 201)[0] == 2
 
 
-def test_worker_drain(command, scene):
-    scene.jobs.announce("w1", "default", [])
+def test_worker_drain(command, redis):
+    JobStore(Store(redis)).announce("w1", "default", [])
     assert command("worker", "drain")[0] == 2
     assert command("worker", "drain", "w9")[0] == 1
     assert command("worker", "drain", "w1")[:2] == (0, "1 told to drain: w1\n")
