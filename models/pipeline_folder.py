@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedModel
 
 from models.errors import BadWeights
 from models.manifest import HASHED, MANIFEST, check_manifest, read_json, sha256_of
 from models.precision import network_dtype
 
 INDEX = "model_index.json"
+
+# ImportError: a component that asks for a package which is not installed.
+_CANNOT_BE_LOADED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ImportError,
+    SafetensorError,
+)
 
 
 def pipeline_class(folder: Path) -> str:
@@ -68,22 +84,67 @@ def load_pipeline(
     for part, origin in read_json(folder / INDEX).items():
         if isinstance(origin, list) and None not in origin and not (folder / part).is_dir():
             raise BadWeights(f"{folder}: {INDEX} names {part}, but there is no such folder")
-    dtype: Any = pipeline_dtype(folder, device)
-    if float32_parts:
-        dtype = {"default": dtype, **dict.fromkeys(float32_parts, torch.float32)}
+    inside = pipeline_dtype(folder, device)
+    formats = {"default": inside, **dict.fromkeys(float32_parts, torch.float32)}
     try:
+        encoders = dict(_encoders(folder, formats))
         pipeline = from_pretrained(
-            folder, torch_dtype=dtype, variant=_variant(folder), use_safetensors=True, local_files_only=True
+            folder,
+            torch_dtype=formats if float32_parts else inside,
+            variant=_variant(folder),
+            use_safetensors=True,
+            local_files_only=True,
+            **encoders,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except _CANNOT_BE_LOADED as error:
         raise BadWeights(f"{folder}: {type(error).__name__}: {error}") from error
+    _refuse_empty(folder, pipeline)
     return pipeline.to(device)
+
+
+def _encoders(folder: Path, formats: dict[str, torch.dtype]) -> Iterator[tuple[str, PreTrainedModel]]:
+    """The components that are transformers' own models, strictly.
+
+    Loaded as part of a pipeline, a parameter that is stored nowhere would be drawn at random and mentioned in
+    the log alone: every start would serve another model under the same hash.
+    """
+    for part, origin in read_json(folder / INDEX).items():
+        if not isinstance(origin, list) or origin[0] != "transformers":
+            continue
+        kind = getattr(transformers, str(origin[1]), None)
+        if not isinstance(kind, type) or not issubclass(kind, PreTrainedModel):
+            continue  # tokenizers and image processors have no weights
+        model, found = kind.from_pretrained(
+            folder / part,
+            dtype=formats.get(part, formats["default"]),
+            variant=_variant_of(folder / part),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        if found["missing_keys"]:
+            raise _missing(folder / part, sorted(found["missing_keys"]))
+        yield part, model
+
+
+def _refuse_empty(folder: Path, pipeline: Any) -> None:
+    """diffusers leaves a parameter that is stored nowhere on the meta device, and goes on."""
+    for part, component in pipeline.components.items():
+        if isinstance(component, nn.Module):
+            empty = [name for name, weight in component.state_dict().items() if weight.is_meta]
+            if empty:
+                raise _missing(folder / part, empty)
+
+
+def _missing(component: Path, names: list[str]) -> BadWeights:
+    return BadWeights(f"{component}: {len(names)} parameters are stored nowhere, the first is {names[0]!r}")
 
 
 def _variant(folder: Path) -> str | None:
     """ "fp16" if a component is there in half precision only: diffusers must be told of such names."""
-    for component in folder.iterdir():
-        names = [path.name for path in component.glob("*.safetensors")]
-        if names and all(".fp16" in name for name in names):
-            return "fp16"
-    return None
+    return next(filter(None, map(_variant_of, sorted(folder.iterdir()))), None)
+
+
+def _variant_of(component: Path) -> str | None:
+    names = [path.name for path in component.glob("*.safetensors")]
+    return "fp16" if names and all(".fp16" in name for name in names) else None

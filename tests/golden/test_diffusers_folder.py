@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import sentencepiece
 import torch
 from rig.tiny_pictures import stable_diffusion
 from rig.tiny_pipelines import write_tiny
+from safetensors.torch import load_file, save_file
 
 from models.diffusers_picture import DiffusersPicture
 from models.diffusers_video import DiffusersVideo
@@ -61,6 +63,31 @@ def test_code_in_the_folder_is_refused_unrun(folder: Path, tmp_path: Path) -> No
 def test_a_missing_component_is_named(folder: Path) -> None:
     shutil.rmtree(folder / "vae")
     with pytest.raises(BadWeights, match="vae"):
+        DiffusersVideo.load(folder, CPU, name="any")
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("unet/diffusion_pytorch_model", "conv_in.weight"),
+        ("text_encoder/model", "encoder.layers.1.mlp.fc1.weight"),
+    ],
+)
+def test_a_parameter_that_is_stored_nowhere_is_named(folder: Path, part: str, name: str) -> None:
+    """Not drawn at random, which is what the libraries do with a line in the log."""
+    path = folder / f"{part}.safetensors"
+    stored = load_file(path)
+    (lost,) = [key for key in stored if key.endswith(name)]
+    del stored[lost]
+    save_file(stored, path, metadata={"format": "pt"})
+    with pytest.raises(BadWeights, match=rf"{path.parent.name}: 1 parameters are .* '.*{re.escape(name)}'"):
+        DiffusersVideo.load(folder, CPU, name="any")
+
+
+def test_a_file_that_is_cut_off_is_refused(folder: Path) -> None:
+    path = folder / "text_encoder" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadWeights, match="modelscope"):
         DiffusersVideo.load(folder, CPU, name="any")
 
 
