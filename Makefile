@@ -17,13 +17,15 @@ EVALUATE_OPTIONS ?=
 BENCH_OPTIONS ?=
 DEMO_OPTIONS ?=
 ABLATION_OPTIONS ?=
+FAULTS ?=
+STRIKES ?= 20
 
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
 DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
 OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations conformance-models
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations conformance-models chaos soak
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +71,12 @@ test: $(DEVELOP) ## Run the tests
 
 conformance-models: $(DEVELOP) ## Every public model family through the whole service, in miniature (minutes)
 	MICROCINEMA_ALL_FAMILIES=1 $(BIN)/pytest tests/e2e/test_foreign_models.py
+
+chaos: $(DEVELOP) ## Kill, stop and starve every part under load, count what is lost (an hour or more; FAULTS="worker_killed")
+	PYTHONPATH=.:tests $(BIN)/python -m chaos.run $(FAULTS) --strikes $(STRIKES)
+
+soak: $(DEVELOP) ## 500 jobs, a worker killed every 50: prints what grew per 100 jobs (minutes)
+	PYTHONPATH=.:tests $(BIN)/python -m chaos.soak
 
 check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 	$(BIN)/ruff check

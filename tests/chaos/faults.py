@@ -1,0 +1,265 @@
+"""Faults of everything around the workers, and `FAULTS`, the table of all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chaos.scene import LEASE_S, Scene
+from chaos.strike import Fault, Plain, Strike, kill, spring_at
+from chaos.worker_faults import (
+    NativeHang,
+    OutOfMemory,
+    PoisonRequest,
+    WorkerDrained,
+    WorkerKilled,
+    WorkerKilledAfterClaim,
+    WorkerKilledAfterFinish,
+    WorkerKilledBeforeClaim,
+    WorkerKilledBeforeFinish,
+    WorkerPaused,
+    WorkerPressed,
+)
+from redis import Redis
+from rig.tcp_proxy import Moment
+
+from service.store.script import text
+
+
+class GatewayKilled(Plain):
+    name, says = "gateway_killed", "kill -9 of the gateway at any moment"
+
+    def strike(self, at: Strike) -> None:
+        at.soon(0.5)
+        kill(at.scene.parts["gateway"])
+
+
+class GatewayKilledAfterSubmit(Plain):
+    name, says = "gateway_killed_after_submit", "kill -9 of the gateway between submit and its reply"
+
+    def strike(self, at: Strike) -> None:
+        spring_at([at.scene.parts["gateway"]], "submit", Moment.AFTER, kill)
+
+
+class NotifierKilled(Plain):
+    name, says = "notifier_killed", "kill -9 of the notifier at any moment"
+
+    def strike(self, at: Strike) -> None:
+        at.soon(0.5)
+        kill(at.scene.parts["notifier"])
+
+
+class NotifierKilledInRelay(Plain):
+    name, says = "notifier_killed_in_relay", "kill -9 of the notifier between outbox and queue"
+
+    def strike(self, at: Strike) -> None:
+        spring_at([at.scene.parts["notifier"]], "relay", Moment.AFTER, kill)
+
+
+class NotifierKilledBeforeSettling(Plain):
+    name, says = "notifier_killed_before_settling", "kill -9 of the notifier between a webhook and its record"
+
+    def strike(self, at: Strike) -> None:
+        spring_at([at.scene.parts["notifier"]], "settle_delivery", Moment.BEFORE, kill)
+
+
+@dataclass
+class RedisKilled(Plain):
+    name, says = "redis_killed", "kill -9 of Redis while jobs run, back after 0.5 s"
+    down_s: float = 0.5
+
+    def strike(self, at: Strike) -> Sequence[str]:
+        at.wait_for_work()
+        at.soon(0.3)
+        hit = at.running()
+        at.scene.server.kill()
+        time.sleep(self.down_s)
+        at.scene.start_server()
+        return hit
+
+
+class RedisDown(RedisKilled):
+    name, says = "redis_down", f"kill -9 of Redis, away for {LEASE_S + 2:g} s: longer than a lease"
+
+    def __init__(self) -> None:
+        super().__init__(LEASE_S + 2)
+
+
+class RedisKilledAtFinish(Plain):
+    name, says = "redis_killed_at_finish", "kill -9 of Redis when a finish was done and not yet answered"
+
+    def strike(self, at: Strike) -> None:
+        spring_at(at.scene.workers(), "finish", Moment.AFTER, lambda _: at.scene.server.kill())
+        time.sleep(0.5)
+        at.scene.start_server()
+
+
+class RedisPaused(Plain):
+    name, says = "redis_paused", f"SIGSTOP of Redis for {LEASE_S + 1.5:g} s: longer than a lease"
+
+    def strike(self, at: Strike) -> Sequence[str]:
+        at.wait_for_work()
+        hit = at.running()
+        os.kill(at.scene.server.pid, signal.SIGSTOP)
+        time.sleep(LEASE_S + 1.5)
+        os.kill(at.scene.server.pid, signal.SIGCONT)
+        return hit
+
+
+class RedisFull(Plain):
+    name, says = "redis_full", "Redis out of memory (noeviction) for 2 s"
+
+    def strike(self, at: Strike) -> Sequence[str]:
+        at.wait_for_work()
+        hit = at.running()
+        at.scene.redis.config_set("maxmemory", 1)
+        time.sleep(2.0)
+        at.scene.redis.config_set("maxmemory", 0)
+        return hit
+
+
+class TicketsDeleted(Plain):
+    name, says = "tickets_deleted", "all tickets of the workers' queue deleted"
+
+    def strike(self, at: Strike) -> Sequence[str]:
+        self._delete(at.scene.redis)
+        return self._queued(at.scene)[:1]
+
+    def _delete(self, redis: Redis) -> None:
+        for ticket in text(redis.lrange("rq:queue:gpu-default", 0, -1)):
+            redis.delete(f"rq:job:{ticket}")
+        redis.delete("rq:queue:gpu-default")
+
+    def _queued(self, scene: Scene) -> list[str]:
+        keys = scene.redis.scan_iter("{mc}:ready:*")
+        return [member for key in keys for member in text(scene.redis.zrange(key, 0, -1))]
+
+
+@dataclass
+class RepliesLost(Plain):
+    name, says = "replies_lost", "the answer of Redis to a claim, note, beat, finish, submit or relay is lost"
+    scripts: Sequence[tuple[str, str]] = (
+        ("claim", "worker"),
+        ("note", "worker"),
+        ("beat", "worker"),
+        ("finish", "worker"),
+        ("submit", "gateway"),
+        ("relay", "notifier"),
+        ("settle_delivery", "notifier"),
+    )
+    _seen: int = field(default=0)
+
+    def strike(self, at: Strike) -> None:
+        script, role = self.scripts[self._seen % len(self.scripts)]
+        self._seen += 1
+        parts = [part for name, part in at.scene.parts.items() if name.startswith(role)]
+        spring_at(parts, script, Moment.AFTER, lambda _: None)
+
+
+class ConnectionsCut(Plain):
+    name, says = "connections_cut", "every connection to Redis cut at once"
+
+    def strike(self, at: Strike) -> Sequence[str]:
+        at.wait_for_work()
+        at.soon(0.3)
+        hit = at.running()
+        for part in at.scene.parts.values():
+            part.proxy.cut()
+        return hit
+
+
+class StorageDown(Plain):
+    name, says = "storage_down", "the storage folder gone for 3 s (an upload is offered for 2 s)"
+
+    def strike(self, at: Strike) -> Sequence[str]:
+        at.wait_for_work()
+        hit = at.running()
+        root = at.scene.storage.root
+        away = root.with_name("artifacts-away")
+        root.rename(away)
+        root.touch()  # a file in its place: nobody can make the folder again
+        time.sleep(3.0)
+        root.unlink()
+        away.rename(root)
+        return hit
+
+
+@dataclass
+class ReceiverAilment(Plain):
+    """The receiver misbehaves for `for_s` seconds while jobs go on."""
+
+    name, says = "receiver_500", "the webhook receiver answers 500 for 2 s"
+    statuses: Sequence[int] = (500,)
+    pause_s: float = 0.0
+    location: str = ""
+    for_s: float = 2.0
+
+    def strike(self, at: Strike) -> None:
+        receiver = at.scene.receiver
+        receiver.statuses, receiver.pause_s = list(self.statuses), self.pause_s
+        receiver.location = self.location
+        time.sleep(self.for_s)
+        receiver.statuses, receiver.pause_s, receiver.location = [200], 0.0, ""
+
+
+class ReceiverSlow(ReceiverAilment):
+    name, says = "receiver_slow", "the webhook receiver answers after 2.5 s (a try is given 1.5 s) for 3 s"
+
+    def __init__(self) -> None:
+        super().__init__((200,), pause_s=2.5, for_s=3.0)
+
+
+class ReceiverRedirects(ReceiverAilment):
+    name, says = "receiver_redirects", "the webhook receiver answers 307 to another address for 2 s"
+
+    def __init__(self) -> None:
+        super().__init__((307,), location="http://127.0.0.1:9/elsewhere")
+
+
+class ReceiverDown(Plain):
+    name, says = "receiver_down", "the webhook receiver refuses connections for 2 s"
+
+    def strike(self, at: Strike) -> None:
+        at.scene.receiver_proxy.refusing = True
+        at.scene.receiver_proxy.cut()
+        time.sleep(2.0)
+        at.scene.receiver_proxy.refusing = False
+
+
+FAULTS: dict[str, type[Fault]] = {
+    fault.name: fault
+    for fault in (
+        WorkerKilled,
+        WorkerKilledBeforeClaim,
+        WorkerKilledAfterClaim,
+        WorkerKilledBeforeFinish,
+        WorkerKilledAfterFinish,
+        WorkerPaused,
+        WorkerDrained,
+        WorkerPressed,
+        PoisonRequest,
+        NativeHang,
+        OutOfMemory,
+        GatewayKilled,
+        GatewayKilledAfterSubmit,
+        NotifierKilled,
+        NotifierKilledInRelay,
+        NotifierKilledBeforeSettling,
+        RedisKilled,
+        RedisKilledAtFinish,
+        RedisDown,
+        RedisPaused,
+        RedisFull,
+        TicketsDeleted,
+        RepliesLost,
+        ConnectionsCut,
+        StorageDown,
+        ReceiverAilment,
+        ReceiverSlow,
+        ReceiverRedirects,
+        ReceiverDown,
+    )
+}

@@ -1,0 +1,184 @@
+"""One fault, many strikes, one verdict; `python -m chaos.run` is the long form and keeps the verdicts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from statistics import median
+
+from chaos.audit import audit, history
+from chaos.faults import FAULTS
+from chaos.load import Client, Ledger, Load
+from chaos.page import publish
+from chaos.scene import Scene, running_scene
+from chaos.strike import Fault, Strike
+from rig.processes import wait_until
+
+RECOVERS_S = 60.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row of docs/reliability.md. `recovery_s`: from a strike to the end of the last job that it hit."""
+
+    fault: str
+    says: str
+    seed: int
+    tries: int
+    jobs: int
+    touched: int
+    lost: int
+    duplicated: int
+    recovery_s: tuple[float, ...]
+    webhooks_repeated: int
+    left_behind: int
+    minutes: float
+    on: str
+    breaches: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def recovery_p50_s(self) -> float | None:
+        return median(self.recovery_s) if self.recovery_s else None
+
+
+@dataclass
+class Blow:
+    """One strike as it happened; times are seconds since 1970."""
+
+    began: float
+    over: float
+    hit: Sequence[str]
+
+
+def try_fault(
+    fault: Fault, folder: Path, weights: Path, *, strikes: int, seed: int, limit_s: float
+) -> Verdict:
+    """Strike until `strikes` or `limit_s`, audit, and say what was seen.
+
+    On a breach the seed and the histories of the jobs concerned go to stdout.
+    """
+    random, ledger = Random(f"{fault.name}-{seed}"), Ledger()
+    blows: list[Blow] = []
+    with running_scene(folder, weights, fault.settings) as scene:
+        began = time.monotonic()
+        with (
+            closing(Client(scene, ledger, f"{fault.name}-{seed}-striker")) as client,
+            Load(scene, ledger, f"{fault.name}-{seed}", fault.slow_s),
+        ):
+            while len(blows) < strikes and time.monotonic() - began < limit_s:
+                time.sleep(random.uniform(0.2, 1.0))
+                blows.append(strike_once(fault, Strike(scene, random, client)))
+        found = audit(scene, ledger, losses_allowed=fault.kills_workers)
+        found.breaches += fault.judge(scene, len(blows))
+        verdict = Verdict(
+            fault=fault.name,
+            says=fault.says,
+            seed=seed,
+            tries=len(blows),
+            jobs=len(ledger.promises),
+            touched=_touched(scene, ledger, blows),
+            lost=len(found.lost),
+            duplicated=len(found.duplicated),
+            recovery_s=tuple(_recoveries(scene, blows)),
+            webhooks_repeated=found.repeats,
+            left_behind=found.left_behind,
+            minutes=round((time.monotonic() - began) / 60, 2),
+            on=time.strftime("%Y-%m-%d", time.gmtime()),
+            breaches=tuple(found.breaches),
+        )
+        for job_id in [promise for promise in ledger.promises if any(promise in b for b in found.breaches)]:
+            sys.stdout.write(f"{history(scene, job_id)}\n")
+    if verdict.breaches:
+        sys.stdout.write(f"{fault.name}, seed {seed}:\n" + "\n".join(verdict.breaches) + "\n")
+    return verdict
+
+
+def strike_once(fault: Fault, strike: Strike) -> Blow:
+    """Strike, then wait until what was hit has ended: no job is hit by two strikes in a row by chance."""
+    scene, running = strike.scene, strike.running()
+    began = time.time()
+    hit = fault.strike(strike)
+    blow = Blow(began, time.time(), list(hit) if hit is not None else running)
+    wait_until(
+        lambda: all((job := scene.record(job_id)) is not None and job.terminal for job_id in blow.hit),
+        RECOVERS_S,
+        f"{fault.name}: the jobs {blow.hit} end after strike at {began:.3f}\n"
+        + "\n".join(history(scene, job_id) for job_id in blow.hit),
+    )
+    return blow
+
+
+def _touched(scene: Scene, ledger: Ledger, blows: Sequence[Blow]) -> int:
+    """Jobs that were accepted and not at their end while a strike went on."""
+    touched = 0
+    for job_id in ledger.promises:
+        job = scene.record(job_id)
+        if job is not None:
+            until = job.completed_at or time.time()
+            touched += any(job.created_at <= blow.over and until >= blow.began for blow in blows)
+    return touched
+
+
+def _recoveries(scene: Scene, blows: Sequence[Blow]) -> list[float]:
+    found = []
+    for blow in blows:
+        ends = [job.completed_at for job_id in blow.hit if (job := scene.record(job_id)) and job.completed_at]
+        late = [end for end in ends if end >= blow.began]
+        if late:
+            found.append(round(max(late) - blow.began, 2))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The long form. Exit code 1 if any promise was broken."""
+    parser = argparse.ArgumentParser(description="Strike the service with faults and count what was lost.")
+    parser.add_argument("faults", nargs="*", default=list(FAULTS), help="names; left out: all of them")
+    parser.add_argument("--strikes", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds for one fault")
+    parser.add_argument("--results", type=Path, default=Path("docs/reliability.json"))
+    parser.add_argument("--page", type=Path, default=Path("docs/reliability.md"))
+    chosen = parser.parse_args(arguments)
+    from models.nano import write_nano  # torch: seconds that --help need not wait for
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the way out ends what was started
+
+    broken = False
+    with tempfile.TemporaryDirectory(prefix="microcinema-chaos-") as name:
+        weights = Path(name) / "nano"
+        write_nano(weights)
+        for fault in chosen.faults:
+            try:
+                verdict = try_fault(
+                    FAULTS[fault](),
+                    Path(name) / fault,
+                    weights,
+                    strikes=chosen.strikes,
+                    seed=chosen.seed,
+                    limit_s=chosen.limit,
+                )
+            except AssertionError as error:  # a service that does not recover; the other faults go on
+                sys.stdout.write(f"{fault}, seed {chosen.seed}, has no verdict: {error}\n")
+                broken = True
+                continue
+            broken = broken or bool(verdict.breaches)
+            shown = {
+                key: value for key, value in asdict(verdict).items() if key not in ("says", "recovery_s")
+            }
+            sys.stdout.write(json.dumps({**shown, "recovery_p50_s": verdict.recovery_p50_s}) + "\n")
+            sys.stdout.flush()
+            publish(asdict(verdict), chosen.results, chosen.page)
+    return int(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""What a fault is, and what it is given to strike with.
+
+`strike` comes back when the fault is over (the process is dead, the outage has ended); the service then
+recovers by itself. It may name the jobs that it hit; otherwise the jobs that ran at that moment count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar, Protocol
+
+from chaos.load import Client
+from chaos.scene import Part, Scene
+from rig.processes import wait_until
+from rig.tcp_proxy import Moment
+
+from service.store.script import Library, text
+
+TRAP_S = 30.0
+
+
+@dataclass
+class Strike:
+    """What a fault is given: the scene, a seeded random source, and a client of its own."""
+
+    scene: Scene
+    random: Random
+    client: Client
+
+    def running(self, part: Part | None = None) -> list[str]:
+        """Ids of running jobs, or of those that `part` holds."""
+        ids = [member.split("|")[0] for member in text(self.scene.redis.zrange("{mc}:leases", 0, -1))]
+        if part is None:
+            return ids
+        name = self.scene.held_by(part)
+        return [id_ for id_ in ids if (job := self.scene.record(id_)) is not None and job.worker == name]
+
+    def wait_for_work(self) -> None:
+        wait_until(lambda: bool(self.running()), TRAP_S, "a job runs")
+
+    def busy_worker(self) -> Part:
+        """One that holds a job at this moment."""
+        found: list[Part] = []
+
+        def look() -> bool:
+            found[:] = [part for part in self.scene.workers() if self.running(part)]
+            return bool(found)
+
+        wait_until(look, TRAP_S, "a worker holds a job")
+        return self.random.choice(found)
+
+    def soon(self, longest_s: float) -> None:
+        time.sleep(self.random.uniform(0, longest_s))
+
+
+class Fault(Protocol):
+    """`slow_s`: mean length of a step of the load's jobs. `settings`: for the service's processes."""
+
+    name: ClassVar[str]
+    says: ClassVar[str]
+    slow_s: ClassVar[float]
+    settings: ClassVar[dict[str, str]]
+    kills_workers: ClassVar[bool]  # only then may a record count a lost worker
+
+    def strike(self, at: Strike) -> Sequence[str] | None: ...
+
+    def judge(self, scene: Scene, strikes: int) -> list[str]: ...
+
+
+class Plain:
+    """The usual answers to the questions that are not `strike`."""
+
+    name: ClassVar[str]
+    says: ClassVar[str]
+    slow_s: ClassVar[float] = 0.08
+    settings: ClassVar[dict[str, str]] = {}
+    kills_workers: ClassVar[bool] = False
+
+    def judge(self, scene: Scene, strikes: int) -> list[str]:  # noqa: ARG002 - few faults have an opinion
+        """Breaches that only this fault can show."""
+        return []
+
+
+def spring_at(parts: Sequence[Part], script: str, moment: Moment, action: Callable[[Part], object]) -> Part:
+    """Do `action` to the first of `parts` that sends `script`, at that very moment."""
+    caught: list[Part] = []
+    marker = Library().script(script).sha1.encode()
+
+    def spring(part: Part) -> None:
+        for other in parts:
+            other.proxy.disarm()
+        caught.append(part)
+        action(part)
+
+    for part in parts:
+        part.proxy.trap(marker, moment, lambda part=part: spring(part))  # type: ignore[misc]
+    try:
+        wait_until(lambda: bool(caught), TRAP_S, f"{script} is sent")
+    finally:
+        for part in parts:
+            part.proxy.disarm()
+    return caught[0]
+
+
+def kill(part: Part) -> None:
+    part.forked.kill()
