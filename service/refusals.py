@@ -18,7 +18,10 @@ def shown(value: object) -> str:
     """
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 256:
         return f"an integer of {value.bit_length()} bits"  # Python refuses to print very long ones
-    written = ascii(value)
+    try:
+        written = ascii(value)
+    except RecursionError:  # JSON is read from a shallower stack than it is printed from
+        return f"a deeply nested {type(value).__name__}"
     if len(written) <= SHOWN_VALUE_CHARS:
         return written
     length = f" ({len(value)} characters)" if isinstance(value, str) else ""

@@ -99,6 +99,15 @@ def test_very_many_unknown_fields_do_not_make_a_long_answer(site: Any) -> None:
     assert len(answer.content) < 20_000
 
 
+@pytest.mark.parametrize("padding", [0, 70_000], ids=["short", "long"])
+def test_values_nested_as_deeply_as_python_reads_them_are_refused(site: Any, padding: int) -> None:
+    """Long JSON is read in a thread, on a shallower stack than the fault is then named on."""
+    for depth in range(930, 1000, 3):
+        body = b'{"prompt": ' + b"[" * depth + b"]" * depth + b', "user": "' + b"u" * padding + b'"}'
+        answer = site.client.post("/videos", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code in (400, 422), f"{depth} lists in each other"
+
+
 def test_json_words_that_are_no_numbers(site: Any) -> None:
     body = b'{"prompt": "x", "gamma": NaN, "guidance_scale": -Infinity, "seconds": 1e999}'
     answer = site.client.post("/videos", content=body, headers={"content-type": "application/json"})
