@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import isfinite
 
 from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec, Number
 from service.contracts.request import MAX_PRIORITY, MAX_SEED, MIN_PRIORITY, PictureRef, VideoRequest
@@ -87,7 +88,7 @@ class BoundsCheck:
         if not self.spec.fps.allows(fps) or "fps" in self.unread:
             return frames.default  # the frame rate is at fault already: its product would mean nothing
         product = asked.seconds * fps
-        wanted = round(product)
+        wanted = round(product) if isfinite(product) else 0
         if abs(product - wanted) > FRAME_TOLERANCE or not frames.allows(wanted):
             self._fault(
                 "seconds",

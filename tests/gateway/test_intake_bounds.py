@@ -68,6 +68,8 @@ def test_lengths(make_spec: MakeSpec, given: dict[str, Any], num_frames: int, fp
         ({"seconds": 4}, "seconds"),
         ({"seconds": 1.3}, "seconds"),
         ({"seconds": 1e17}, "seconds"),
+        ({"seconds": 1e308}, "seconds"),  # finite, but not as a number of frames
+        ({"seconds": -1e308}, "seconds"),
         ({"num_frames": 8, "seconds": 2}, "num_frames"),  # 2 s at 8 fps are 16 frames
         ({"seed": -1}, "seed"),
         ({"seed": 2**32}, "seed"),
