@@ -139,9 +139,9 @@ def read_metadata(value: object) -> dict[str, str]:
         if len(value) > MAX_METADATA_JSON_CHARS:
             raise _out_of(f"at most {MAX_METADATA_JSON_CHARS} characters of JSON (got {len(value)})")
         try:
-            value = json.loads(value)
+            value = json.loads(value, object_pairs_hook=without_repeats)
         except (ValueError, RecursionError):
-            raise _out_of("a JSON object of text values") from None
+            raise _out_of("a JSON object of text values, each name once") from None
     if not isinstance(value, Mapping):
         raise _out_of("an object of text values")
     if len(value) > MAX_METADATA_PAIRS:
@@ -157,6 +157,18 @@ def read_metadata(value: object) -> dict[str, str]:
                 f"(that of {shown(key)} has {len(text)})"
             )
     return dict(value)
+
+
+def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """For `json.loads`, which lets the last of two equal names win in silence. Raises ValueError."""
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the name {shown(name)} is given more than once")
+            seen.add(name)
+    return named
 
 
 def read_single(value: object) -> int:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from service.fields import PICTURE_FIELD
 from service.limits import FORM, JSON, media_type
+from service.readers import without_repeats
 from service.refusals import (
     BodyTooLarge,
     FieldFault,
@@ -63,8 +64,7 @@ def _json_body(raw: bytes) -> Body:
     if raw.count(b"[") + raw.count(b"{") > _MAX_OPENED:
         raise UnreadableBody(f"the JSON body opens more than {_MAX_OPENED} objects and lists")
     try:
-        # JSON lets the last of two equal names win in silence; here the client is told instead.
-        body = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repeats)
+        body = json.loads(raw.decode("utf-8"), object_pairs_hook=without_repeats)
     except UnicodeDecodeError as error:
         raise UnreadableBody(f"the JSON body is not UTF-8 text (byte {error.start})") from None
     except RecursionError:
@@ -76,17 +76,6 @@ def _json_body(raw: bytes) -> Body:
     if body.get(PICTURE_FIELD) is not None:
         raise _not_a_file(body[PICTURE_FIELD])
     return Body({name: value for name, value in body.items() if name != PICTURE_FIELD})
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    named = dict(pairs)
-    if len(named) < len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise ValueError(f"the name {shown(name)} is given more than once")
-            seen.add(name)
-    return named
 
 
 async def _multipart_body(request: Request, max_text_bytes: int) -> Body:

@@ -98,6 +98,7 @@ def test_good_values(given: dict[str, Any], read: dict[str, Any]) -> None:
         ("webhook_url", {"url": "http://example.com"}),
         ("metadata", "not json"),
         ("metadata", "[" * 100_000),
+        ("metadata", '{"order": "1", "order": "2"}'),
         ("metadata", ["a"]),
         ("metadata", {"a": 1}),
         ("metadata", {"": "b"}),
