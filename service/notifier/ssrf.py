@@ -84,15 +84,18 @@ class Guard:
         port = _PORTS[url.scheme] if url.port is None else url.port
         if not 1 <= port <= 65535:
             raise AddressRefused(f"the port is {port}, allowed are 1 to 65535")
+        # As written, in ASCII. `url.host` is decoded, and the resolver would encode it by the rules of
+        # 2003: xn--fa-hia.de is then another host, fass.de.
+        host = url.raw_host.decode("ascii")
         try:
-            found = await self.resolve(url.host, port)
+            found = await self.resolve(host, port)
         except (OSError, UnicodeError) as problem:
-            raise NameUnresolved(f"the host {url.host!r} has no address: {problem}") from problem
+            raise NameUnresolved(f"the host {host!r} has no address: {problem}") from problem
         if not found:
-            raise NameUnresolved(f"the host {url.host!r} has no address")
+            raise NameUnresolved(f"the host {host!r} has no address")
         for text in found:
             if not self.allow_private and not is_public(ip_address(text)):
-                raise AddressRefused(f"the host {url.host!r} leads to {text}, which is not a public address")
+                raise AddressRefused(f"the host {host!r} leads to {text}, which is not a public address")
         return found
 
 
@@ -124,7 +127,7 @@ def _pinned(request: httpx.Request, address: str) -> httpx.Request:
         request.url.copy_with(host=address),
         headers=request.headers,
         stream=request.stream,
-        extensions={**request.extensions, "sni_hostname": request.url.host},
+        extensions={**request.extensions, "sni_hostname": request.url.raw_host.decode("ascii")},
     )
 
 

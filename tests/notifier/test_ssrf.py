@@ -164,6 +164,22 @@ async def test_a_rebinding_name_is_asked_once_and_its_judged_address_is_used() -
     assert request.content == b"body"
 
 
+async def test_an_international_name_is_asked_for_as_it_is_written() -> None:
+    """Decoded and encoded again by other rules it would be fass.de, somebody else's host."""
+    resolve, asked = names(**{"xn--fa-hia.de": ["8.8.8.8"]})
+    connected: list[httpx.Request] = []
+
+    def take(request: httpx.Request) -> httpx.Response:
+        connected.append(request)
+        return httpx.Response(200)
+
+    transport = PinnedTransport(Guard(resolve=resolve), httpx.MockTransport(take))
+    async with httpx.AsyncClient(transport=transport) as client:
+        await client.post("https://xn--fa-hia.de/hook")
+    assert asked == ["xn--fa-hia.de"]
+    assert connected[0].extensions["sni_hostname"] == "xn--fa-hia.de"
+
+
 async def test_the_next_address_is_tried_when_one_takes_no_connection() -> None:
     resolve, _ = names(twin=["2606:4700::1111", "8.8.8.8"])
     asked: list[str] = []
