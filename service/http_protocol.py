@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.logs import get_logger
@@ -67,7 +68,10 @@ class ImpatientProtocol(H11Protocol):
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._head.stop()
-        else:  # part of a head, or what is left of a body that nobody wanted
+        elif self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            self._head.stop()  # that was the end of a body that nobody wanted
+            self._rest()
+        else:  # part of a head, or of such a body
             self._head.start()
 
     def pause_writing(self) -> None:
@@ -82,6 +86,13 @@ class ImpatientProtocol(H11Protocol):
         self._head.stop()
         self._sending.stop()
         super().connection_lost(exc)
+
+    def _rest(self) -> None:
+        """Until the next request, as after an answer; uvicorn's own wait ended with what came since."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
     def _cut(self, reason: str) -> None:
         log.info("connection_cut", reason=reason)

@@ -43,7 +43,9 @@ def drip(connection: socket.socket, text: bytes, every_s: float = 0.05, within_s
 def read_answer(connection: socket.socket) -> bytes:
     answer = b""
     while b"\r\n\r\n" not in answer:
-        answer += connection.recv(65536)
+        piece = connection.recv(65536)
+        assert piece, "the connection was closed"
+        answer += piece
     head, _, body = answer.partition(b"\r\n\r\n")
     length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
     while len(body) < length:
@@ -94,6 +96,24 @@ def test_nor_is_the_rest_of_a_body_that_nobody_reads(start_gateway: Any) -> None
         slow.sendall(b"POST /videos/no-such/cancel HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n")
         assert read_answer(slow).startswith(b"HTTP/1.1 404")
         assert 0.2 < drip(slow, b"x") < 5
+
+
+def test_a_body_that_nobody_read_does_not_shorten_the_rest_behind_it(start_gateway: Any) -> None:
+    """A load balancer would send its next request down a connection that is just being aborted."""
+    site = start_gateway(head_timeout_s=0.4, keep_alive_s=2)
+    with connected(site) as resting:
+        resting.sendall(b"POST /videos/no-such/cancel HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nno")
+        assert read_answer(resting).startswith(b"HTTP/1.1 404")
+        resting.sendall(b"ne")
+        time.sleep(0.8)  # longer than a head may take, not as long as a connection may rest
+        resting.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(resting).startswith(b"HTTP/1.1 200")
+        resting.sendall(b"POST /videos/no-such/cancel HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nno")
+        read_answer(resting)
+        resting.sendall(b"ne")
+        began = time.monotonic()
+        assert resting.recv(1) == b""
+        assert 1 < time.monotonic() - began < 8
 
 
 def test_a_resting_connection_is_closed_in_the_end(start_gateway: Any) -> None:
