@@ -118,7 +118,7 @@ def test_cancel_in_mid_run_stops_the_work(start_service: StartService) -> None:
     service = start_service(MICROCINEMA_WEIGHTS=str(MICRO_WEIGHTS))
     service.worker()
     video = service.create(num_inference_steps=50)
-    wait_until(lambda: service.video(video["id"])["progress"] > 0, 60, "progress")
+    wait_until(lambda: service.video(video["id"])["stage"] == "image_to_video", 60, "stage 2 runs")
     with service.client() as client:
         assert client.post(f"/videos/{video['id']}/cancel").status_code == 200
     done = service.wait_for(video["id"], "cancelled", "succeeded", seconds=15)
