@@ -6,15 +6,27 @@ with Client("http://127.0.0.1:8000") as client:
     client.download(video.id, Path("circle.mp4"))
 """
 
+import errno
+import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
+from urllib.parse import quote
 
 import httpx
 
-from service.client_answers import MicroCinemaError, Unreachable, Video, VideoOptions, refusal
+from service.client_answers import (
+    MicroCinemaError,
+    Unintelligible,
+    Unreachable,
+    Video,
+    VideoOptions,
+    read_video,
+    refusal,
+)
 
 POLL_S = 0.5
 LONGEST_RETRY_WAIT_S = 10.0
@@ -25,7 +37,8 @@ class Client:
     """Speaks to the gateway at `url`.
 
     Connection faults, 429 and 503 are retried for `patience_s` seconds, with the server's Retry-After where
-    it gives one. That is safe for `create` too: every call carries an Idempotency-Key.
+    it gives one. That is safe for `create` too: every call carries an Idempotency-Key. A `url` that can lead
+    nowhere raises Unreachable at once.
     """
 
     def __init__(
@@ -38,7 +51,7 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(base_url=_checked_url(url), timeout=timeout_s, transport=transport)
         self._patience_s = patience_s
         self._clock = clock
         self._sleep = sleep
@@ -58,16 +71,18 @@ class Client:
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         asked: dict[str, Any] = {"prompt": prompt, **options}
         if picture is None:
-            return Video.model_validate(self._json("POST", "/videos", json=asked, headers=headers))
+            # All that Python can write, NaN and lone surrogates too: the gateway names field and bound.
+            headers["Content-Type"] = "application/json"
+            return self._video("POST", "/videos", content=json.dumps(asked), headers=headers)
         pairs = asked.pop("metadata", {})
-        form = {name: str(value) for name, value in asked.items()}
-        form |= {f"metadata[{name}]": value for name, value in pairs.items()}
+        form = {name: _form_text(value) for name, value in asked.items()}
+        form |= {f"metadata[{name}]": _form_text(value) for name, value in pairs.items()}
         files = {"input_reference": (picture.name, picture.read_bytes())}
-        return Video.model_validate(self._json("POST", "/videos", data=form, files=files, headers=headers))
+        return self._video("POST", "/videos", data=form, files=files, headers=headers)
 
     def get(self, video_id: str) -> Video:
         """The job as it stands now."""
-        return Video.model_validate(self._json("GET", f"/videos/{video_id}"))
+        return self._video("GET", _path(video_id))
 
     def wait(
         self,
@@ -95,29 +110,31 @@ class Client:
         """Jobs, the newest first, `limit` (1 to 100) a page; pages are fetched as they are needed."""
         after: dict[str, str] = {}
         while True:
-            page = self._json("GET", "/videos", params={"limit": limit, **after})
-            yield from map(Video.model_validate, page["data"])
-            if not page["has_more"]:
+            page = self._page("/videos", params={"limit": limit, **after})
+            yield from map(read_video, page["data"])
+            if not page.get("has_more"):
                 return
             after = {"after": page["last_id"]}
 
     def cancel(self, video_id: str) -> Video:
         """Stop the job: at once while it waits, within one denoising step while it runs."""
-        return Video.model_validate(self._json("POST", f"/videos/{video_id}/cancel"))
+        return self._video("POST", f"{_path(video_id)}/cancel")
 
     def delete(self, video_id: str) -> None:
         """Forget the job and its artifacts; a job that still waits or runs is cancelled first."""
-        self._json("DELETE", f"/videos/{video_id}")
+        self._json("DELETE", _path(video_id))
 
     def download(self, video_id: str, path: Path, *, variant: Literal["video", "image"] = "video") -> None:
-        """Write the MP4 (or the keyframe PNG) to `path`, whole or not at all."""
+        """Write the MP4 (or the keyframe PNG) to `path`, whole or not at all. Raises OSError if it cannot."""
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         draft = path.with_name(path.name + ".part")
 
         def fetch() -> httpx.Response:
             with (
                 self._http.stream(
                     "GET",
-                    f"/videos/{video_id}/content",
+                    f"{_path(video_id)}/content",
                     params={"variant": variant},
                     follow_redirects=True,
                 ) as answer,
@@ -138,7 +155,7 @@ class Client:
 
     def models(self) -> list[dict[str, Any]]:
         """The models and their bounds."""
-        return list(self._json("GET", "/models")["data"])
+        return list(self._page("/models")["data"])
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether the gateway can take work now, and its parts as it sees them. Asked once, not retried."""
@@ -160,7 +177,19 @@ class Client:
 
     def _json(self, method: str, path: str, **request: Any) -> Any:
         answer = self._patiently(lambda: self._http.request(method, path, **request))
-        return answer.json()
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise Unintelligible(f"{self._http.base_url} answers {path} with no JSON: {error}") from error
+
+    def _page(self, path: str, **request: Any) -> dict[str, Any]:
+        page = self._json("GET", path, **request)
+        if not isinstance(page, dict) or not isinstance(page.get("data"), list):
+            raise Unintelligible(f"{self._http.base_url} answers {path} with no list of this API")
+        return page
+
+    def _video(self, method: str, path: str, **request: Any) -> Video:
+        return read_video(self._json(method, path, **request))
 
     def _patiently(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
         """The first good answer; raises a MicroCinemaError when it is refused or patience is over."""
@@ -188,3 +217,23 @@ class Client:
 def _retry_after_s(answer: httpx.Response) -> float:
     said = answer.headers.get("retry-after", "")
     return float(said) if said.isdecimal() else 0.0
+
+
+def _path(video_id: str) -> str:
+    """As one segment: an id such as `../models` must not lead elsewhere."""
+    return f"/videos/{quote(video_id, safe='')}"
+
+
+def _form_text(value: object) -> bytes:
+    """Lone surrogates as they are: the gateway says what is wrong with them."""
+    return str(value).encode("utf-8", "surrogatepass")
+
+
+def _checked_url(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise Unreachable(f"{url!r} is no URL: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise Unreachable(f"{url!r} is no http or https URL with a host")
+    return parsed

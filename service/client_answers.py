@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self, TypedDict
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 _FINAL = frozenset({"completed", "failed"})
 
@@ -14,6 +14,7 @@ class MicroCinemaError(Exception):
 
     MicroCinemaError
     ├── Unreachable        no answer, for as long as the client was patient
+    ├── Unintelligible     an answer, but not one of this API
     ├── RenderFailed       the job ended without a video
     └── RequestFailed      the gateway answered with a problem
         ├── InvalidRequest     400, 413, 415, 416, 422: asking again will not help
@@ -25,6 +26,10 @@ class MicroCinemaError(Exception):
 
 class Unreachable(MicroCinemaError):
     """No answer from the gateway."""
+
+
+class Unintelligible(MicroCinemaError):
+    """Something else answers at this address, or another version of the gateway."""
 
 
 class RequestFailed(MicroCinemaError):
@@ -113,6 +118,15 @@ class Video(BaseModel):
         if self.status == "failed":
             raise RenderFailed(self.id, self.state, self.error)
         return self
+
+
+def read_video(answer: object) -> Video:
+    """The video in an answer. Raises Unintelligible."""
+    try:
+        return Video.model_validate(answer)
+    except ValidationError as error:
+        missed = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors()) or "nothing"
+        raise Unintelligible(f"the answer is no video of this API (look at: {missed})") from None
 
 
 class VideoOptions(TypedDict, total=False):

@@ -16,6 +16,7 @@ from service.client_answers import (
     RenderFailed,
     RequestFailed,
     Unavailable,
+    Unintelligible,
     Unreachable,
     Video,
     VideoOptions,
@@ -172,6 +173,54 @@ def test_a_picture_travels_as_multipart(tmp_path):
     assert gateway.asked[0].headers["content-type"].startswith("multipart/form-data")
     for part in (b'name="prompt"', b'name="seed"', b'name="metadata[order]"', b'filename="key.png"'):
         assert part in body
+
+
+@pytest.mark.parametrize("url", ["gateway:8000", "http://[::", "http://", "ftp://gateway", "", "http://a:b"])
+def test_an_address_that_leads_nowhere_is_told_at_once(url: str):
+    with pytest.raises(Unreachable, match="is no "):
+        Client(url)
+
+
+@pytest.mark.parametrize(
+    "answer", [httpx.Response(200, text="<html>a router</html>"), httpx.Response(200, json={"data": "x"})]
+)
+@pytest.mark.parametrize(
+    "ask", [lambda c: c.get("video_1"), lambda c: c.models(), lambda c: next(c.list_videos())]
+)
+def test_the_answer_of_something_else_is_an_error_of_ours(answer, ask):
+    with pytest.raises(Unintelligible):
+        ask(Gateway(answer).client())
+
+
+def test_an_id_is_one_segment_of_a_path(tmp_path: Path):
+    gateway = Gateway(*(problem(404) for _ in range(4)))
+    client = gateway.client()
+    for ask in (
+        client.get,
+        client.cancel,
+        client.delete,
+        lambda odd: client.download(odd, tmp_path / "a.mp4"),
+    ):
+        with pytest.raises(NotFound):
+            ask("../models?x#y")
+    assert {request.url.raw_path.split(b"/")[2] for request in gateway.asked} == {b"..%2Fmodels%3Fx%23y"}
+
+
+@pytest.mark.parametrize("picture", [False, True])
+def test_what_no_json_or_form_should_hold_is_the_gateways_to_refuse(tmp_path: Path, picture: bool):
+    path = tmp_path / "key.png"
+    path.write_bytes(b"\x89PNG")
+    client = Gateway(problem(422)).client()
+    with pytest.raises(InvalidRequest, match="fps must be"):
+        client.create(
+            "half \udcff", picture=path if picture else None, gamma=float("nan"), seconds=float("inf")
+        )
+
+
+def test_a_download_into_a_folder_is_refused_before_it_begins(tmp_path: Path):
+    for folder in (tmp_path, Path()):
+        with pytest.raises(IsADirectoryError):
+            Gateway().client().download("video_1", folder)
 
 
 def test_a_download_is_whole_or_not_there(tmp_path: Path):
