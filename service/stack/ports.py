@@ -21,8 +21,9 @@ def is_free(host: str, port: int) -> bool:
     """Whether a server could listen on `host`:`port` (1 to 65535) now. Raises OSError for a host not ours."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
-        raise OSError(f"the host {host!r} is no address of this machine: {error.strerror}") from None
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name at all, such as ".."
+        why = error.strerror if isinstance(error, socket.gaierror) else error
+        raise OSError(f"the host {host!r} is no address of this machine: {why}") from None
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

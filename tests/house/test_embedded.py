@@ -102,3 +102,6 @@ def test_free_ports_differ_and_a_taken_one_is_seen():
     assert is_free("127.0.0.1", ports[0])
     with pytest.raises(OSError, match="address"):
         is_free("192.0.2.1", ports[0])
+    for odd in ("..", "a" * 64, "", "no such host"):
+        with pytest.raises(OSError, match="is no address of this machine"):
+            is_free(odd, ports[0])
