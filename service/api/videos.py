@@ -210,9 +210,11 @@ async def _outlooks(parts: GatewayParts, jobs: Sequence[VideoJob]) -> Callable[[
 
     Kind but not needed: jobs are shown without it when the record has just gone away.
     """
-    if any(job.state is State.QUEUED for job in jobs):
+    waiting = [job.id for job in jobs if job.state is State.QUEUED]
+    if waiting:
         with suppress(Refusal):
             async with reaching_record(OUTLOOK_LIMIT_S):
                 snapshot, catalogue = await parts.snapshots.get(), await parts.catalogues.get()
-                return lambda job: outlook_of(job, snapshot, catalogue)
+                ahead = await parts.intake.jobs.ahead(waiting)
+                return lambda job: outlook_of(job, snapshot, catalogue, ahead.get(job.id))
     return lambda _: Outlook()

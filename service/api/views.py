@@ -40,6 +40,10 @@ class QueueView(BaseModel):
 
     pool: str
     ready: int = Field(description="Jobs of the pool that wait, this one included.")
+    ahead: int | None = Field(
+        None,
+        description="Jobs of this model that were queued before; fair turns may let later ones go first.",
+    )
     live_workers: int
 
 
@@ -166,14 +170,17 @@ class Links:
     expires_at: int | None = None
 
 
-def outlook_of(job: VideoJob, snapshot: Snapshot, catalogue: Mapping[str, CatalogueEntry]) -> Outlook:
-    """Queue and warnings of a job that waits; nothing for any other."""
+def outlook_of(
+    job: VideoJob, snapshot: Snapshot, catalogue: Mapping[str, CatalogueEntry], ahead: int | None = None
+) -> Outlook:
+    """Queue and warnings of a job that waits, with `ahead` jobs before it; nothing for any other."""
     if job.state is not State.QUEUED:
         return Outlook()
     depth = snapshot.pools.get(job.pool)
     queue = QueueView(
         pool=job.pool,
         ready=depth.ready if depth else 0,
+        ahead=ahead,
         live_workers=depth.live_workers if depth else 0,
     )
     entry = catalogue.get(job.request.model)

@@ -65,6 +65,9 @@ class JobStore:
     def events(self, tenant: str, job_id: str, after: int = 0, limit: int = 200) -> tuple[Event, ...]:
         return self.store.run(commands.events(tenant, job_id, after, limit))
 
+    def ahead(self, job_ids: Sequence[str]) -> dict[str, int]:
+        return self.store.run(commands.ahead(job_ids))
+
     def cancel(self, tenant: str, job_id: str) -> CancelOutcome:
         return self.store.run(commands.cancel(tenant, job_id))
 
@@ -160,6 +163,9 @@ class AsyncJobStore:
 
     async def events(self, tenant: str, job_id: str, after: int = 0, limit: int = 200) -> tuple[Event, ...]:
         return await self.store.run(commands.events(tenant, job_id, after, limit))
+
+    async def ahead(self, job_ids: Sequence[str]) -> dict[str, int]:
+        return await self.store.run(commands.ahead(job_ids))
 
     async def cancel(self, tenant: str, job_id: str) -> CancelOutcome:
         return await self.store.run(commands.cancel(tenant, job_id))
