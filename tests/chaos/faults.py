@@ -129,9 +129,13 @@ class TicketsDeleted(Plain):
         return self._queued(at.scene)[:1]
 
     def _delete(self, redis: Redis) -> None:
-        for ticket in text(redis.lrange("rq:queue:gpu-default", 0, -1)):
-            redis.delete(f"rq:job:{ticket}")
-        redis.delete("rq:queue:gpu-default")
+        """In one go: a ticket that came in between would lose its place and keep its hash."""
+        redis.eval(
+            "for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do "
+            "redis.call('DEL', 'rq:job:' .. id) end return redis.call('DEL', KEYS[1])",
+            1,
+            "rq:queue:gpu-default",
+        )
 
     def _queued(self, scene: Scene) -> list[str]:
         keys = scene.redis.scan_iter("{mc}:ready:*")

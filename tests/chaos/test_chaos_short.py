@@ -25,7 +25,6 @@ ONE_STRIKE_EACH = (
     "redis_killed",
     "notifier_killed_in_relay",
     "tickets_deleted",
-    "worker_killed_after_finish",
 )
 
 
