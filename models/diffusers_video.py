@@ -17,7 +17,7 @@ from models.finite import check_finite
 from models.noise_prior import with_appearance
 from models.orders import Progress, VideoOrder
 from models.pipeline_folder import load_pipeline, pipeline_class, scheduler_config, weight_hash
-from models.seeds import VIDEO_STREAM, seeded_generator, seeded_noise
+from models.seeds import STRAY_STREAM, VIDEO_STREAM, seeded_generator, seeded_noise, stream_seed
 from models.stepwise import in_turn, pipeline_steps
 from models.thrift import Thrift
 from models.vae import Picture, PictureCodec
@@ -87,9 +87,10 @@ class DiffusersVideo:
 
     def _render(self, order: VideoOrder, keyframe: Picture | None) -> Tensor:
         # Some pipelines draw a part of their numbers without the generator that they are given (I2VGen-XL
-        # samples the keyframe's latents so): the default one must start from the seed as well.
+        # samples the keyframe's latents so): the default one must start from the seed as well, and from other
+        # numbers than those that the picture began with.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(order.seed)
+            torch.manual_seed(stream_seed(order.seed, STRAY_STREAM))
             x = self._pipeline(**self._arguments(order, keyframe)).frames[0]
         shape = f"{order.num_frames} frames at {order.width}x{order.height}"
         check_finite(x, NonFinitePixels, f"the {shape} are not finite after {order.steps} steps")

@@ -19,7 +19,7 @@ from rig.tiny_videos import i2vgen_xl
 from models.diffusers_video import DiffusersVideo, video_family
 from models.errors import BadWeights, NonFinitePixels
 from models.orders import Progress, VideoOrder
-from models.seeds import VIDEO_STREAM, seeded_generator
+from models.seeds import PICTURE_STREAM, VIDEO_STREAM, seeded_generator
 from models.stepwise import result_of
 from models.video_families import VIDEO_FAMILIES, render_spec
 
@@ -176,6 +176,26 @@ def test_seed_decides_and_nothing_else_does(load: Load, family: str) -> None:
     torch.manual_seed(12345)  # the process's own generator must not matter
     assert np.array_equal(film(video, family), first)
     assert not np.array_equal(film(video, family, seed=8), first)
+
+
+def test_what_i2vgen_draws_for_the_keyframe_is_not_the_noise_that_the_picture_began_with(load: Load) -> None:
+    video, drawn = load("i2vgen-xl"), []
+    pipeline: Any = video._pipeline
+    first = torch.randn(4, generator=seeded_generator(ORDER.seed, PICTURE_STREAM))
+    hook = pipeline.vae.encoder.register_forward_hook(
+        lambda *_: drawn.append(torch.get_rng_state().clone())  # as it is when the latents are sampled
+    )
+    try:
+        work = video.animate([ORDER], keyframes("i2vgen-xl"))
+        next(work)
+        work.close()
+    finally:
+        hook.remove()
+    states = [torch.Generator() for _ in drawn]
+    assert states
+    for generator, state in zip(states, drawn, strict=True):
+        generator.set_state(state)
+        assert not torch.equal(torch.randn(4, generator=generator), first)
 
 
 @pytest.mark.parametrize("family", [name for name in VIDEO_PIPELINES if name != "svd"])

@@ -11,7 +11,7 @@ from models.guidance import Guidance
 from models.noise_prior import with_appearance
 from models.sampler import SAMPLERS, ddim, dpm_solver_pp_2m
 from models.schedule import Schedule
-from models.seeds import MAX_SEED, PICTURE_STREAM, VIDEO_STREAM, seeded_noise
+from models.seeds import MAX_SEED, PICTURE_STREAM, STRAY_STREAM, VIDEO_STREAM, seeded_noise, stream_seed
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -145,3 +145,10 @@ def test_noise_of_a_seed_is_its_own() -> None:
     assert not torch.equal(alone, seeded_noise([7], (3, 2), PICTURE_STREAM))
     with pytest.raises(ValueError, match=r"seed must be 0\.\.4294967295, got 4294967296"):
         seeded_noise([MAX_SEED + 1], (1,), VIDEO_STREAM)
+
+
+@pytest.mark.parametrize("seed", [0, 7, MAX_SEED])
+def test_each_stream_of_a_seed_starts_elsewhere_within_the_32_bits_that_torch_reads(seed: int) -> None:
+    starts = [stream_seed(seed, stream) for stream in (PICTURE_STREAM, VIDEO_STREAM, STRAY_STREAM)]
+    assert len(set(starts)) == 3
+    assert max(starts) <= MAX_SEED
