@@ -49,8 +49,9 @@ def stepwise(work: Callable[[Tell], T], steps: int) -> Generator[Progress, None,
     closed = threading.Event()
 
     def tell() -> None:
-        heard.put(None)
-        go_on.acquire()
+        if not closed.is_set():  # work that calls back while it is being unwound has nobody to wait for
+            heard.put(None)
+            go_on.acquire()
         if closed.is_set():
             raise _Closed
 

@@ -103,3 +103,19 @@ def test_closing_in_turn_closes_the_piece_at_work() -> None:
     work.close()
     assert done == [1, 2, 1]
     assert pipeline_threads() == []
+
+
+def test_work_that_calls_back_while_it_is_unwound_cannot_hang_the_worker() -> None:
+    def work(tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        finally:
+            tell()  # what a progress bar that is closed behind its loop may do
+
+    bridge = stepwise(work, 1)
+    next(bridge)
+    closing = threading.Thread(target=bridge.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert pipeline_threads() == []
