@@ -42,7 +42,7 @@ class DiffusersPicture:
         self._takes: Mapping[str, inspect.Parameter] = takes
         self.steps = int(takes["num_inference_steps"].default)
         self.guidance_scale = float(takes["guidance_scale"].default)
-        self.negative_prompt = "negative_prompt" in takes
+        self.negative_prompt = reads_negative_prompt(type(pipeline))
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> DiffusersPicture:
@@ -130,6 +130,15 @@ def _up(side: float) -> int:
     """The next multiple of SIDE_MULTIPLE, or of 8 for the toy sizes below it."""
     step = SIDE_MULTIPLE if side >= SIDE_MULTIPLE else 8
     return -(-round(side) // step) * step
+
+
+def reads_negative_prompt(pipeline: type[Any]) -> bool:
+    """Whether a negative prompt changes the picture.
+
+    Flux and its kin take one, and read it only under a second guidance (`true_cfg_scale`) that is off.
+    """
+    takes = inspect.signature(pipeline.__call__).parameters
+    return "negative_prompt" in takes and "true_cfg_scale" not in takes
 
 
 def check_drivable(pipeline: type[Any]) -> None:

@@ -19,7 +19,7 @@ from rig.tiny_pipelines import PICTURE_PIPELINES, write_tiny
 from transformers import CLIPConfig
 
 from models.cinema import Cinema
-from models.diffusers_picture import DiffusersPicture, check_drivable
+from models.diffusers_picture import DiffusersPicture, check_drivable, reads_negative_prompt
 from models.errors import BadWeights, NonFinitePixels, PictureWithheld
 from models.nano import write_nano
 from models.orders import PictureOrder, Progress, VideoOrder
@@ -221,8 +221,10 @@ def test_pipelines_that_cannot_be_driven_step_by_step_are_refused(name: str, say
         check_drivable(getattr(diffusers, name))
 
 
-def test_flux_can_be_driven() -> None:
+def test_flux_can_be_driven_but_ignores_a_negative_prompt() -> None:
     check_drivable(diffusers.FluxPipeline)
+    assert not reads_negative_prompt(diffusers.FluxPipeline)
+    assert reads_negative_prompt(diffusers.StableDiffusion3Pipeline)
 
 
 # -- in front of MicroCinema's stage 2 -----------------------------------------------------------------------
