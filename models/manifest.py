@@ -72,7 +72,7 @@ def parse_manifest(text: str | bytes, origin: str) -> Manifest:
             for name, entry in raw["files"].items()
         )
         weight_hash = str(raw["weight_hash"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise BadWeights(f"{origin} is not a manifest: {type(error).__name__} {error}") from error
     for file in files:
         if not _NAME.match(file.name) or not _SHA256.match(file.sha256) or file.bytes < 0:
@@ -83,7 +83,10 @@ def parse_manifest(text: str | bytes, origin: str) -> Manifest:
 
 
 def check_manifest(folder: Path) -> str:
-    """Compare every file with the manifest; returns the weight hash or raises BadWeights naming the file."""
+    """Compare every file with the manifest; returns the weight hash or raises BadWeights naming the file.
+
+    Weights that it does not list are refused: a loader might take them, and the hash would name others.
+    """
     path = folder / MANIFEST
     try:
         manifest = parse_manifest(path.read_text(), str(path))
@@ -94,6 +97,10 @@ def check_manifest(folder: Path) -> str:
             raise BadWeights(f"{folder}: {file.name} is in {MANIFEST} but not in the folder")
         if not file.is_at(folder / file.name):
             raise BadWeights(f"{folder}: {file.name} is not the file that {MANIFEST} describes")
+    listed = {file.name for file in manifest.files}
+    for path in sorted(folder.rglob("*.safetensors")):
+        if path.relative_to(folder).as_posix() not in listed:
+            raise BadWeights(f"{path} is not in {MANIFEST}: delete it, or write the manifest again")
     return manifest.weight_hash
 
 

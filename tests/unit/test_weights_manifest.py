@@ -12,6 +12,8 @@ import pytest
 from models.errors import BadWeights
 from models.manifest import MANIFEST, check_manifest, parse_manifest, write_manifest
 
+ENDLESS = '{"files": {"a.json": {"bytes": Infinity, "sha256": ""}}, "weight_hash": ""}'
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -53,7 +55,18 @@ def test_a_hash_that_does_not_follow_from_the_files_is_refused(folder: Path) -> 
         check_manifest(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": {"a.json": 3}, "weight_hash": ""}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"files": {"a.json": 3}, "weight_hash": ""}', "\x00", ENDLESS, "[" * 100_000]
+)
 def test_what_is_no_manifest_says_so(text: str) -> None:
     with pytest.raises(BadWeights, match=r"^here is not a manifest: "):
         parse_manifest(text, "here")
+
+
+def test_weights_beside_the_listed_ones_are_refused(folder: Path) -> None:
+    write_manifest(folder)
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"of somebody else")
+    with pytest.raises(
+        BadWeights, match=r"unet/diffusion_pytorch_model\.safetensors is not in manifest\.json"
+    ):
+        check_manifest(folder)
