@@ -44,6 +44,9 @@ class Source:
         """The networks on the CPU; raises BadWeights."""
         cpu = torch.device("cpu")
         if self.path.is_dir():
+            for name, value in (("--tokenizer", self.tokenizer), ("--prediction-type", self.prediction)):
+                if value is not None:
+                    raise BadWeights(f"{self.path} is a folder, which says that itself: leave {name} out")
             return load_folder(self.path, cpu, dtype)
         if not self.path.is_file():
             raise BadWeights(f"{self.path} is neither a folder nor a file")

@@ -100,6 +100,18 @@ def test_out_appears_whole_and_never_twice(inflated: Path, tmp_path: Path) -> No
         inflate_to_folder(Source(tmp_path), family, inflated, torch.float16)
 
 
+@pytest.mark.parametrize(
+    ("source", "switch"),
+    [
+        (Source(Path(), tokenizer=Path("words")), "--tokenizer"),
+        (Source(Path(), prediction="v_prediction"), "--prediction-type"),
+    ],
+)
+def test_what_a_folder_says_itself_is_not_taken_from_the_command_line(source: Source, switch: str) -> None:
+    with pytest.raises(BadWeights, match=f"says that itself: leave {switch} out"):
+        source.load(small_family("microcinema-sd21"), torch.float32)
+
+
 def test_another_familys_weights_are_refused_by_the_first_difference(tmp_path: Path) -> None:
     pipeline(small_family("microcinema-sd15")).save_pretrained(tmp_path / "picture")
     with pytest.raises(BadWeights, match=r"this UNet has heads \(4, 4, 4, 4\), .* needs \(1, 2, 3, 3\)"):
