@@ -31,6 +31,7 @@ from models.weights import read_spec
 
 # What torch and diffusers raise for sizes that contradict each other.
 _CANNOT_BE_BUILT = (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ArithmeticError)
+NONE = [None, None]  # how model_index.json says that a component is left out
 TEXT_TOKENS = 77  # CLIP's; the text side is under a thousandth of what a clip takes
 _BRANCHES = 2  # guidance runs the prompt and the negative prompt as one batch
 
@@ -89,15 +90,18 @@ def _pipeline_weights(folder: Path, device: torch.device) -> dict[str, int]:
     whole = family.float32_parts if family is not None else ()
     inside, index = pipeline_dtype(folder, device), read_json(folder / INDEX)
     stored = stored_weights(folder, lambda component: torch.float32 if component in whole else inside)
-    return {component: size for component, size in stored.items() if component in index}
+    return {component: size for component, size in stored.items() if index.get(component, NONE) != NONE}
 
 
 def stored_weights(folder: Path, wanted: Callable[[str], torch.dtype]) -> dict[str, int]:
     """Bytes by component (subfolder) once its tensors are in the format `wanted(component)`."""
     sums: dict[str, int] = {}
-    for path in sorted(folder.glob("*/*.safetensors")):
+    # No loader takes the weights without moving average that some folders hold beside the others.
+    paths = [path for path in sorted(folder.glob("*/*.safetensors")) if ".non_ema" not in path.name]
+    in_full = {path.parent for path in paths if ".fp16" not in path.name}
+    for path in paths:
         component = path.parent.name
-        if ".fp16" in path.name and any(".fp16" not in p.name for p in path.parent.glob("*.safetensors")):
+        if ".fp16" in path.name and path.parent in in_full:
             continue  # the same tensors once more
         stored = StoredTensors([path], path)
         elements = sum(prod(stored.shape(key)) for key in stored)

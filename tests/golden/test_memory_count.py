@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -106,12 +107,13 @@ def test_weights_are_counted_as_they_will_lie_in_memory(nano: Path) -> None:
     assert {name: 2 * size for name, size in halves.items()} == counted
 
 
-def test_a_half_precision_twin_beside_the_weights_is_not_counted_twice(nano: Path, tmp_path: Path) -> None:
+def test_a_twin_in_half_precision_or_without_average_is_not_counted(nano: Path, tmp_path: Path) -> None:
     shutil.copytree(nano / "vae", tmp_path / "vae")
     before = stored_weights(tmp_path, lambda _: F32)
     file = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
     twin = file.with_name("diffusion_pytorch_model.fp16.safetensors")
     shutil.copy(file, twin)
+    shutil.copy(file, file.with_name("diffusion_pytorch_model.non_ema.safetensors"))
     assert stored_weights(tmp_path, lambda _: F32) == before
     file.unlink()
     assert stored_weights(tmp_path, lambda _: F32) == before
@@ -146,6 +148,9 @@ def test_a_picture_model_is_counted_by_a_picture_of_its_own_size(tmp_path: Path,
     (folder / "vae_old").mkdir()
     shutil.copy(folder / "vae" / "diffusion_pytorch_model.safetensors", folder / "vae_old")
     assert picture_model_need(folder, CPU).weights == need.weights  # not in the index, not loaded
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(listed | {"vae_old": [None, None]}))
+    assert picture_model_need(folder, CPU).weights == need.weights  # left out by the index
 
 
 @pytest.mark.parametrize("damage", ["weights", "autoencoder", "spec"])
