@@ -13,6 +13,7 @@ from pathlib import Path
 from models.errors import BadWeights
 
 _WANTED = {".json", ".txt", ".safetensors", ".model"}
+_COMMIT = re.compile(r"[0-9a-f]{40,64}\Z")
 
 
 class HubAway(Exception):
@@ -46,11 +47,13 @@ class Hub:
         except Exception as error:
             raise _away(repo, error) from error
         names = pipeline_files([entry.rfilename for entry in found.siblings or ()])
-        if not found.sha or not any(name.endswith(".safetensors") for name in names):
+        if not _COMMIT.match(found.sha or ""):  # it becomes a folder's name
+            raise HubAway(f"the hub names no commit of {repo!r} but {found.sha!r}")
+        if not any(name.endswith(".safetensors") for name in names):
             raise BadWeights(
                 f"the hub's {repo!r} holds no component as safetensors; pickled weights are never loaded"
             )
-        return HubModel(repo, found.sha, names)
+        return HubModel(repo, str(found.sha), names)
 
     def fetch(self, model: HubModel, folder: Path) -> None:
         """Fill `folder`; goes on where an earlier try ended. Raises HubAway."""
@@ -78,13 +81,17 @@ def pipeline_files(names: Sequence[str]) -> tuple[str, ...]:
     Left out: pickles, single-file checkpoints beside the folders, the weights without moving average, and
     half-precision variants of what is there in full.
     """
-    present = set(names)
+    # By folder and not by file: the two precisions may be cut into different numbers of shards.
+    in_full = {
+        name.rpartition("/")[0]
+        for name in names
+        if name.endswith(".safetensors") and ".fp16" not in name and ".non_ema" not in name
+    }
     wanted = []
     for name in names:
         suffix = Path(name).suffix
         single_file = suffix == ".safetensors" and "/" not in name
-        full = re.sub(r"\.fp16(?=[.-])", "", name)
-        halved = full != name and full in present
+        halved = ".fp16" in name and name.rpartition("/")[0] in in_full
         if suffix in _WANTED and not (single_file or halved or ".non_ema" in name):
             wanted.append(name)
     return tuple(wanted)
@@ -92,6 +99,13 @@ def pipeline_files(names: Sequence[str]) -> tuple[str, ...]:
 
 def _away(repo: str, error: Exception) -> HubAway:
     return HubAway(
-        f"the model {repo!r} could not be had from the hub ({type(error).__name__}): without a network, "
+        f"the model {repo!r} could not be had from the hub ({_kind(error)}): without a network, "
         "name a folder or an s3:// address instead"
     )
+
+
+def _kind(error: Exception) -> str:
+    """The system's own words where it is this machine that refuses, such as a full disk."""
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return f"{type(error).__name__}: {error.strerror}"
+    return type(error).__name__

@@ -57,14 +57,14 @@ class WeightsSource:
         except InvalidKey as error:
             raise BadWeights(f"{address!r} is not the address of a folder in a bucket: {error}") from error
         bucket = matched.group(1)
-        place = f"s3/{bucket}/{prefix.replace('/', '+')}".rstrip("/")
+        place = f"s3/{bucket}/{_one_name(prefix)}"
         there = BucketFolder(
             self.open_bucket(bucket), prefix, f"s3://{bucket}/{prefix}".rstrip("/"), self.pause
         )
         try:
             manifest, stored = there.manifest()
             name = prefix.rpartition("/")[2] or bucket
-            return self.cache.folder(
+            return self._kept(
                 place, manifest.weight_hash[:16], name, lambda into: there.fetch(manifest, stored, into)
             )
         except StorageUnavailable as error:
@@ -72,13 +72,21 @@ class WeightsSource:
 
     def _from_hub(self, address: str) -> Path:
         repo, _, revision = address.partition("@")
-        place = f"hub/{repo.replace('/', '--')}/{revision.replace('/', '+') or 'main'}"
+        place = f"hub/{repo.replace('/', '--')}/{_one_name(revision or 'main')}"
         try:
             model = self.hub.find(repo, revision or None)
             name = repo.rpartition("/")[2]
-            return self.cache.folder(place, model.commit[:16], name, lambda into: self.hub.fetch(model, into))
+            return self._kept(place, model.commit[:16], name, lambda into: self.hub.fetch(model, into))
         except HubAway as error:
             return self._last_copy(place, f"there is no folder {address!r} here, and {error}")
+        except BadWeights as error:
+            raise BadWeights(f"there is no folder {address!r} here, and {error}") from error
+
+    def _kept(self, place: str, version: str, name: str, fetch: Callable[[Path], None]) -> Path:
+        try:
+            return self.cache.folder(place, version, name, fetch)
+        except OSError as error:  # a full disk or a folder of somebody else's: neither is the model's fault
+            raise WeightsAway(f"MICROCINEMA_WEIGHTS_CACHE cannot be written: {error}") from error
 
     def _last_copy(self, place: str, problem: str) -> Path:
         last = self.cache.last(place)
@@ -86,6 +94,11 @@ class WeightsSource:
             raise WeightsAway(problem)
         get_logger("worker").warning("weights_from_last_copy", folder=str(last), problem=problem)
         return last
+
+
+def _one_name(path: str) -> str:
+    """A path as the name of one folder: no two paths share one, none is hidden or leads elsewhere."""
+    return "at-" + path.replace("+", "++").replace("/", "+-")
 
 
 def with_local_models(settings: WorkerSettings, storage: StorageSettings) -> WorkerSettings:

@@ -20,6 +20,7 @@ class RunningHub:
     repo: str
     files: dict[str, bytes]
     endpoint: str = ""
+    commit: str = COMMIT  # as the hub names it
     asked: list[str] = field(default_factory=list)
 
     def answer(self, path: str) -> tuple[bytes, dict[str, str]] | None:
@@ -28,7 +29,7 @@ class RunningHub:
         file = f"/{self.repo}/resolve/{COMMIT}/"
         if path in (model, f"{model}/revision/{COMMIT}"):
             siblings = [{"rfilename": name} for name in self.files]
-            return _json({"id": self.repo, "sha": COMMIT, "siblings": siblings})
+            return _json({"id": self.repo, "sha": self.commit, "siblings": siblings})
         if path == f"{model}/tree/{COMMIT}":
             return _json(
                 [

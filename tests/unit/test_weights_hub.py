@@ -67,6 +67,22 @@ def test_of_a_hub_repository_only_what_a_pipeline_needs() -> None:
     )
 
 
+def test_half_precision_is_left_out_however_it_is_cut_into_shards() -> None:
+    full = [f"unet/diffusion_pytorch_model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
+    half = [f"unet/diffusion_pytorch_model.fp16-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    indices = [f"unet/diffusion_pytorch_model.safetensors.index{end}.json" for end in ("", ".fp16")]
+    assert pipeline_files([*full, *half, *indices]) == (*full, indices[0])
+    assert pipeline_files([*half, indices[1]]) == (*half, indices[1])
+
+
+@pytest.mark.parametrize("commit", ["../../../../elsewhere", "", "C0FFEE" + "0" * 34])
+def test_a_commit_that_is_none_never_becomes_a_folder(tmp_path: Path, hub: RunningHub, commit: str) -> None:
+    hub.commit = commit
+    with pytest.raises(WeightsAway, match="the hub names no commit of 'some/model'"):
+        source(tmp_path, hub.endpoint).folder("some/model")
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_hub_id_becomes_a_folder_without_pickles_and_outlives_the_hub(
     tmp_path: Path, folder: Path, hub: RunningHub
 ) -> None:
@@ -81,7 +97,7 @@ def test_a_hub_id_becomes_a_folder_without_pickles_and_outlives_the_hub(
 
 
 def test_a_hub_without_the_model_is_an_error_of_the_settings(tmp_path: Path, hub: RunningHub) -> None:
-    with pytest.raises(BadWeights, match="the hub has no model 'some/other' at 'main' for us"):
+    with pytest.raises(BadWeights, match="no folder 'some/other' here, and the hub has no model"):
         source(tmp_path, hub.endpoint).folder("some/other")
     hub.files = {"model_index.json": b"{}", "unet/weights.bin": b"pickle"}
     with pytest.raises(BadWeights, match="holds no component as safetensors; pickled weights"):

@@ -110,7 +110,7 @@ def test_a_killed_download_is_gone_on_with_by_the_next_process(tmp_path: Path, f
     key = "m/unet/weights.safetensors"
     bucket = Bucket(stored(folder, "m"))
     weights_hash = json.loads(bucket.objects[f"m/{MANIFEST}"])["weight_hash"]
-    part = tmp_path / f"cache/s3/my-bucket/m/{weights_hash[:16]}.partial/m/unet/weights.safetensors.part"
+    part = tmp_path / f"cache/s3/my-bucket/at-m/{weights_hash[:16]}.partial/m/unet/weights.safetensors.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(bucket.objects[key][:700])
     assert check_manifest(source(tmp_path, bucket).folder("s3://my-bucket/m"))
@@ -120,7 +120,7 @@ def test_a_killed_download_is_gone_on_with_by_the_next_process(tmp_path: Path, f
 def test_a_damaged_rest_is_thrown_away_and_read_again(tmp_path: Path, folder: Path) -> None:
     bucket = Bucket(stored(folder, "m"))
     weights_hash = json.loads(bucket.objects[f"m/{MANIFEST}"])["weight_hash"]
-    part = tmp_path / f"cache/s3/my-bucket/m/{weights_hash[:16]}.partial/m/unet/weights.safetensors.part"
+    part = tmp_path / f"cache/s3/my-bucket/at-m/{weights_hash[:16]}.partial/m/unet/weights.safetensors.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"\xff" * 2000)
     assert check_manifest(source(tmp_path, bucket).folder("s3://my-bucket/m"))
@@ -200,3 +200,18 @@ def test_a_bucket_that_stays_away_is_tried_a_few_times_only(tmp_path: Path, fold
     with pytest.raises(WeightsAway, match="is away"):
         source(tmp_path, bucket, pauses=pauses).folder("s3://my-bucket/m")
     assert pauses == [2.0**n for n in range(TRIES - 1)]
+
+
+def test_prefixes_that_look_alike_are_kept_apart(tmp_path: Path, folder: Path) -> None:
+    """The same content below all of them, so that versions cannot tell them apart."""
+    prefixes = ["a/b", "a+b", "a+-b", "a++b", "last"]
+    bucket = Bucket({key: body for prefix in prefixes for key, body in stored(folder, prefix).items()})
+    got = [source(tmp_path, bucket).folder(f"s3://my-bucket/{prefix}") for prefix in prefixes]
+    assert len({each.parent.parent for each in got}) == len(prefixes)
+    assert [each.name for each in got] == ["b", "a+b", "a+-b", "a++b", "last"]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(WeightsAway, match=r"MICROCINEMA_WEIGHTS_CACHE cannot be written: .*cache"):
+        source(tmp_path, Bucket(stored(folder, "m"))).folder("s3://my-bucket/m")
