@@ -109,10 +109,10 @@ def _encoders(folder: Path, formats: dict[str, torch.dtype]) -> Iterator[tuple[s
     the log alone: every start would serve another model under the same hash.
     """
     for part, origin in read_json(folder / INDEX).items():
-        if not isinstance(origin, list) or origin[0] != "transformers":
+        if not (isinstance(origin, list) and len(origin) == 2 and origin[0] == "transformers"):
             continue
-        kind = getattr(transformers, str(origin[1]), None)
-        if not isinstance(kind, type) or not issubclass(kind, PreTrainedModel):
+        kind: Any = getattr(transformers, str(origin[1]), None)
+        if not _has_weights(kind):
             continue  # tokenizers and image processors have no weights
         model, found = kind.from_pretrained(
             folder / part,
@@ -125,6 +125,10 @@ def _encoders(folder: Path, formats: dict[str, torch.dtype]) -> Iterator[tuple[s
         if found["missing_keys"]:
             raise _missing(folder / part, sorted(found["missing_keys"]))
         yield part, model
+
+
+def _has_weights(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, PreTrainedModel)
 
 
 def _refuse_empty(folder: Path, pipeline: Any) -> None:
