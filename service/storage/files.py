@@ -75,7 +75,8 @@ class FileStore:
         try:
             status = path.stat()
             digest = self._sha256(path, status.st_ino, status.st_mtime_ns, status.st_size)
-        except _NO_SUCH:
+        except _NO_SUCH as problem:
+            self._must_be_here(problem)
             raise ArtifactMissing(key) from None
         except OSError as problem:
             raise self._unavailable(problem) from problem
@@ -85,7 +86,8 @@ class FileStore:
         path = self.root / check_key(key)
         try:
             path.unlink()
-        except _NO_SUCH:
+        except _NO_SUCH as problem:
+            self._must_be_here(problem)
             return
         except OSError as problem:
             raise self._unavailable(problem) from problem
@@ -101,6 +103,8 @@ class FileStore:
                     key = path.relative_to(self.root).as_posix()
                     if key.startswith(prefix) and (found := _listed(key, path)):
                         yield found
+            if not self._writing.is_dir():
+                raise FileNotFoundError(errno.ENOENT, "it is not there")
         except OSError as problem:
             raise self._unavailable(problem) from problem
 
@@ -126,7 +130,8 @@ class FileStore:
                 while left > 0 and (chunk := body.read(min(CHUNK_BYTES, left))):
                     left -= len(chunk)
                     yield chunk
-        except _NO_SUCH:
+        except _NO_SUCH as problem:
+            self._must_be_here(problem)
             raise ArtifactMissing(key) from None
         except OSError as problem:
             raise self._unavailable(problem) from problem
@@ -163,6 +168,11 @@ class FileStore:
                     aside.unlink()
             except FileNotFoundError:
                 continue
+
+    def _must_be_here(self, problem: OSError) -> None:
+        """A bare mount point looks like a store without objects; our own folder in it tells them apart."""
+        if not self._writing.is_dir():
+            raise self._unavailable(problem) from problem
 
     def _unavailable(self, problem: OSError, size: int = 0) -> StorageUnavailable:
         if problem.errno in _FULL:
