@@ -47,7 +47,8 @@ class GatewaySettings(BaseSettings):
     content: Literal["proxy", "redirect"] = "proxy"
     #: What polling clients are told to wait between two looks (milliseconds).
     poll_after_ms: int = Field(default=1000, ge=10)
-    #: A worker silent for this long has lost its jobs; the workers must use the same number.
-    lease_s: float = Field(default=15.0, gt=0, le=3600)
+    #: A worker silent for this long has lost its jobs; the workers must use the same number. At least 3: the
+    #: sweep turns once a second and takes a gap of half a lease for an outage; below 2 it would never reap.
+    lease_s: float = Field(default=15.0, ge=3, le=3600)
     log_format: LogFormat = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
