@@ -11,22 +11,22 @@ from service.contracts.model_spec import ModelSpec, Vocabulary
 MAX_WORDS_NAMED = 8
 MAX_WORD_SHOWN = 24  # letters
 MAX_KNOWN_NAMED = 40
-SHORTEST_PLURAL = 4  # letters: "as" is not the plural of "a"
 
 
 def unknown_words(prompt: str, spec: ModelSpec) -> tuple[str, ...]:
     """At most one warning (a sentence) about the words of `prompt`; none where the model's are not on record.
 
-    Case, punctuation and an English plural or possessive make no difference: "Circles!" and "the circle's"
-    are the word circle. A prompt without any telling word gets a sentence of its own.
+    Case, punctuation and an English possessive make no difference, since CLIP's tokenizer parts them off:
+    "Circle!" and "the circle's" hold the word circle. "Circles" is another word: it falls into pieces that no
+    training text held. A prompt without any telling word gets a sentence of its own.
     """
     known = spec.vocabulary
     if known is None:
         return ()
     telling, every = frozenset(known.telling), frozenset((*known.telling, *known.filler))
     read = list(dict.fromkeys(words(prompt)))
-    strange = [word for word in read if not _is_one_of(every, word)]
-    if not any(_is_one_of(telling, word) for word in read):
+    strange = [word for word in read if word not in every]
+    if telling.isdisjoint(read):
         said = "knows no word of this prompt that says what to show, so expect any video."
     elif strange:
         said = f"never read {_named(strange)}: what that does to the video is chance."
@@ -45,21 +45,11 @@ def words(text: str) -> Iterator[str]:
 
 
 def _kept(letter: str) -> str:
-    """A letter as it is, a space for what parts words, nothing for what is not seen (such as joiners)."""
+    """A letter as it is, a space for what parts words in the tokenizer too (also unseen, such as joiners)."""
     if letter == "'":
         return letter
     kind = unicodedata.category(letter)
-    if kind == "Cf":
-        return ""
     return " " if kind[0] in "PZC" or kind in ("Sm", "Sk") else letter
-
-
-def _is_one_of(known: frozenset[str], word: str) -> bool:
-    """Whether `known` has the word, or the word that it is the plural of."""
-    if word in known:
-        return True
-    stems = (word.removesuffix("s"), word.removesuffix("es"))
-    return len(word) >= SHORTEST_PLURAL and not known.isdisjoint(stems)
 
 
 def _named(strange: list[str]) -> str:

@@ -40,7 +40,7 @@ def test_it_stands_beside_what_changes_while_a_job_waits(site: Any, make_spec: A
 
 def test_known_words_and_the_list_itself(site: Any, make_spec: Any) -> None:
     site.worker.announce(make_spec(vocabulary=WORDS))
-    assert site.create(prompt="Red circles, moving left.")["warnings"] == []
+    assert site.create(prompt="Red circle, moving left.")["warnings"] == []
     (model,) = site.client.get("/models").json()["data"]
     assert model["spec"]["vocabulary"] == {"telling": ["red", "circle", "left"], "filler": ["a", "moving"]}
 
