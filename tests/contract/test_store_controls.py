@@ -180,6 +180,16 @@ def test_capped_jobs_are_not_claimable_and_a_freed_cap_says_that_one_is(scene, c
     assert scene.jobs.finish("video_1", 1, Cancelled()).freed is False  # nobody waits any more
 
 
+def test_a_cap_that_was_lowered_wakes_nobody_while_more_than_that_run(scene, controls):
+    for n in range(3):
+        scene.submit(f"video_{n}", tenant="capped")
+    assert scene.claimed_ids("w1", limit=2) == ["video_0", "video_1"]
+    controls.set_share("capped", running_cap=1)
+    assert scene.jobs.finish("video_0", 1, Cancelled()).freed is False
+    assert scene.claim("w2") == ()
+    assert scene.jobs.finish("video_1", 1, Cancelled()).freed is True
+
+
 def test_every_way_out_of_running_frees_the_cap(scene, controls, make_artifact):
     controls.set_share("default", running_cap=1)
     scene.running("video_a")
