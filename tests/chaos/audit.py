@@ -27,6 +27,7 @@ WANTED = {
     "succeeded": {State.SUCCEEDED},
     "cancelled": {State.CANCELLED, State.SUCCEEDED},
     "worker_lost": {State.FAILED},
+    "out_of_memory": {State.FAILED},
 }
 QUIET_S = 90.0
 
@@ -109,8 +110,8 @@ def _judge_job(
     if job.state not in WANTED[promise.want]:
         found.lost.add(promise.id)
         found.breaches.append(f"{promise.id} ended {job.state} ({job.failure}), wanted {promise.want}")
-    if promise.want == "worker_lost" and (job.failure is None or job.failure.code != "worker_lost"):
-        found.breaches.append(f"{promise.id} failed with {job.failure}, not worker_lost")
+    if job.state is State.FAILED and (job.failure is None or job.failure.code != promise.want):
+        found.breaches.append(f"{promise.id} failed with {job.failure}, wanted {promise.want}")
     if job.lost and not losses_allowed:
         found.breaches.append(f"{promise.id} counts {job.lost} lost workers, and none died")
     endings = [event for event in events_of(scene, promise.id) if event.type in ENDINGS]

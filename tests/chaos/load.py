@@ -21,7 +21,7 @@ GIVES_UP_S = 90.0
 
 @dataclass(frozen=True)
 class Promise:
-    """A 202: from here on the job must end as `want` says ("succeeded", "cancelled", "worker_lost").
+    """A 202: from here on the job must end as `want` says: "succeeded", "cancelled" or a failure's code.
 
     A cancelled job may also have succeeded before the cancel was heard.
     """

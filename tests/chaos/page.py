@@ -30,7 +30,7 @@ def publish(verdict: Mapping[str, Any], results: Path, page: Path) -> None:
 
     The faults may run side by side: one process at a time changes the two files.
     """
-    with results.with_suffix(".lock").open("w") as turn:
+    with page.open("r+") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         verdicts = json.loads(results.read_text()) if results.exists() else {}
         verdicts[verdict["fault"]] = dict(verdict)
@@ -39,7 +39,6 @@ def publish(verdict: Mapping[str, Any], results: Path, page: Path) -> None:
         before, rest = text.split(BEGIN)
         after = rest.split(END)[1]
         page.write_text(f"{before}{BEGIN}\n{table(verdicts)}\n{END}{after}")
-    results.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def table(verdicts: Mapping[str, Mapping[str, Any]]) -> str:

@@ -127,8 +127,10 @@ class NativeHang(Plain):
 
 
 class OutOfMemory(Plain):
-    name, says = "out_of_memory", "a stage runs out of device memory (raised by the test, no GPU was there)"
+    """On the host there is no sparing way left for a single job: it fails, and nothing else does."""
+
+    name, says = "out_of_memory", "a stage runs out of memory (raised by the test); its job fails, no other"
 
     def strike(self, at: Strike) -> Sequence[str]:
-        starved = at.client.create("[oom]")
+        starved = at.client.create("[oom]", "out_of_memory")
         return [starved] if starved else []

@@ -1,8 +1,8 @@
 """A worker whose model falls ill on request: the prompt says how.
 
 `[slow 0.05]` sleeps that many seconds in each step of stage 2; `[poison]` kills the process in the middle of
-a step, every time; `[hang]` never comes back from a native call and `[oom]` runs out of memory, each once per
-prompt.
+a step, every time; `[oom]` runs out of memory, every time; `[hang]` never comes back from a native call, once
+per prompt.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Ailing:
             os.kill(os.getpid(), signal.SIGKILL)
         if "[hang]" in prompt and self._first(prompt):
             ctypes.CDLL(None).sleep(3600)  # like a CUDA call that hangs: no bytecode runs, the GIL is free
-        if "[oom]" in prompt and self._first(prompt):
+        if "[oom]" in prompt:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     def _first(self, prompt: str) -> bool:
