@@ -106,4 +106,6 @@ def spring_at(parts: Sequence[Part], script: str, moment: Moment, action: Callab
 
 
 def kill(part: Part) -> None:
+    """kill -9, of a process that is there: one that is just being started again is waited for."""
+    wait_until(part.forked.alive, TRAP_S, f"{part.name} lives")
     part.forked.kill()

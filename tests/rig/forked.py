@@ -37,16 +37,18 @@ class Forked:
     process: ForkServerProcess | None = field(default=None, repr=False)
 
     def start(self) -> Forked:
-        self.process = fork_server().Process(
+        process = fork_server().Process(
             target=_live, args=(self.module, self.arguments, dict(self.environment), self.log), daemon=True
         )
-        self.process.start()
+        process.start()
+        self.process = process  # not before: without a pid it must not look alive to those who kill
         return self
 
     @property
     def pid(self) -> int:
         assert self.process is not None, f"{self.name} was never started"
-        return int(self.process.pid or 0)
+        assert self.process.pid, f"{self.name} has no process"  # a signal to 0 would go to all of us
+        return self.process.pid
 
     @property
     def exit_code(self) -> int | None:
