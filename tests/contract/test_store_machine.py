@@ -114,41 +114,41 @@ class StoreMachine(StoreInvariants):
                 assert (claim.finish_in_s is None) is (by is None)
                 assert by is None or abs(claim.finish_in_s - (by - self.model.now)) < 1e-5
 
-    rarely = st.sampled_from([False, False, False, True])  # what stops everything must not fill the stories
-
-    @rule(gate=st.sampled_from(["intake", "pool:default"]), closes=rarely, twice=twice)
-    def pause_or_resume(self, gate: str, closes: bool, twice: bool) -> None:
-        for _ in range(1 + twice):
-            if closes:
+    @rule(
+        what=st.sampled_from(["weight", "cap", "gate", "drain"]),
+        tenant=st.sampled_from("abc"),
+        weight=st.sampled_from([1.0, 3.0, 0.3]),
+        cap=st.sampled_from([None, 1, 2]),
+        gate=st.sampled_from(["intake", "pool:default"]),
+        worker=st.sampled_from(WORKERS),
+        stops=st.sampled_from([False, False, False, True]),
+    )
+    def operate(
+        self, what: str, tenant: str, weight: float, cap: int | None, gate: str, worker: str, stops: bool
+    ) -> None:
+        """All that operators do is one rule, and mostly opens what is shut: stories need movement."""
+        match what:
+            case "weight":
+                self.controls.set_share(tenant, weight=weight)
+                self.model.weights[tenant] = weight
+            case "cap":
+                self.controls.set_share(tenant, running_cap=cap, uncapped=cap is None)
+                self.model.caps.pop(tenant, None)
+                self.model.caps |= {} if cap is None else {tenant: cap}
+            case "gate" if stops:
                 assert self.controls.pause(gate, "a test") is (gate not in self.model.paused)
                 self.model.paused.add(gate)
-            else:
+            case "gate":
                 assert self.controls.resume(gate) is (gate in self.model.paused)
                 self.model.paused.discard(gate)
-
-    @rule(tenant=st.sampled_from("abc"), weight=st.sampled_from([1.0, 3.0, 0.3]))
-    def weigh(self, tenant: str, weight: float) -> None:
-        self.controls.set_share(tenant, weight=weight)
-        self.model.weights[tenant] = weight
-
-    @rule(tenant=st.sampled_from("abc"), cap=st.sampled_from([None, 1, 2]))
-    def cap(self, tenant: str, cap: int | None) -> None:
-        self.controls.set_share(tenant, running_cap=cap, uncapped=cap is None)
-        self.model.caps.pop(tenant, None)
-        if cap is not None:
-            self.model.caps[tenant] = cap
-
-    @rule(worker=st.sampled_from(WORKERS), drains=rarely)
-    def drain_or_end(self, worker: str, drains: bool) -> None:
-        """A worker that was told to drain goes; the next of its name is another."""
-        if not drains:
-            self.store.retire(worker)
-            self.model.draining.discard(worker)
-        else:
-            self.store.announce(worker, "default", [], alive_s=0.001)
-            assert self.controls.drain([worker]) == (worker,)
-            self.model.draining.add(worker)
-            assert self.store.announce(worker, "default", [], alive_s=0.001) is True
+            case "drain" if stops:
+                self.store.announce(worker, "default", [], alive_s=0.001)
+                assert self.controls.drain([worker]) == (worker,)
+                self.model.draining.add(worker)
+                assert self.store.announce(worker, "default", [], alive_s=0.001) is True
+            case _:  # it goes; the next of its name is another
+                self.store.retire(worker)
+                self.model.draining.discard(worker)
 
     @has_jobs
     @rule(n=some_job, stale=stale, worker=st.sampled_from(WORKERS), twice=twice)
