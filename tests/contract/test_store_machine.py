@@ -1,7 +1,6 @@
 """The real store against a model of its rules, driven by random stories.
 
-The model (model_of_store.py) keeps plain Python objects and knows nothing of Redis; after every step the
-whole database must tell the same story as the model.
+The model (model_of_store.py) knows nothing of Redis; after every step both must tell the same story.
 """
 
 import importlib.util
@@ -19,7 +18,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from rig.store_invariants import WORKERS, StoreInvariants
+from rig.store_invariants import OPENING, WORKERS, StoreInvariants
 
 from service.contracts.deadline import Deadline
 from service.contracts.failure import Failure, FailureCode
@@ -54,6 +53,8 @@ class StoreMachine(StoreInvariants):
         self.scene.clock.set(1_700_000_000.0)
         self.store, self.model, self.seen = self.scene.jobs, self.rules.Model(self.scene.clock.now), {}
         self.controls = ControlStore(self.store.store)
+        for tenant, start_in, finish_in in OPENING:
+            self.submit(tenant, 0, "x", start_in, finish_in, False, False)
 
     some_job = st.integers(0, 40)
     has_jobs = precondition(lambda self: self.model.jobs)
