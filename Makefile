@@ -90,7 +90,7 @@ bench: $(SERVE) ## Count the networks (parameters, FLOPs, memory), then time vid
 	$(BIN)/python -m benchmarks.count_memory
 	$(BIN)/python -m benchmarks.render $(BENCH_OPTIONS)
 
-train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (about 140 minutes of two cores)
+train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (about 100 minutes of two cores)
 	OMP_WAIT_POLICY=passive $(BIN)/python -m models.training.chain
 
 # The short form is for a look: only the whole one is written to docs/.
