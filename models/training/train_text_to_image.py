@@ -187,6 +187,7 @@ def train(config: Path, work: Path) -> Path:
     partial = work / "stage1.partial"
     shutil.rmtree(partial, ignore_errors=True)
     stage.unet.half()
+    stage.vae.register_to_config(_name_or_path="")  # a path of the training machine says nothing elsewhere
     stage.vae.half()  # the text encoder stays float32: loaders keep its stored type, and it is tiny
     pipeline.save_pretrained(partial, safe_serialization=True)
     save_with_plain_files(stage.tokenizer, partial / "tokenizer")

@@ -61,6 +61,9 @@ def test_chain_ends_in_a_model_that_serving_and_diffusers_load(tmp_path: Path) -
         assert int(step) == 1
         assert float(loss) > 0
 
+    for config in folder.rglob("config.json"):
+        assert str(tmp_path) not in config.read_text(), config
+
     film = Cinema.load(folder, device="cpu")(
         "a red circle moving left on a white background", seed=1, steps=2
     )
