@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -13,8 +13,7 @@ from models.cinema import Film, frame_digest
 from models.evaluation.silhouette import Pixels
 from models.orders import PictureOrder, Progress, VideoOrder
 from models.spec import CinemaSpec
-
-T = TypeVar("T")
+from models.stepwise import result_of
 
 
 class Pipeline(Protocol):
@@ -64,7 +63,7 @@ def make_films(
             PictureOrder(prompt, "", seed, spec.picture_steps, spec.picture_guidance, width, height)
             for prompt, seed in prompts
         ]
-        keyframes = _finished(pipeline.paint(pictures))
+        keyframes = result_of(pipeline.paint(pictures))
     videos = [
         VideoOrder(
             prompt=prompt,
@@ -81,19 +80,10 @@ def make_films(
         for prompt, seed in prompts
     ]
     films = []
-    for latents, keyframe in zip(_finished(pipeline.animate(videos, keyframes)), keyframes, strict=True):
+    for latents, keyframe in zip(result_of(pipeline.animate(videos, keyframes)), keyframes, strict=True):
         frames = np.stack(list(pipeline.decode(latents)))
         films.append(Film(frames, keyframe, frame_digest(frames)))
     return films
-
-
-def _finished(steps: Generator[Progress, None, T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
 
 def save_strip(path: Path, film: Film) -> None:

@@ -10,10 +10,9 @@ model folder (`models.weights`) at `work/model`.
 import argparse
 import shutil
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,9 +26,10 @@ from models.denoiser import VideoDenoiser
 from models.image_to_video import ImageToVideo
 from models.inflate import inflate
 from models.noise_prior import with_appearance
-from models.orders import PictureOrder, Progress, VideoOrder
+from models.orders import PictureOrder, VideoOrder
 from models.picture_configs import read_unet_spec
 from models.spec import MICRO, CinemaSpec
+from models.stepwise import result_of
 from models.text import TextEncoder
 from models.text_to_image import TextToImage
 from models.training.captions import TRAIN_TEMPLATES, held_out_prompts
@@ -44,8 +44,6 @@ from models.training.words import training_vocabulary
 from models.unet import InflatedUNet
 from models.vae import Picture, PictureCodec
 from models.weights import save_stage_two
-
-T = TypeVar("T")
 
 
 def redrawn_keyframes(videos: VideoSet, codec: PictureCodec, work: Path) -> Tensor:
@@ -115,16 +113,6 @@ class StageTwo:
         return weighted_error(self.schedule, predicted, example.target, example.t, objective)
 
 
-def finished(stage: Generator[Progress, None, T]) -> T:
-    """Run a stage to its end and take what it returns."""
-    while True:
-        try:
-            next(stage)
-        except StopIteration as end:
-            value: T = end.value
-            return value
-
-
 class Previews:
     """Held-out prompts through both stages, one clip a row."""
 
@@ -138,7 +126,7 @@ class Previews:
             PictureOrder(prompt, "", self.seed + n, spec.picture_steps, spec.picture_guidance, width, height)
             for n, prompt in enumerate(self.prompts)
         ]
-        self.keyframes: list[Picture] = finished(painter.paint(orders))
+        self.keyframes: list[Picture] = result_of(painter.paint(orders))
         self.animator = ImageToVideo(stage.denoiser, text, stage.codec, stage.schedule)
 
     def draw(self, step: int) -> None:
@@ -158,7 +146,7 @@ class Previews:
             )
             for n, prompt in enumerate(self.prompts)
         ]
-        clips = finished(self.animator.animate(orders, self.keyframes))
+        clips = result_of(self.animator.animate(orders, self.keyframes))
         rows = []
         for keyframe, clip in zip(self.keyframes, clips, strict=True):
             frames = list(self.animator.decode(clip))
