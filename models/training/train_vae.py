@@ -2,8 +2,10 @@
 
     python -m models.training.train_vae --config models/training/vae.toml --work var/train
 
-The loss weighs pixels that differ from the background: an unweighted loss reaches a fine average
-PSNR and loses the objects' colours. Quality is reported overall and on the object's pixels.
+With a [start] folder its decoder trains on, and only that: the latents stay what they are, and with them
+everything that was trained on them. The loss weighs pixels that differ from the background: an unweighted
+loss reaches a fine average PSNR and loses the objects' colours. Quality is reported overall and on the
+object's pixels.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from torch import Tensor
 from models.training.captions import Split, combinations
 from models.training.config import table
 from models.training.loop import Plan, Training
+from models.training.warm_start import Start, begun_autoencoder
 from models.training.whitening import Whitening
 from models.training.world import BACKGROUNDS, place, render_moments
 
@@ -37,6 +40,7 @@ class VaeShape:
     object_weight: float
     kl_weight: float
     whitening: float  # power in [0, 1], see models.training.whitening
+    latent_noise: float = 0.0  # the most, in scaled latents, that a decoder begun from a folder sees through
 
 
 def build_vae(shape: VaeShape) -> AutoencoderKL:
@@ -69,16 +73,36 @@ def frame_batch(count: int, seed: tuple[int, ...], split: Split) -> tuple[Tensor
     return pixels, torch.from_numpy(np.stack(masks)).unsqueeze(1).float()
 
 
+def infidelity(decoded: Tensor, pixels: Tensor, mask: Tensor, object_weight: float) -> Tensor:
+    """Weighted L1 + MSE of pictures (B, 3, H, W); mask (B, 1, H, W) is 1 on the object."""
+    error = decoded - pixels
+    weight = 1 + (object_weight - 1) * mask
+    loss: Tensor = (weight * (error.abs() + error.square())).sum() / (3 * weight.sum())
+    return loss
+
+
 def vae_loss(vae: AutoencoderKL, shape: VaeShape, step: int, plan: Plan) -> Tensor:
-    """Weighted L1 + MSE, plus a KL that only keeps the latents bounded."""
+    """Infidelity, plus a KL that only keeps the latents bounded."""
     pixels, mask = frame_batch(plan.batch, (plan.seed, step), "train")
     posterior = vae.encode(pixels).latent_dist
     noise = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
-    error = vae.decode(posterior.sample(noise)).sample - pixels
-    weight = 1 + (shape.object_weight - 1) * mask
-    fidelity = (weight * (error.abs() + error.square())).sum() / (3 * weight.sum())
-    loss: Tensor = fidelity + shape.kl_weight * posterior.kl().mean()
-    return loss
+    decoded = vae.decode(posterior.sample(noise)).sample
+    return infidelity(decoded, pixels, mask, shape.object_weight) + shape.kl_weight * posterior.kl().mean()
+
+
+def decoder_loss(vae: AutoencoderKL, shape: VaeShape, step: int, plan: Plan) -> Tensor:
+    """Infidelity of what a frozen encoder's latents give, each picture's under noise of its own strength.
+
+    Latents that networks made are never quite right; a decoder that saw only exact ones draws their faults.
+    """
+    pixels, mask = frame_batch(plan.batch, (plan.seed, step), "train")
+    source = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
+    with torch.no_grad():
+        z = vae.encode(pixels).latent_dist.mode()
+    most = shape.latent_noise / float(vae.config.scaling_factor)
+    strength = most * torch.rand(len(z), 1, 1, 1, generator=source)
+    decoded = vae.decode(z + strength * torch.randn(z.shape, generator=source)).sample
+    return infidelity(decoded, pixels, mask, shape.object_weight)
 
 
 def psnr(square_error: float) -> float:
@@ -127,7 +151,8 @@ def train(config: Path, work: Path) -> Path:
     shape, plan = table(config, "vae", VaeShape), table(config, "plan", Plan)
     torch.set_num_threads(plan.threads)
     torch.manual_seed(plan.seed)
-    vae = build_vae(shape)
+    begun = begun_autoencoder(table(config, "start", Start))
+    vae, loss = (build_vae(shape), vae_loss) if begun is None else (begun, decoder_loss)
     print(f"vae: {sum(p.numel() for p in vae.parameters()):,} parameters", flush=True)
     vae.to(memory_format=torch.channels_last)  # a quarter faster on CPUs
     training = Training("vae", {"vae": vae}, plan, work, time.monotonic)
@@ -136,10 +161,11 @@ def train(config: Path, work: Path) -> Path:
         reconstruction_sheet(vae, work / "vae_sheet.png", plan.seed)
         print(f"vae at step {step}: {judge(vae, plan.seed)}", flush=True)
 
-    training.run(lambda step: vae_loss(vae, shape, step, plan), sheet)
+    training.run(lambda step: loss(vae, shape, step, plan), sheet)
     training.ema.swap(training.parameters)
     sheet(training.step)
-    even_out(vae, shape.whitening, plan.seed)
+    if begun is None:
+        even_out(vae, shape.whitening, plan.seed)
     partial = work / "vae.partial"
     shutil.rmtree(partial, ignore_errors=True)
     vae.save_pretrained(partial)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
 
 from models.appearnet import AppearNet
@@ -27,6 +27,16 @@ class Start:
         if not (path / "model_index.json").is_file():
             raise FileNotFoundError(f"start.folder is {self.folder!r}: there is no model_index.json in it")
         return path
+
+
+def begun_autoencoder(start: Start) -> AutoencoderKL | None:
+    """The folder's autoencoder in float32; only its decoder trains, so that latents stay what they are."""
+    if start.path is None:
+        return None
+    vae: AutoencoderKL = AutoencoderKL.from_pretrained(start.path / "vae").float()
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    return vae
 
 
 def start_stage_one(start: Start, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:

@@ -1,5 +1,6 @@
 """Tokenizer, configs, weighting, stored latents and inflation of the training chain, in small."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,9 @@ from models.training.first_step import Example, FirstStep
 from models.training.loop import Plan
 from models.training.objective import Objective, weighted_error
 from models.training.tokenizer import END, START, make_tokenizer, save_with_plain_files
-from models.training.train_vae import VaeShape, build_vae, frame_batch, vae_loss
+from models.training.train_vae import VaeShape, build_vae, decoder_loss, frame_batch, vae_loss
 from models.training.video_set import ClipSet, VideoSet
+from models.training.warm_start import Start, begun_autoencoder
 from models.unet import is_added
 
 CONFIGS = Path(video_set.__file__).parent
@@ -219,6 +221,21 @@ def test_vae_loss_depends_only_on_step_and_weights() -> None:
     first, second, other = (vae_loss(vae, TINY_VAE, step, plan) for step in (4, 4, 5))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
+
+
+def test_a_decoder_that_trains_on_leaves_the_latents_alone(work: Path) -> None:
+    (work / "model_index.json").write_text("{}")
+    vae = begun_autoencoder(Start(str(work)))
+    assert vae is not None
+    plan = Plan(minutes=1, learning_rate=1e-3, warmup_steps=1, batch=2, ema_decay=0.9, seed=3)
+    exact, noisy, again = (
+        decoder_loss(vae, replace(TINY_VAE, latent_noise=noise), 4, plan) for noise in (0.0, 0.5, 0.5)
+    )
+    assert torch.equal(noisy, again)
+    assert not torch.equal(exact, noisy)
+    noisy.backward()  # type: ignore[no-untyped-call]
+    moving = {name.split(".")[0] for name, weight in vae.named_parameters() if weight.grad is not None}
+    assert moving == {"decoder", "post_quant_conv"}
 
 
 def test_inflation_freezes_exactly_the_spatial_weights() -> None:
