@@ -91,6 +91,22 @@ def training_caption(combination: Combination, rng: np.random.Generator) -> str:
     return caption(combination, rng, PARTIAL_TEMPLATES if partial else TRAIN_TEMPLATES)
 
 
+def other_look(combination: Combination, rng: np.random.Generator) -> Combination:
+    """The same shape and motion in another colour and on another background, of the trained combinations.
+
+    Stage 2 gets its picture from z^c. A caption that contradicts it in looks, and in nothing else, teaches
+    that the picture wins there, while motion is the text's to say.
+    """
+    choices = [
+        each
+        for each in combinations("train")
+        if (each.shape, each.motion) == (combination.shape, combination.motion)
+        and each.color != combination.color
+        and each.background != combination.background
+    ]
+    return choices[int(rng.integers(len(choices)))]
+
+
 def draw_scenes(count: int, seed: int, split: Split) -> list[Scene]:
     """`count` scenes from one side of the split; motions come equally often."""
     rng = np.random.default_rng(seed)

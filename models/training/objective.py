@@ -16,7 +16,8 @@ class Objective:
     redrawn_share (stage 2) are probabilities. appearance_weight is the paper's lambda, keyframe_noise
     the standard deviation of noise laid over z^c, start_share and start_weight the share and gamma of
     `first_step` (all stage 2). reading_weight is that of
-    `caption_reading` (stage 1).
+    `caption_reading` (stage 1). rotating_weight says how many times as often as any other clip a rotating one
+    is drawn. contrary_share of the captions (stage 2) name another colour and background than z^c shows.
     """
 
     beta_start: float
@@ -32,6 +33,8 @@ class Objective:
     keyframe_noise: float = 0.0
     start_share: float = 0.0
     start_weight: float = 0.0
+    rotating_weight: float = 1.0
+    contrary_share: float = 0.0
 
     def schedule(self) -> Schedule:
         """The forward process."""

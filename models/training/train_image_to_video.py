@@ -95,7 +95,7 @@ class StageTwo:
         objective, batch = self.objective, self.plan.batch
         rng = np.random.default_rng((self.plan.seed, step))
         noise_source = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + step)
-        numbers = rng.integers(len(self.videos.latents), size=batch)
+        numbers = self.videos.draw(rng, batch, objective.rotating_weight)
         clean = self.videos.clips(numbers)
         redrawn = torch.from_numpy(rng.random(batch) < objective.redrawn_share).view(-1, 1, 1, 1)
         z_c = torch.where(redrawn, self.redrawn[numbers], clean[:, clean.shape[1] // 2])
@@ -103,7 +103,7 @@ class StageTwo:
         plain = torch.randn(clean.shape, generator=noise_source)
         noise = with_appearance(plain, z_c, objective.appearance_weight)
         timesteps = torch.randint(objective.train_timesteps, (batch,), generator=noise_source)
-        captions = self.videos.captions(numbers, rng, objective.text_dropped)
+        captions = self.videos.captions(numbers, rng, objective.text_dropped, objective.contrary_share)
         with torch.no_grad():
             text = embed(self.tokenizer, self.text_encoder, captions)
         example = Example(self.schedule.noised(clean, noise, timesteps), timesteps, noise)

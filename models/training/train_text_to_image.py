@@ -115,8 +115,8 @@ class StageOne:
         objective, batch = self.objective, self.plan.batch
         rng = np.random.default_rng((self.plan.seed, step))
         noise_source = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + step)
-        clips, frames = self.videos.latents.shape[:2]
-        numbers = rng.integers(clips, size=batch)
+        frames = self.videos.latents.shape[1]
+        numbers = self.videos.draw(rng, batch, objective.rotating_weight)
         centred = rng.random(batch) < objective.centre_share
         chosen = np.where(centred, frames // 2, rng.integers(frames, size=batch))
         clean = self.videos.frames(numbers, chosen)

@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.training.captions import draw_scenes, training_caption
+from models.training.captions import draw_scenes, other_look, training_caption
 from models.training.config import table
 from models.training.world import Scene, render
 
@@ -49,6 +49,14 @@ class VideoSet:
         """The finished set under `work`."""
         return cls(table(config, "clips", ClipSet), np.load(work / "latents.npy", mmap_mode="r"))
 
+    def draw(self, rng: np.random.Generator, count: int, rotating_weight: float) -> NDArray[np.int64]:
+        """`count` clip numbers, with replacement; a rotating clip comes rotating_weight times as often.
+
+        A turn moves few pixels, and only three shapes show it: drawn evenly, it was the last thing learned.
+        """
+        weights = np.where([scene.motion == "rotating" for scene in self.scenes], rotating_weight, 1.0)
+        return rng.choice(len(self.scenes), size=count, p=weights / weights.sum())
+
     def clips(self, numbers: NDArray[np.int64]) -> Tensor:
         """Scaled latents float32 (B, F, C, h, w)."""
         return torch.from_numpy(np.stack([self.latents[number] for number in numbers])).float()
@@ -58,11 +66,19 @@ class VideoSet:
         stored = np.stack([self.latents[n, f] for n, f in zip(numbers, frames, strict=True)])
         return torch.from_numpy(stored).float()
 
-    def captions(self, numbers: NDArray[np.int64], rng: np.random.Generator, dropped: float) -> list[str]:
-        """One caption per clip; empty with probability `dropped` (classifier-free guidance)."""
-        return [
-            "" if rng.random() < dropped else training_caption(self.scenes[number], rng) for number in numbers
-        ]
+    def captions(
+        self, numbers: NDArray[np.int64], rng: np.random.Generator, dropped: float, contrary: float = 0.0
+    ) -> list[str]:
+        """One caption per clip; empty with probability `dropped` (classifier-free guidance).
+
+        contrary: the share that names another colour and background than the clip has.
+        """
+        captions = []
+        for number in numbers:
+            scene = self.scenes[number]
+            told = other_look(scene, rng) if contrary and rng.random() < contrary else scene
+            captions.append("" if rng.random() < dropped else training_caption(told, rng))
+        return captions
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from models.schedule import Schedule
 from models.spec import NANO
 from models.training import video_set
 from models.training.caption_reading import CaptionReader
-from models.training.captions import TRAIN_TEMPLATES, caption, draw_scenes
+from models.training.captions import TRAIN_TEMPLATES, caption, combinations, draw_scenes, other_look, split_of
 from models.training.chain import Chain
 from models.training.config import table
 from models.training.first_step import Example, FirstStep
@@ -203,6 +203,36 @@ def test_some_captions_are_dropped_and_the_rest_describe_their_clip(work: Path) 
     empty = captions.count("")
     assert 15 <= empty <= 75
     assert sum(videos.scenes[0].shape in text for text in captions) == 400 - empty
+
+
+def test_rotating_clips_are_drawn_as_often_as_asked(work: Path) -> None:
+    videos = VideoSet.load(work / "video_set.toml", video_set.build(work / "video_set.toml", work).parent)
+    turning = np.array([scene.motion == "rotating" for scene in videos.scenes])
+    assert 0 < turning.sum() < len(turning)
+    rng = np.random.default_rng(0)
+    for weight in (1.0, 3.0):
+        drawn = turning[videos.draw(rng, 4000, weight)].mean()
+        expected = weight * turning.sum() / (weight * turning.sum() + (~turning).sum())
+        assert abs(drawn - expected) < 0.03
+
+
+def test_contrary_captions_change_the_looks_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    for told in combinations("train") + combinations("held_out"):
+        other = other_look(told, rng)
+        assert (other.shape, other.motion) == (told.shape, told.motion)
+        assert other.color != told.color
+        assert other.background != told.background
+        assert split_of(other) == "train"
+
+
+def test_as_many_captions_are_contrary_as_asked(work: Path) -> None:
+    videos = VideoSet.load(work / "video_set.toml", video_set.build(work / "video_set.toml", work).parent)
+    captions = videos.captions(np.zeros(400, dtype=np.int64), np.random.default_rng(0), 0.0, contrary=0.25)
+    shown = videos.scenes[0]
+    contrary = sum(shown.color not in text for text in captions)
+    assert 70 <= contrary <= 130
+    assert all(shown.shape in text for text in captions)
 
 
 def test_vae_frames_come_with_the_mask_of_their_object() -> None:
