@@ -92,7 +92,7 @@ def training_caption(combination: Combination, rng: np.random.Generator) -> str:
 
 
 def other_look(combination: Combination, rng: np.random.Generator) -> Combination:
-    """The same shape and motion in another colour and on another background, of the trained combinations.
+    """The same motion in another colour, on another background and of any shape, of the trained combinations.
 
     Stage 2 gets its picture from z^c. A caption that contradicts it in looks, and in nothing else, teaches
     that the picture wins there, while motion is the text's to say.
@@ -100,7 +100,7 @@ def other_look(combination: Combination, rng: np.random.Generator) -> Combinatio
     choices = [
         each
         for each in combinations("train")
-        if (each.shape, each.motion) == (combination.shape, combination.motion)
+        if each.motion == combination.motion
         and each.color != combination.color
         and each.background != combination.background
     ]

@@ -16,7 +16,15 @@ from models.schedule import Schedule
 from models.spec import NANO
 from models.training import video_set
 from models.training.caption_reading import CaptionReader
-from models.training.captions import TRAIN_TEMPLATES, caption, combinations, draw_scenes, other_look, split_of
+from models.training.captions import (
+    MOTION_PHRASES,
+    TRAIN_TEMPLATES,
+    caption,
+    combinations,
+    draw_scenes,
+    other_look,
+    split_of,
+)
 from models.training.chain import Chain
 from models.training.config import table
 from models.training.first_step import Example, FirstStep
@@ -220,7 +228,7 @@ def test_contrary_captions_change_the_looks_and_nothing_else() -> None:
     rng = np.random.default_rng(0)
     for told in combinations("train") + combinations("held_out"):
         other = other_look(told, rng)
-        assert (other.shape, other.motion) == (told.shape, told.motion)
+        assert other.motion == told.motion
         assert other.color != told.color
         assert other.background != told.background
         assert split_of(other) == "train"
@@ -232,7 +240,8 @@ def test_as_many_captions_are_contrary_as_asked(work: Path) -> None:
     shown = videos.scenes[0]
     contrary = sum(shown.color not in text for text in captions)
     assert 70 <= contrary <= 130
-    assert all(shown.shape in text for text in captions)
+    phrases = MOTION_PHRASES[shown.motion]
+    assert sum(any(phrase in text for phrase in phrases) for text in captions) > 380  # few leave it out
 
 
 def test_vae_frames_come_with_the_mask_of_their_object() -> None:
