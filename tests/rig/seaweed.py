@@ -84,7 +84,7 @@ def running_s3(folder: Path) -> Iterator[RunningS3]:
     )
     server = seaweed(folder, ports).start()
     try:
-        wait_until(lambda: stores(place), 20, "SeaweedFS stores an object")
+        wait_until(lambda: stores(place), 60, "SeaweedFS stores an object")
         yield RunningS3(place, server)
     finally:
         server.end()

