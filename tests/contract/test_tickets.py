@@ -44,9 +44,9 @@ def test_a_delivery_ticket_goes_to_the_notifiers_queue(redis):
 def test_a_cancel_is_published_to_the_worker(redis):
     listener = redis.pubsub()
     listener.subscribe("rq:pubsub:gpu-1")
-    assert listener.get_message(timeout=2)["type"] == "subscribe"
+    assert listener.get_message(timeout=20)["type"] == "subscribe"
     Tickets(redis).call_off("gpu-1", "video_a")
-    message = listener.get_message(timeout=2)
+    message = listener.get_message(timeout=20)
     assert json.loads(message["data"]) == {"command": "cancel", "job_id": "video_a"}
     listener.close()
 

@@ -20,7 +20,6 @@ from service.store.script import Store
 from service.store.store import JobStore
 
 WEBHOOK_SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
-LEASE_S = 3.0
 
 
 @dataclass
@@ -138,8 +137,6 @@ def start_service(tmp_path: Path, s3: RunningS3, nano_weights: Path) -> Iterator
                     "MICROCINEMA_DEVICE": "cpu",
                     "MICROCINEMA_WEBHOOK_SECRET": WEBHOOK_SECRET,
                     "MICROCINEMA_WEBHOOK_ALLOW_PRIVATE": "true",
-                    "MICROCINEMA_LEASE_S": str(LEASE_S),
-                    "MICROCINEMA_BEAT_S": "0.5",
                     "OMP_NUM_THREADS": "1",
                     "HF_HUB_OFFLINE": "1",
                     **s3.environment,
@@ -153,7 +150,7 @@ def start_service(tmp_path: Path, s3: RunningS3, nano_weights: Path) -> Iterator
             stack.callback(lambda: [each.end() for each in reversed(service.running)])
             gateway = service.start("service.main", "gateway", REDIS_URL=gateway_redis(url))
             service.start("service.notifier.main", "notifier")
-            wait_until(lambda: ready(f"{service.url}/readyz"), 30, f"gateway ready\n{gateway.output()}")
+            wait_until(lambda: ready(f"{service.url}/readyz"), 60, f"gateway ready\n{gateway.output()}")
             return service
 
         yield start

@@ -138,7 +138,7 @@ def test_frame_rule_and_cancel_of_an_image_to_video_model(
     service.wait_for(video["id"], "running", "succeeded")
     with service.client() as client:
         assert client.post(f"/videos/{video['id']}/cancel").status_code == 200
-    done = service.wait_for(video["id"], "cancelled", "succeeded", seconds=20)
+    done = service.wait_for(video["id"], "cancelled", "succeeded", seconds=45)
     assert done["state"] == "cancelled"
     assert done["step"] < done["steps"]
     after = post_picture(service, num_frames="9", num_inference_steps="4").json()

@@ -21,6 +21,10 @@ from service.store.script import Library
 
 StartService = Callable[..., Any]
 
+#: Of a worker that a test kills: its job is waited for. Elsewhere the usual lease outlasts every stall of a
+#: busy machine, so that one attempt is all that an undisturbed job takes.
+SHORT_LEASE = {"MICROCINEMA_LEASE_S": "5", "MICROCINEMA_BEAT_S": "0.5"}
+
 
 def decoded(mp4: bytes) -> tuple[int, float, tuple[int, int]]:
     """Frames, fps and size of an H.264 MP4."""
@@ -66,7 +70,7 @@ def test_prompt_becomes_a_video_and_a_signed_webhook(start_service: StartService
             bodies = [(r, json.loads(r.body)) for r in list(receiver.received)]
             return [(r, body) for r, body in bodies if body["type"] == "video.completed"]
 
-        wait_until(lambda: bool(completed()), 20, "the completed webhook")
+        wait_until(lambda: bool(completed()), 60, "the completed webhook")
         received, body = completed()[0]
         Webhook(service.environment["MICROCINEMA_WEBHOOK_SECRET"]).verify(received.body, received.headers)
         assert body["data"]["id"] == video["id"]
@@ -76,7 +80,7 @@ def test_prompt_becomes_a_video_and_a_signed_webhook(start_service: StartService
 
 @pytest.mark.timeout(180)
 def test_killed_worker_costs_an_attempt_and_nothing_else(start_service: StartService) -> None:
-    service = start_service(MICROCINEMA_WEIGHTS=str(MICRO_WEIGHTS))
+    service = start_service(MICROCINEMA_WEIGHTS=str(MICRO_WEIGHTS), **SHORT_LEASE)
     first = service.worker("worker-1")
     with Receiver() as receiver:
         check_kill(service, first, receiver)
@@ -108,7 +112,7 @@ def check_kill(service: Any, first: Running, receiver: Receiver) -> None:
     def told() -> list[str]:
         return [json.loads(r.body)["type"] for r in list(receiver.received)]
 
-    wait_until(lambda: "video.completed" in told(), 20, "the completed webhook")
+    wait_until(lambda: "video.completed" in told(), 60, "the completed webhook")
     time.sleep(1.0)  # long enough for a second one to have come
     assert told().count("video.completed") == 1
 
@@ -121,7 +125,7 @@ def test_cancel_in_mid_run_stops_the_work(start_service: StartService) -> None:
     wait_until(lambda: service.video(video["id"])["stage"] == "image_to_video", 60, "stage 2 runs")
     with service.client() as client:
         assert client.post(f"/videos/{video['id']}/cancel").status_code == 200
-    done = service.wait_for(video["id"], "cancelled", "succeeded", seconds=15)
+    done = service.wait_for(video["id"], "cancelled", "succeeded", seconds=45)
     assert (done["state"], done["status"], done["error"]["code"]) == ("cancelled", "failed", "cancelled")
     assert terminal(service.events(video["id"])) == ["video.cancelled"]
     assert done["step"] < done["steps"] == 50
@@ -196,7 +200,7 @@ def test_lost_answer_to_finish_keeps_the_video(start_service: StartService) -> N
         proxy.lose_answer_to(Library().script("finish").sha1.encode())
         video = service.create()
         done = service.wait_for(video["id"], "succeeded", "failed")
-        wait_until(lambda: proxy.lost == 1, 10, "the answer to finish was lost")
+        wait_until(lambda: proxy.lost == 1, 30, "the answer to finish was lost")
         time.sleep(1.0)  # long enough for a wrong clean-up to have happened
         assert done["state"] == "succeeded"
         assert done["attempts"] == 1
@@ -234,12 +238,12 @@ def test_redis_away_is_503_and_back_is_well(start_service: StartService) -> None
         answer = client.post("/videos", json={"prompt": "nobody home"})
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) >= 1
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 20
         assert client.get("/livez").status_code == 200
         assert client.get("/readyz").status_code == 503
         again = valkey(service.folder / "valkey", port).start()
         service.running.append(again)
-        wait_until(lambda: client.get("/readyz").status_code == 200, 20, "ready again")
+        wait_until(lambda: client.get("/readyz").status_code == 200, 60, "ready again")
     assert service.wait_for(service.create()["id"], "succeeded", "failed")["state"] == "succeeded"
 
 
@@ -260,4 +264,4 @@ def test_receiver_that_fails_first_gets_it_again(start_service: StartService) ->
             ids = [r.headers["webhook-id"] for r in list(receiver.received)]
             return any(ids.count(each) >= 2 for each in ids)
 
-        wait_until(delivered_twice, 40, "a second try of the refused delivery")
+        wait_until(delivered_twice, 80, "a second try of the refused delivery")

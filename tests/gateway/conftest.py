@@ -177,12 +177,12 @@ class ServerThread:
 
     def __enter__(self) -> "ServerThread":
         self._thread.start()
-        wait_until(lambda: self._server.started, 10, "uvicorn has started")
+        wait_until(lambda: self._server.started, 30, "uvicorn has started")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(30)
         self._socket.close()
         assert not self._thread.is_alive()
 

@@ -51,7 +51,7 @@ def test_the_command_line_says_it(
     site.worker.announce(make_spec(vocabulary=WORDS))
 
     def work() -> None:
-        wait_until(lambda: site.jobs.queue_depth("default") == 1, 20, "the command has asked")
+        wait_until(lambda: site.jobs.queue_depth("default") == 1, 60, "the command has asked")
         site.worker.render()
 
     worker = threading.Thread(target=work)

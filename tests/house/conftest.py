@@ -35,7 +35,7 @@ class Stage:
             yield supervisor
         finally:
             supervisor.stop()
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
 
     def lines(self, name: str) -> list[str]:
@@ -60,6 +60,6 @@ def python_child() -> Callable[..., Child]:
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], bool]], None]:
-    """Poll a condition for at most ten seconds."""
+    """Poll a condition for at most thirty seconds."""
 
-    return partial(rig.processes.wait_until, seconds=10, what="the condition of the test")
+    return partial(rig.processes.wait_until, seconds=30, what="the condition of the test")

@@ -105,7 +105,7 @@ import signal, time
 signal.signal(signal.SIGTERM, lambda *_: print("no")); print("armed")
 while 1: time.sleep(1)
 """
-    with stage.running(python_child("mule", code, grace_s=0.3)) as supervisor:
+    with stage.running(python_child("mule", code, grace_s=2.0)) as supervisor:
         wait_until(lambda: "armed" in stage.lines("mule"))
         pid = supervisor.pids()["mule"]
     assert stage.lines("mule") == ["armed", "no"]
@@ -127,7 +127,7 @@ while 1: time.sleep(1)
 def test_after_a_crash_the_others_are_told_again_before_their_grace_is_over(stage, python_child, wait_until):
     patient = python_child("patient", PATIENT, is_ready=lambda: "armed" in stage.lines("patient"))
     typo = python_child("typo", "raise SystemExit(78)", needs=("patient",))
-    with stage.running(patient, typo, policy=RestartPolicy(crash_patience_s=0.5)) as supervisor:
+    with stage.running(patient, typo, policy=RestartPolicy(crash_patience_s=2.0)) as supervisor:
         wait_until(lambda: supervisor.crash is not None)
         wait_until(lambda: not supervisor.pids())
     assert stage.lines("patient") == ["armed", "press 1", "press 2"]

@@ -66,7 +66,7 @@ def test_up_serves_restarts_what_falls_keeps_its_jobs_and_ends_with_ctrl_c(run, 
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     service = run("up", "--port", str(port), "--state-dir", str(tmp_path / "state"))
-    wait_until(lambda: f"MicroCinema is ready: {url}" in service.output(), 90, "ready")
+    wait_until(lambda: f"MicroCinema is ready: {url}" in service.output(), 110, "ready")
 
     film = tmp_path / "film.mp4"
     ordered = run("generate", PROMPT, "--url", url, "--out", str(film), "--seed", "7")
@@ -90,7 +90,7 @@ def test_up_serves_restarts_what_falls_keeps_its_jobs_and_ends_with_ctrl_c(run, 
         alive = children_of(service.pid)
         return set(alive) == set(children) and fallen.isdisjoint(alive.values())
 
-    wait_until(all_run_again, 30, "all four run again")
+    wait_until(all_run_again, 60, "all four run again")
     with Client(url) as client:
         (kept,) = client.list_videos()
     assert (kept.state, kept.seed, kept.prompt) == ("succeeded", 7, PROMPT)

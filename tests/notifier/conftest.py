@@ -26,12 +26,12 @@ SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
 
 @dataclass(frozen=True)
 class Reply:
-    """What the receiver answers; `delay_s` passes first, `drip_s` between the bytes of the body."""
+    """What the receiver answers, once `after` is set; `drip_s` passes between the bytes of the body."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    delay_s: float = 0.0
+    after: threading.Event | None = None
     drip_s: float = 0.0
 
 
@@ -89,7 +89,8 @@ class Inbox:
         with self._arrived:
             self.letters.append(letter)
             self._arrived.notify_all()
-        time.sleep(reply.delay_s)
+        if reply.after is not None:
+            reply.after.wait(60)
         try:
             page.send_response(reply.status)
             for name, text in ({"content-length": str(len(reply.body))} | reply.headers).items():
@@ -101,7 +102,7 @@ class Inbox:
         except ConnectionError:
             page.close_connection = True  # the sender has hung up, as it may
 
-    def wait_for(self, count: int, seconds: float = 10.0) -> list[Letter]:
+    def wait_for(self, count: int, seconds: float = 60.0) -> list[Letter]:
         with self._arrived:
             assert self._arrived.wait_for(lambda: len(self.letters) >= count, seconds), (
                 f"{len(self.letters)} of {count} letters came within {seconds} s"

@@ -45,7 +45,7 @@ class Desk:
     def verdicts(self) -> list[Verdict]:
         return [fact.settlement.verdict for fact in self.facts]
 
-    def work_until(self, done: Callable[[], bool], seconds: float = 10.0) -> None:
+    def work_until(self, done: Callable[[], bool], seconds: float = 30.0) -> None:
         """What tickets do: serve again and again."""
         deadline = time.monotonic() + seconds
         while not done():
@@ -53,6 +53,14 @@ class Desk:
             self.deliveries.relay()
             self.courier.serve(0.1)
             time.sleep(0.01)
+
+
+@pytest.fixture
+def later() -> Iterator[threading.Event]:
+    """What a slow receiver waits for; the end of the test lets it go."""
+    event = threading.Event()
+    yield event
+    event.set()
 
 
 @pytest.fixture
@@ -130,36 +138,39 @@ def test_retry_after_is_obeyed(open_desk, inbox, Reply, happen) -> None:
     assert second.at - first.at >= 1.0
 
 
-def test_a_slow_receiver_delays_nobody_else(open_desk, new_inbox, Reply, happen) -> None:
+def test_a_slow_receiver_delays_nobody_else(open_desk, new_inbox, Reply, happen, later) -> None:
     slow, quick = new_inbox(), new_inbox()
-    slow.replies = [Reply(delay_s=1.0)]
+    slow.replies = [Reply(after=later)]
     for _ in range(12):
         happen(slow.url)
     for _ in range(5):
         happen(quick.url)
-    desk = open_desk(slots=6, per_endpoint=2)
-    started = time.monotonic()
+    desk = open_desk(slots=6, per_endpoint=2, timeout_s=60)
     desk.work_until(lambda: len(quick.letters) == 5)
-    assert time.monotonic() - started < 0.9
     assert len(slow.letters) <= 2
 
 
-def test_with_every_slot_in_use_a_ticket_waits_for_one(open_desk, inbox, Reply, happen) -> None:
-    inbox.replies = [Reply(delay_s=0.4)]
+def test_with_every_slot_in_use_a_ticket_waits_for_one(open_desk, inbox, Reply, happen, later) -> None:
+    inbox.replies = [Reply(after=later)]
     for _ in range(3):
         happen(inbox.url)
-    desk = open_desk(slots=2)
+    desk = open_desk(slots=2, timeout_s=60)
     desk.deliveries.relay()
     assert desk.courier.serve() == 2
     assert desk.courier.serve(0.05) == 0
-    assert desk.courier.serve(5) == 1
-    assert desk.courier.settled(5)
+    later.set()
+    assert desk.courier.serve(30) == 1
+    assert desk.courier.settled(30)
     assert desk.verdicts() == [Verdict.DELIVERED] * 3
 
 
-def test_two_couriers_at_once_deliver_each_event_once(open_desk, inbox, happen) -> None:
+def test_two_couriers_at_once_deliver_each_event_once(open_desk, inbox, Reply, happen, later) -> None:
+    inbox.replies = [Reply(after=later)]
     ids = {happen(inbox.url) for _ in range(30)}
-    desks = [open_desk(), open_desk()]
+    desks = [open_desk(timeout_s=60), open_desk(timeout_s=60)]
+    desks[0].deliveries.relay()
+    assert [desk.courier.serve() for desk in desks] == [4, 4]  # both have a share, whoever is quicker
+    later.set()
     workers = [
         threading.Thread(target=desk.work_until, args=(lambda: len(inbox.letters) >= 30,)) for desk in desks
     ]
@@ -167,9 +178,8 @@ def test_two_couriers_at_once_deliver_each_event_once(open_desk, inbox, happen) 
         worker.start()
     for worker in workers:
         worker.join()
-    assert all(desk.courier.settled(5) for desk in desks)
+    assert all(desk.courier.settled(30) for desk in desks)
     assert Counter(letter.id for letter in inbox.letters) == Counter(ids)
-    assert all(desk.facts for desk in desks), "both had a share of the work"
 
 
 def test_what_a_vanished_courier_held_is_delivered_by_another(open_desk, inbox, happen, deliveries) -> None:
@@ -198,16 +208,16 @@ def test_a_try_that_trips_a_bug_is_a_failed_try(open_desk, happen) -> None:
     assert desk.facts[0].answer.reason == "the try broke: KeyError"
 
 
-def test_a_try_that_is_cut_off_at_the_end_comes_up_again(open_desk, inbox, Reply, happen, deliveries) -> None:
-    inbox.replies = [Reply(delay_s=1.0), Reply(200)]
+def test_a_try_that_is_cut_off_at_the_end_comes_up_again(
+    open_desk, inbox, Reply, happen, deliveries, later
+) -> None:
+    inbox.replies = [Reply(after=later), Reply(200)]
     event_id = happen(inbox.url)
-    cut_off = open_desk(lease_s=0.5)
+    cut_off = open_desk(lease_s=0.5, timeout_s=60)
     deliveries.relay()
     assert cut_off.courier.serve() == 1
     inbox.wait_for(1)
-    started = time.monotonic()
     cut_off.close(grace_s=0.05)
-    assert time.monotonic() - started < 0.5
     assert cut_off.facts == []
     desk = open_desk()
     desk.work_until(lambda: len(desk.facts) == 1)
@@ -238,7 +248,7 @@ def test_an_outage_of_redis_costs_no_second_post(tmp_path, open_desk, inbox, new
         desk.courier.serve()
     assert desk.facts == []
     server.start()
-    assert desk.courier.settled(10)
+    assert desk.courier.settled(30)
     assert desk.verdicts() == [Verdict.DELIVERED]
     assert len(inbox.letters) == 1
     assert deliveries.relay().waiting == 0

@@ -98,14 +98,14 @@ def test_an_outage_is_waited_out(redis_url, happen, deliveries) -> None:
         loop = threading.Thread(target=relay.run, args=(ending, 0.01))
         loop.start()
         try:
-            assert turned.wait(5)
+            assert turned.wait(30)
             with connect_sync(redis_url) as killer:
                 for _ in range(5):
                     _cut(killer, name)
             event_id = happen(URL)
             turned.clear()
-            assert turned.wait(5)
-            wait_until(lambda: deliveries.relay().waiting == 1, 5, f"{event_id} is relayed")
+            assert turned.wait(30)
+            wait_until(lambda: deliveries.relay().waiting == 1, 30, f"{event_id} is relayed")
         finally:
             ending.set()
             loop.join()

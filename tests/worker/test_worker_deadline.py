@@ -9,14 +9,15 @@ from service.contracts.deadline import Deadline
 from service.contracts.failure import FailureCode
 from service.contracts.lifecycle import State
 
-SOON = Deadline(0.5, relative=True)
+SOON = Deadline(1.5, relative=True)
+PAST_IT_S = 1.6
 
 
 @pytest.mark.parametrize("moment", [("text_to_image", 2), ("image_to_video", 3), ("decode", 2)])
 def test_a_running_attempt_stops_within_one_step_of_finish_by(ward: Any, moment: tuple[str, int]) -> None:
     worker, after = ward.worker(), []
     stage, step = moment
-    ward.renderer.at = {moment: lambda: time.sleep(0.6), (stage, step + 1): lambda: after.append(stage)}
+    ward.renderer.at = {moment: lambda: time.sleep(PAST_IT_S), (stage, step + 1): lambda: after.append(stage)}
     ward.submit(finish_by=SOON)
     worker.engine.run_ticket()
     job = ward.job()
@@ -33,7 +34,7 @@ def test_a_running_attempt_stops_within_one_step_of_finish_by(ward: Any, moment:
 
 def test_the_others_of_a_batch_go_on(ward: Any) -> None:
     worker = ward.worker(max_batch=2)
-    ward.renderer.at = {("image_to_video", 3): lambda: time.sleep(0.6)}
+    ward.renderer.at = {("image_to_video", 3): lambda: time.sleep(PAST_IT_S)}
     ward.submit("video_a", finish_by=SOON)
     ward.submit("video_b")
     worker.engine.run_ticket()
@@ -45,7 +46,7 @@ def test_the_sweep_may_be_quicker_and_the_worker_takes_back_what_it_stored(ward:
     worker = ward.worker()
 
     def too_late() -> None:
-        time.sleep(0.6)
+        time.sleep(PAST_IT_S)
         ward.store.reap(2.0, every_s=0)
         assert ward.store.reap(2.0, every_s=0).expired in (("video_a",), ())
 

@@ -86,7 +86,7 @@ def wait_for_the_beat(worker: Any) -> None:
     from rig.processes import wait_until
 
     held = ("video_a", 1)
-    wait_until(lambda: worker.leases.stop_for(held) is not None, 5, "the cancellation is heard")
+    wait_until(lambda: worker.leases.stop_for(held) is not None, 30, "the cancellation is heard")
 
 
 def test_a_job_without_its_picture_is_a_clear_failure(ward: Any) -> None:

@@ -73,7 +73,7 @@ def test_freeing_memory_lets_go_of_what_the_traceback_holds() -> None:
 # -- watchdog ------------------------------------------------------------------------------------------------
 
 
-def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -101,12 +101,21 @@ def test_watchdog_ends_a_silent_process_even_without_last_words(last_words_fail:
 
 def test_watchdog_lets_a_beating_process_be() -> None:
     ended: list[int] = []
-    pulse = Pulse()
-    dog = Watchdog(pulse, 0.2, last_words=lambda _: None, end=ended.append)
+    now, looks = 0.0, 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        return now
+
+    pulse = Pulse(clock)
+    dog = Watchdog(pulse, 10.0, last_words=lambda _: None, end=ended.append, look_every_s=0.005)
     dog.start()
-    for _ in range(25):
+    for _ in range(10):
+        now += 9.0
+        seen = looks
+        until(lambda seen=seen: looks > seen)  # it has looked just before its grace was over
         pulse.beat()
-        time.sleep(0.02)
     dog.stop()
     assert ended == []
 

@@ -36,7 +36,7 @@ def sigterm() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -60,7 +60,7 @@ class Meanwhile(threading.Thread):
             sigterm()
 
     def finish(self) -> None:
-        self.join(10)
+        self.join(60)
         if self.error is not None:
             raise self.error
 
