@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from service.api import content, health, videos
 from service.api.parts import VERSION_PREFIX, GatewayParts
 from service.api.problems import ProblemView, refusal_of_http, refusal_of_validation
-from service.api.scope import RequestScope
+from service.api.scope import OnePath, RequestScope
 from service.limits import BodyLimit, ConcurrencyLimit
 
 DESCRIPTION = """\
@@ -64,6 +64,7 @@ def create_app(parts: GatewayParts) -> FastAPI:
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,
         redoc_url=None,
+        redirect_slashes=False,  # OnePath answers at once
     )
     app.state.parts = parts
     app.include_router(videos.router)
@@ -81,9 +82,11 @@ def create_app(parts: GatewayParts) -> FastAPI:
         max_bytes=settings.max_upload_bytes,
         max_json_bytes=settings.max_text_bytes,
         timeout_s=settings.upload_timeout_s,
+        max_arriving=max(1, settings.max_concurrent_requests // 2),
     )
     app.add_middleware(ConcurrencyLimit, max_requests=settings.max_concurrent_requests, exempt=health.PROBES)
     app.add_middleware(RequestScope, metrics=parts.metrics, clock=time.monotonic, quiet=health.PROBES)
+    app.add_middleware(OnePath)
     return app
 
 

@@ -1,7 +1,7 @@
 """What one gateway process takes on: so many requests at a time, so many bytes and seconds per body."""
 
 import asyncio
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -46,16 +46,23 @@ class ConcurrencyLimit:
 class BodyLimit:
     """At most `max_bytes` of request body, `max_json_bytes` of JSON, all of it within `timeout_s` seconds.
 
+    At most `max_arriving` bodies are received at a time; one more raises ServiceBusy. They are fewer than the
+    requests that ConcurrencyLimit lets in, so that clients whose bodies trickle in keep nobody from reading.
+
     JSON has a bound of its own because it is read as a whole, at about ten megabytes a second, and carries no
     picture. Counted while the bytes come in: a Content-Length may be missing or wrong. Raises BodyTooLarge or
     UploadTooSlow in the reader of the body.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_json_bytes: int, timeout_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, max_json_bytes: int, timeout_s: float, max_arriving: int
+    ) -> None:
         self.app = app
         self.max_bytes = max_bytes
         self.max_json_bytes = max_json_bytes
         self.timeout_s = timeout_s
+        self.max_arriving = max_arriving
+        self._arriving = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,18 +75,28 @@ class BodyLimit:
         announced = headers.get("content-length", "")
         if announced.isdigit() and int(announced[:18]) > bound.max_bytes:
             raise bound.missed_by(announced[:18])
-        await self.app(scope, self._metered(receive, bound), send)
+        if announced == "0" or (not announced and "transfer-encoding" not in headers):
+            await self.app(scope, receive, send)  # nothing will come
+            return
+        if self._arriving >= self.max_arriving:
+            raise ServiceBusy(f"{self.max_arriving} request bodies are on their way to this process")
+        self._arriving += 1
+        body = _Arriving(self._arrived)
+        try:
+            await self.app(scope, self._metered(receive, bound, body), send)
+        finally:
+            body.ends()
 
-    def _metered(self, receive: Receive, bound: "_Bound") -> Receive:
+    def _arrived(self) -> None:
+        self._arriving -= 1
+
+    def _metered(self, receive: Receive, bound: "_Bound", body: "_Arriving") -> Receive:
         deadline = asyncio.get_running_loop().time() + self.timeout_s
         received = 0
-        complete = False
 
         async def metered() -> Message:
-            nonlocal received, complete
-            if (
-                complete
-            ):  # what follows is the wait for the client to hang up, which may take as long as it likes
+            nonlocal received
+            if body.complete:  # what follows is the wait for the client to hang up, however long it takes
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):
@@ -87,12 +104,26 @@ class BodyLimit:
             except TimeoutError:
                 raise UploadTooSlow(f"the body must arrive within {self.timeout_s:g} seconds") from None
             received += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
+            if not message.get("more_body", False):
+                body.ends()
             if received > bound.max_bytes:
                 raise bound.missed_by(f"{received} and maybe more")
             return message
 
         return metered
+
+
+class _Arriving:
+    """A body on its way: `ended` is called once, when it is complete or nobody reads it any more."""
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        self._ended = ended
+        self.complete = False
+
+    def ends(self) -> None:
+        if not self.complete:
+            self.complete = True
+            self._ended()
 
 
 @dataclass(frozen=True)

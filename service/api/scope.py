@@ -21,6 +21,22 @@ CLIENT_GONE = 499
 log = get_logger(__name__)
 
 
+class OnePath:
+    """A path with a slash at its end is the path without it: same method, same body, same answer.
+
+    The router's own way is a redirect. Many clients do not follow one with a body, and behind a proxy it
+    would name an address that is not theirs.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and len(scope["path"]) > 1 and scope["path"].endswith("/"):
+            scope = {**scope, "path": scope["path"][:-1]}
+        await self.app(scope, receive, send)
+
+
 class RequestScope:
     """The outermost middleware.
 

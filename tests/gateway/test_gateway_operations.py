@@ -53,7 +53,9 @@ def test_metrics_show_the_queue_and_the_requests(site: Any) -> None:
     site.client.get("/no/such/path")
     site.client.request("BREW", "/videos")
     running_now = 'microcinema_jobs{state="running"} 1.0'
-    wait_until(lambda: running_now in site.client.get("/metrics").text, 3, "a reading younger than the claim")
+    wait_until(
+        lambda: running_now in site.client.get("/metrics").text, 20, "a reading younger than the claim"
+    )
     answer = site.client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     found = samples(answer.text)
@@ -134,6 +136,26 @@ def test_wrong_paths_and_methods_are_problems(site: Any) -> None:
     assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+def test_a_slash_at_the_end_changes_nothing(site: Any, prefix: str) -> None:
+    """And is no redirect, for which a client would have to send its body twice."""
+    form = {"prompt": (None, "a red circle")}
+    key = {"idempotency-key": "slash"}
+    created = site.client.post(f"{prefix}/videos/", json={"prompt": "a red circle"}, headers=key)
+    again = site.client.post(f"{prefix}/videos/", files=form, headers=key)
+    assert (created.status_code, again.status_code) == (202, 200)
+    video_id = created.json()["id"]
+    assert again.json()["id"] == video_id
+    assert created.headers["location"] == f"{site.url}{prefix}/videos/{video_id}"
+    (listed,) = site.client.get(f"{prefix}/videos/").json()["data"]
+    assert listed["id"] == site.client.get(f"{prefix}/videos/{video_id}/").json()["id"] == video_id
+    assert site.client.head(f"{prefix}/models/").status_code == 200
+    assert site.client.post(f"{prefix}/videos/{video_id}/cancel/").json()["state"] == "cancelled"
+    assert site.problem(405, site.client.delete(f"{prefix}/videos/"))["detail"].startswith("DELETE")
+    site.problem(404, site.client.get(f"{prefix}/videos//"))
+    site.problem(404, site.client.get(f"{prefix}//"))
+
+
 def test_head_is_get_without_the_body(site: Any) -> None:
     site.create()
     video_id = site.worker.render()
@@ -181,7 +203,7 @@ def test_log_lines_name_the_request_and_never_the_prompt(site: Any) -> None:
         body.pop("bogus")
         site.client.post("/videos", json=body)
         site.client.get("/livez")
-        wait_until(lambda: stream.getvalue().count('"event": "request"') == 2, 5, "two log lines")
+        wait_until(lambda: stream.getvalue().count('"event": "request"') == 2, 20, "two log lines")
     finally:
         root.handlers = handlers
         root.setLevel(level)
@@ -212,9 +234,9 @@ def test_the_process_starts_serves_and_stops_with_exit_code_0(
             except httpx.HTTPError:
                 return False
 
-        wait_until(ready, 20, "the gateway is ready")
+        wait_until(ready, 60, "the gateway is ready")
         os.kill(gateway.pid, asked)
-        assert gateway.wait(10) == 0
+        assert gateway.wait(30) == 0
     finally:
         gateway.end()
     lines = [json.loads(line) for line in gateway.output().splitlines()]
@@ -242,7 +264,7 @@ def test_unusable_settings_stop_it_with_a_sentence(
 ) -> None:
     gateway = python_module("service.main", environment, tmp_path, "gateway").start()
     try:
-        assert gateway.wait(20) == os.EX_CONFIG
+        assert gateway.wait(60) == os.EX_CONFIG
     finally:
         gateway.end()
     assert says in gateway.output()
