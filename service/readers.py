@@ -10,8 +10,10 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic_core import PydanticCustomError
 
 from service.contracts.deadline import Deadline
@@ -34,6 +36,8 @@ _SIZE = re.compile(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _PRINTABLE_ASCII = re.compile(r"[!-~]+")
+#: A host's name (RFC 1035 2.3.4, with the underscores that some names have) or an IPv4 address.
+_HOST = re.compile(r"(?=.{1,253}$)(?!-)[\w-]{1,63}(?<!-)(\.(?!-)[\w-]{1,63}(?<!-))*", re.ASCII)
 
 
 def _out_of(bound: str) -> PydanticCustomError:
@@ -67,7 +71,7 @@ def read_decimal_number(value: object) -> float:
         raise _out_of(bound)
     if not math.isfinite(number):
         raise _out_of(bound)
-    return number
+    return number + 0.0  # -0.0 is the same number, and would be shown and stored as another
 
 
 def read_deadline(value: object) -> Deadline:
@@ -119,18 +123,29 @@ def read_size(value: object) -> tuple[int, int]:
 
 
 def read_webhook_url(value: object) -> str:
-    """An absolute URL that a webhook could be sent to; where it leads is the notifier's to judge."""
-    bound = f"an http or https URL with a host, at most {MAX_URL_CHARS} characters"
+    """An absolute URL that a webhook could be sent to; where it leads is the notifier's to judge.
+
+    It is read as the notifier will read it (httpx), so that none is accepted which could never be sent.
+    """
+    bound = f"an http or https URL with the name or address of a host, at most {MAX_URL_CHARS} characters"
     if not isinstance(value, str) or len(value) > MAX_URL_CHARS or not _PRINTABLE_ASCII.fullmatch(value):
         raise _out_of(bound)
     try:
         parts = urlsplit(value)
-        reachable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a malformed IPv6 address or port
+        reachable = parts.scheme in ("http", "https") and parts.port != 0 and _is_host(httpx.URL(value))
+    except (ValueError, httpx.InvalidURL):  # a malformed address, port or international name
         raise _out_of(bound) from None
     if not reachable:
         raise _out_of(bound)
     return value
+
+
+def _is_host(url: httpx.URL) -> bool:
+    """Raises ValueError for what is neither a name nor an address."""
+    host = url.raw_host.decode("ascii")
+    if ":" in host:
+        return IPv6Address(host).scope_id is None
+    return bool(url.host) and _HOST.fullmatch(host.removesuffix(".")) is not None  # `host` decodes xn--
 
 
 def read_metadata(value: object) -> dict[str, str]:

@@ -20,6 +20,10 @@ from service.refusals import shown
         ({"guidance_scale": "7.5"}, {"guidance_scale": 7.5}),
         ({"gamma": ".02"}, {"gamma": 0.02}),
         ({"gamma": "2e-2"}, {"gamma": 0.02}),
+        ({"seed": -0.0}, {"seed": 0}),
+        ({"webhook_url": "https://my_host.example.com./"}, {"webhook_url": "https://my_host.example.com./"}),
+        ({"webhook_url": "http://[2001:db8::1]:8080/"}, {"webhook_url": "http://[2001:db8::1]:8080/"}),
+        ({"webhook_url": "http://xn--fa-hia.de/"}, {"webhook_url": "http://xn--fa-hia.de/"}),
         ({"size": "96x64"}, {"size": (96, 64)}),
         ({"prompt": "two\nlines\tand a tab"}, {"prompt": "two\nlines\tand a tab"}),
         ({"prompt": "红色的圆 🔴"}, {"prompt": "红色的圆 🔴"}),
@@ -94,6 +98,19 @@ def test_good_values(given: dict[str, Any], read: dict[str, Any]) -> None:
         ("webhook_url", "http://example.com:99999/"),
         ("webhook_url", "http://example.com:0/"),
         ("webhook_url", "http://example.com/\r\nX: y"),
+        ("webhook_url", "http://xn--a/"),
+        ("webhook_url", "http://a..b/"),
+        ("webhook_url", "http://.example.com/"),
+        ("webhook_url", "http://-example.com/"),
+        ("webhook_url", "http://%41.com/"),
+        ("webhook_url", "http://*.example.com/"),
+        ("webhook_url", "http://" + "a" * 64 + ".com/"),
+        ("webhook_url", "http://" + ".".join(["a" * 60] * 5) + "/"),
+        ("webhook_url", "http://256.1.1.1/"),
+        ("webhook_url", "http://[1.2.3.4]/"),
+        ("webhook_url", "http://[fe80::1%25eth0]/"),
+        ("webhook_url", "http://example.com:+80/"),
+        ("webhook_url", "http://user@/"),
         ("webhook_url", "http://example.com/" + "a" * 2048),
         ("webhook_url", {"url": "http://example.com"}),
         ("metadata", "not json"),
@@ -119,6 +136,14 @@ def test_bad_values_are_named(field: str, value: Any) -> None:
     assert field in fault.message
     assert fault.message.isascii()  # whatever the client sent, an answer can carry it
     assert len(fault.message) < 400
+
+
+@pytest.mark.parametrize("field", ["gamma", "seconds", "guidance_scale"])
+@pytest.mark.parametrize("zero", [-0.0, "-0", "-0.0", "-1e-999"])
+def test_there_is_one_zero(field: str, zero: object) -> None:
+    fields, faults = read_fields({field: zero})
+    assert faults == []
+    assert str(getattr(fields, field)) == "0.0"
 
 
 def test_every_fault_is_found_and_the_rest_is_read() -> None:
