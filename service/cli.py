@@ -9,6 +9,17 @@ from itertools import islice
 from pathlib import Path
 from typing import cast, get_type_hints
 
+from service.cli_arguments import (
+    HIGHEST_PORT,
+    MAX_WORKERS,
+    decimal_number,
+    folder,
+    new_file,
+    readable_file,
+    video_id,
+    whole_number,
+    whole_within,
+)
 from service.client import Client
 from service.client_answers import MicroCinemaError, Video, VideoOptions
 from service.contracts.environment import UnusableSettings, read_settings
@@ -37,7 +48,6 @@ EXPECTED_FAILURES = (
 )
 STOPPED_BY_CTRL_C = 130
 RECENT = 10
-HIGHEST_PORT = 65535
 #: The numbers and words of a request that have a flag each.
 PLAIN_OPTIONS = (
     "model",
@@ -77,37 +87,40 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="microcinema", description="Text-to-video inference service.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    port = whole_within(1, HIGHEST_PORT)
     up = commands.add_parser("up", help="run the whole service on this machine until Ctrl-C")
     up.set_defaults(run=_up)
     up.add_argument("--host", default=settings.host, help="address to bind (default %(default)s)")
-    up.add_argument("--port", type=_port, default=settings.port, help="default %(default)s")
-    up.add_argument("--state-dir", type=Path, default=settings.state_dir, help="default %(default)s")
-    up.add_argument("--workers", type=_at_least_one, default=1, help="GPU workers (default %(default)s)")
+    up.add_argument("--port", type=port, default=settings.port, help="default %(default)s")
+    up.add_argument("--state-dir", type=folder, default=settings.state_dir, help="default %(default)s")
+    up.add_argument(
+        "--workers", type=whole_within(1, MAX_WORKERS), default=1, help="GPU workers (default %(default)s)"
+    )
 
     demo = commands.add_parser("demo", help="make one video with a service that lives as long as it takes")
     demo.set_defaults(run=_demo)
     demo.add_argument("--prompt", required=True)
-    demo.add_argument("--out", type=Path, default=Path("var/demo"), help="folder (default %(default)s)")
-    demo.add_argument("--state-dir", type=Path, help="keep the service's state here (default: thrown away)")
+    demo.add_argument("--out", type=folder, default=Path("var/demo"), help="folder (default %(default)s)")
+    demo.add_argument("--state-dir", type=folder, help="keep the service's state here (default: thrown away)")
     _add_request_flags(demo)
 
     generate = commands.add_parser("generate", help="ask a running service for a video and download it")
     generate.set_defaults(run=_generate)
     generate.add_argument("prompt")
-    generate.add_argument("--out", type=Path, help="MP4 to write (default ./<id>.mp4)")
-    generate.add_argument("--picture", type=Path, help="PNG, JPEG or WebP to animate")
+    generate.add_argument("--out", type=new_file, help="MP4 to write (default ./<id>.mp4)")
+    generate.add_argument("--picture", type=readable_file, help="PNG, JPEG or WebP to animate")
     _add_request_flags(generate)
 
     status = commands.add_parser("status", help="show the service, or one video")
     status.set_defaults(run=_status)
-    status.add_argument("video", nargs="?", metavar="VIDEO_ID")
+    status.add_argument("video", nargs="?", type=video_id, metavar="VIDEO_ID")
 
     models = commands.add_parser("models", help="list the models and what may be asked of each")
     models.set_defaults(run=_models)
 
     cancel = commands.add_parser("cancel", help="stop a video that waits or runs")
     cancel.set_defaults(run=_cancel)
-    cancel.add_argument("video", metavar="VIDEO_ID")
+    cancel.add_argument("video", type=video_id, metavar="VIDEO_ID")
 
     webhooks = commands.add_parser("webhooks", help="see and send again what receivers did not take")
     letters = webhooks.add_subparsers(required=True, metavar="COMMAND")
@@ -134,31 +147,14 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
 
 
 def _add_request_flags(parser: argparse.ArgumentParser) -> None:
-    kinds = get_type_hints(VideoOptions)
+    kinds, readers = get_type_hints(VideoOptions), {int: whole_number, float: decimal_number}
     for name in PLAIN_OPTIONS:
-        kind = kinds[name] if kinds[name] in (int, float) else str
-        parser.add_argument("--" + name.replace("_", "-"), type=kind)
+        parser.add_argument("--" + name.replace("_", "-"), type=readers.get(kinds[name], str))
 
 
 def _options(chosen: argparse.Namespace) -> VideoOptions:
     given = {name: getattr(chosen, name) for name in PLAIN_OPTIONS if getattr(chosen, name) is not None}
     return cast(VideoOptions, given)  # argparse made the kinds right
-
-
-def _at_least_one(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
-
-
-def _port(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
-    if not 1 <= number <= HIGHEST_PORT:
-        raise argparse.ArgumentTypeError(f"must be 1 to {HIGHEST_PORT}, got {number}")
-    return number
 
 
 def _up(settings: StackSettings, chosen: argparse.Namespace) -> int:
@@ -217,7 +213,7 @@ def _generate(_: StackSettings, chosen: argparse.Namespace) -> int:
 
 def _status(_: StackSettings, chosen: argparse.Namespace) -> int:
     with Client(chosen.url, patience_s=0) as client:
-        if chosen.video:
+        if chosen.video is not None:
             print(json.dumps(client.get(chosen.video).model_dump(mode="json"), indent=2, ensure_ascii=False))
             return 0
         ready, parts = client.readiness()

@@ -220,7 +220,9 @@ def _retry_after_s(answer: httpx.Response) -> float:
 
 
 def _path(video_id: str) -> str:
-    """As one segment: an id such as `../models` must not lead elsewhere."""
+    """As one segment: an id such as `../models` must not lead elsewhere, and none at all not to the list."""
+    if not video_id:
+        raise ValueError("video_id must be the id of a video, got ''")
     return f"/videos/{quote(video_id, safe='')}"
 
 

@@ -26,6 +26,47 @@ def test_wrong_usage_is_two_and_a_usage_line(arguments, capsys):
     assert "usage: microcinema" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["up", "--workers", "x"], "argument --workers: must be a whole number, got 'x'"),
+        (["up", "--workers", "1.5"], "argument --workers: must be a whole number, got '1.5'"),
+        (["up", "--workers", "-1"], "argument --workers: must be 1 to 64, got -1"),
+        (["up", "--workers", "99999999"], "argument --workers: must be 1 to 64, got 99999999"),
+        (
+            ["up", "--state-dir", "a-file/x"],
+            "argument --state-dir: must be a folder, got 'a-file/x' (a-file is",
+        ),
+        (["demo", "--prompt", "x", "--out", "a-file"], "argument --out: must be a folder, got 'a-file'"),
+        (["generate", "x", "--seed", "8.5"], "argument --seed: must be a whole number, got '8.5'"),
+        (["generate", "x", "--gamma", "much"], "argument --gamma: must be a number, got 'much'"),
+        (
+            ["generate", "x", "--out", "a-folder"],
+            "argument --out: must name a file, got the folder 'a-folder'",
+        ),
+        (["generate", "x", "--out", "none/x.mp4"], "must lie in a folder that exists, got 'none/x.mp4'"),
+        (["generate", "x", "--out", "/proc/x.mp4"], "must lie in a folder that can be written ("),
+        (["generate", "x", "--picture", "no.png"], "argument --picture: cannot be read: No such file"),
+        (["generate", "x", "--picture", "a-folder"], "argument --picture: cannot be read: Is a directory"),
+        (["status", ""], "argument VIDEO_ID: must be the id of a video, got ''"),
+        (["cancel", " "], "argument VIDEO_ID: must be the id of a video, got ' '"),
+        (["tenant", "set", "a", "--weight", "x"], "argument --weight: must be a number, got 'x'"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_its_flag_and_bound(
+    arguments, says, capsys, tmp_path, monkeypatch
+):
+    """Before anybody is asked for anything: no service runs here."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-folder").mkdir()
+    (tmp_path / "a-file").touch()
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert says in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-file", "a-folder"]
+
+
 def test_a_service_that_is_not_there_is_one_sentence(capsys, monkeypatch):
     monkeypatch.setenv("MICROCINEMA_PORT", "1")
     assert main(["status"]) == 1

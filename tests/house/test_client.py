@@ -192,6 +192,13 @@ def test_the_answer_of_something_else_is_an_error_of_ours(answer, ask):
         ask(Gateway(answer).client())
 
 
+def test_no_id_is_not_the_list_of_all_videos(tmp_path: Path):
+    client = Gateway().client()
+    for ask in (client.get, client.cancel, client.delete, lambda none: client.download(none, tmp_path / "a")):
+        with pytest.raises(ValueError, match="video_id must be the id of a video, got ''"):
+            ask("")
+
+
 def test_an_id_is_one_segment_of_a_path(tmp_path: Path):
     gateway = Gateway(*(problem(404) for _ in range(4)))
     client = gateway.client()
