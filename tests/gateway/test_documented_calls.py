@@ -1,0 +1,40 @@
+"""Every curl line of the README and of docs/api.md does what it says, against a real gateway."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rig.processes import ROOT
+
+
+def curl_lines() -> list[str]:
+    texts = [(ROOT / page).read_text() for page in ("README.md", "docs/api.md")]
+    blocks = [block for text in texts for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line.startswith("curl ")]
+
+
+def test_there_are_such_lines() -> None:
+    assert len(curl_lines()) > 10
+    assert all(line.startswith("curl -s ") for line in curl_lines())
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize("line", curl_lines())
+def test_a_documented_call(site: Any, png: Any, tmp_path: Path, line: str) -> None:
+    (tmp_path / "picture.png").write_bytes(png(80, 60))
+    video_id = site.create()["id"]
+    if "/cancel" not in line:  # which is for videos that wait or run
+        site.worker.render()
+    strict = "set -o pipefail; " + line.replace("curl -s ", "curl -sS --fail ")
+    environment = {**os.environ, "URL": site.url, "ID": video_id, "no_proxy": "*"}
+    ended = subprocess.run(
+        ["bash", "-c", strict], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    made = {path.name for path in tmp_path.iterdir() if path.stat().st_size} & {"video.mp4", "keyframe.png"}
+    assert ended.stdout or made == set(re.findall(r"-o (\S+)", line)), "it answers, or writes what it names"
