@@ -20,7 +20,8 @@ from models.denoiser import VideoDenoiser
 from models.errors import BadWeights
 from models.manifest import read_json
 from models.memory_need import Activations, MemoryNeed
-from models.pipeline_folder import INDEX, pipeline_class, pipeline_dtype
+from models.pipeline_folder import pipeline_class, pipeline_dtype
+from models.pipeline_index import INDEX
 from models.precision import network_dtype
 from models.spec import CinemaSpec
 from models.tensor_peak import tensor_peak

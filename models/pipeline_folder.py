@@ -15,9 +15,8 @@ from transformers import PreTrainedModel
 
 from models.errors import BadWeights
 from models.manifest import HASHED, MANIFEST, check_manifest, read_json, sha256_of
+from models.pipeline_index import INDEX, check_index
 from models.precision import network_dtype
-
-INDEX = "model_index.json"
 
 # ImportError: a component that asks for a package which is not installed.
 _CANNOT_BE_LOADED = (
@@ -76,11 +75,12 @@ def load_pipeline(
     """The pipeline on `device`, by a diffusers class's `from_pretrained`, from safetensors and JSON alone.
 
     Raises BadWeights for what is missing or does not fit, for weights that are only there as pickles, and
-    for a folder that brings Python code of its own, before anything of it runs.
+    for a folder that brings or names program code, before anything of it runs.
     """
     code = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
     if code:
         raise BadWeights(f"{folder} brings program code ({code[0]}): only weights and JSON are loaded")
+    check_index(folder)
     for part, origin in read_json(folder / INDEX).items():
         if isinstance(origin, list) and None not in origin and not (folder / part).is_dir():
             raise BadWeights(f"{folder}: {INDEX} names {part}, but there is no such folder")
@@ -109,9 +109,9 @@ def _encoders(folder: Path, formats: dict[str, torch.dtype]) -> Iterator[tuple[s
     the log alone: every start would serve another model under the same hash.
     """
     for part, origin in read_json(folder / INDEX).items():
-        if not (isinstance(origin, list) and len(origin) == 2 and origin[0] == "transformers"):
+        if not (isinstance(origin, list) and origin[0] == "transformers"):
             continue
-        kind: Any = getattr(transformers, str(origin[1]), None)
+        kind: Any = getattr(transformers, origin[1])
         if not _has_weights(kind):
             continue  # tokenizers and image processors have no weights
         model, found = kind.from_pretrained(
