@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from models.diffusers_picture import DiffusersPicture
 from models.orders import PictureOrder, Progress, VideoOrder
 from models.spec import CinemaSpec
 from models.stepwise import result_of
 from models.thrift import Thrift
 from models.vae import Picture
 from models.video_families import RenderSpec
+
+if TYPE_CHECKING:  # a model without a picture model needs none of diffusers' pipelines
+    from models.diffusers_picture import DiffusersPicture
 
 WARM_UP_STEPS = 2  # some schedulers' first step is of another kind than all others
 

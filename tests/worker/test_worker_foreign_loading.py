@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from rig.processes import ROOT
 from rig.tiny_pipelines import VIDEO_PIPELINES, write_tiny
 
 from models.nano import write_nano
@@ -77,6 +80,29 @@ def test_a_picture_model_in_front_of_microcinema(folders: Any) -> None:
     assert other.model_dump(exclude=same) == own.model_dump(exclude=same)
     loaded = load(WorkerSettings(device="cpu", weights=folders["nano"], picture_model=folders["pixart"]))
     assert (loaded.renderer.spec.picture_steps, loaded.renderer.spec.picture_guidance) == (20, 4.5)
+
+
+LOADS_AND_LISTS = """
+import sys
+from pathlib import Path
+from worker.loading import load, plan_of
+from worker.settings import WorkerSettings
+settings = WorkerSettings(device="cpu", weights=Path(sys.argv[1]), model_name=sys.argv[2] or None)
+plan_of(settings)
+load(settings)
+print("\\n".join(sys.modules))
+"""
+
+
+@pytest.mark.parametrize("name", ["", "other"])
+def test_a_microcinema_starts_without_the_pipelines_of_others(folders: Any, name: str) -> None:
+    """They are hundreds of modules: nobody waits for them who serves none."""
+    command = [sys.executable, "-c", LOADS_AND_LISTS, str(folders["nano"]), name]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(ended.stdout.splitlines())
+    assert {"models.cinema", "diffusers"} <= loaded
+    assert {"models.diffusers_picture", "models.diffusers_video"}.isdisjoint(loaded)
+    assert not [module for module in loaded if module.startswith("diffusers.pipelines.auto")]
 
 
 def test_a_name_of_its_own_keeps_the_weights(folders: Any) -> None:
