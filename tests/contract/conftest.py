@@ -41,7 +41,7 @@ def redis_url(start_server: StartServer, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def redis(redis_url: str) -> Iterator[Redis]:
-    client = connect_sync(redis_url)
+    client = connect_sync(redis_url, timeout_s=20)  # a busy machine is not what is tested
     client.flushall()
     yield client
     client.close()

@@ -216,11 +216,13 @@ def start_gateway(redis_url: str, tmp_path: Path) -> Iterator[StartGateway]:
         ) -> Site:
             storage = StorageSettings(storage="files", storage_dir=tmp_path / "artifacts")
             composed = parts(
-                compose(GatewaySettings(**settings), RedisSettings(REDIS_URL=gateway_redis), storage)
+                compose(
+                    GatewaySettings(**settings), RedisSettings(REDIS_URL=gateway_redis, timeout_s=5), storage
+                )
             )
             server = stack.enter_context(ServerThread(composed))
             client = stack.enter_context(httpx.Client(base_url=server.url, timeout=20, trust_env=False))
-            redis = stack.enter_context(connect_sync(redis_url))
+            redis = stack.enter_context(connect_sync(redis_url, timeout_s=20))
             jobs, artifacts = JobStore(Store(redis)), open_store(storage)
             return Site(server.url, client, composed, jobs, redis, artifacts, FakeWorker(jobs, artifacts))
 

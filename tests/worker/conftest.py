@@ -64,7 +64,7 @@ def closing() -> Iterator[Callable[[Redis], Redis]]:
 def connect(redis_url: str, closing: Callable[[Redis], Redis]) -> Callable[[], Redis]:
     """Opens clients of an empty server."""
     closing(connect_sync(redis_url)).flushall()
-    return lambda: closing(connect_sync(redis_url))
+    return lambda: closing(connect_sync(redis_url, timeout_s=5))  # more than a busy machine stalls
 
 
 Moment = tuple[str, int]
