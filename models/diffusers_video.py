@@ -20,7 +20,7 @@ from models.pipeline_folder import load_pipeline, pipeline_class, scheduler_conf
 from models.seeds import STRAY_STREAM, VIDEO_STREAM, seeded_generator, seeded_noise, stream_seed
 from models.stepwise import in_turn, pipeline_steps
 from models.thrift import Thrift
-from models.vae import Picture, PictureCodec
+from models.vae import Picture, PictureCodec, levels
 from models.video_families import VIDEO_FAMILIES, RenderSpec, Sizes, VideoFamily, render_spec
 
 
@@ -53,6 +53,8 @@ class DiffusersVideo:
         spec = render_spec(family, name, str(scheduler_config(folder).get("prediction_type", "")), sizes)
         from_pretrained = getattr(diffusers, pipeline_class(folder)).from_pretrained
         pipeline = load_pipeline(from_pretrained, folder, device, family.float32_parts)
+        if family.slices:
+            pipeline.vae.enable_slicing()
         return cls(pipeline, family, spec, weight_hash(folder))
 
     @property
@@ -94,7 +96,7 @@ class DiffusersVideo:
             x = self._pipeline(**self._arguments(order, keyframe)).frames[0]
         shape = f"{order.num_frames} frames at {order.width}x{order.height}"
         check_finite(x, NonFinitePixels, f"the {shape} are not finite after {order.steps} steps")
-        return (x.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
+        return levels(x).cpu()
 
     def _arguments(self, order: VideoOrder, keyframe: Picture | None) -> dict[str, Any]:
         family, device = self._family, self._pipeline._execution_device

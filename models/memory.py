@@ -20,14 +20,15 @@ from models.denoiser import VideoDenoiser
 from models.errors import BadWeights
 from models.manifest import read_json
 from models.memory_need import Activations, MemoryNeed
+from models.memory_public import public_activations
 from models.pipeline_folder import pipeline_class, pipeline_dtype
 from models.pipeline_index import INDEX
 from models.precision import network_dtype
 from models.spec import CinemaSpec
-from models.tensor_peak import tensor_peak
+from models.tensor_peak import Cost, cost_of
 from models.tensors import StoredTensors
 from models.unet import InflatedUNet
-from models.video_families import VIDEO_FAMILIES
+from models.video_families import VIDEO_FAMILIES, Sizes
 from models.weights import read_spec
 
 # What torch and diffusers raise for sizes that contradict each other.
@@ -37,14 +38,18 @@ TEXT_TOKENS = 77  # CLIP's; the text side is under a thousandth of what a clip t
 _BRANCHES = 2  # guidance runs the prompt and the negative prompt as one batch
 
 
-def model_need(folder: Path, device: torch.device, name: str | None = None) -> MemoryNeed:
-    """Of a MicroCinema folder, all of it; of another pipeline's folder, the weights.
+def model_need(
+    folder: Path, device: torch.device, name: str | None = None, sizes: Sizes | None = None
+) -> MemoryNeed:
+    """Of a MicroCinema's folder or a public video pipeline's.
 
-    `name` is for sentences; None takes its own, or the folder's.
-    Raises BadWeights for a folder that is not complete.
+    `name` is for sentences; None takes its own, or the folder's. `sizes` (width, height) are those that a
+    public pipeline is to offer, if not its family's. Raises BadWeights for a folder that is not complete.
     """
     if not (folder / "cinema.json").is_file():
-        return MemoryNeed(name or folder.name, _pipeline_weights(folder, device), None)
+        weights = _pipeline_weights(folder, device)
+        activations = public_activations(folder, pipeline_dtype(folder, device), sizes)
+        return MemoryNeed(name or folder.name, weights, activations)
     spec, autoencoder = read_spec(folder), read_json(folder / "vae" / "config.json")
     inside = network_dtype(device)
     asked = {
@@ -79,7 +84,7 @@ def picture_model_need(folder: Path, device: torch.device) -> MemoryNeed:
         return MemoryNeed(folder.name, weights, None)
     inside = torch.float32 if autoencoder.get("force_upcast") is True else pipeline_dtype(folder, device)
     try:
-        decode = _decode_peak(autoencoder, inside, sides[0], sides[0])
+        decode = _decode_cost(autoencoder, inside, sides[0], sides[0]).peak
     except _CANNOT_BE_BUILT as error:
         raise BadWeights(f"{path}: no such network: {type(error).__name__}: {error}") from error
     return MemoryNeed(folder.name, weights, None, paint=decode)
@@ -140,17 +145,20 @@ def count_activations(
         return vae.encode(picture).latent_dist.mode()
 
     with torch.inference_mode():
-        return Activations(
-            denoise=tensor_peak(lambda: denoiser(z, z_c, t, text)),
-            encode=tensor_peak(encode),
-            decode=_decode_peak(autoencoder, decoder, h, w),
-            width=width,
-            height=height,
-            frames=frames,
-        )
+        denoised, encoded = cost_of(lambda: denoiser(z, z_c, t, text)), cost_of(encode)
+        decoded = _decode_cost(autoencoder, decoder, h, w)
+    return Activations(
+        denoise=denoised.peak,
+        encode=encoded.peak,
+        decode=decoded.peak,
+        width=width,
+        height=height,
+        frames=frames,
+        work=max(denoised.work, encoded.work, decoded.work),
+    )
 
 
-def _decode_peak(autoencoder: Mapping[str, Any], inside: torch.dtype, h: int, w: int) -> int:
+def _decode_cost(autoencoder: Mapping[str, Any], inside: torch.dtype, h: int, w: int) -> Cost:
     """One picture of h x w latent cells, to float32 pixels."""
     vae = _empty_autoencoder(autoencoder, inside)
     latent = torch.empty(1, vae.config.latent_channels, h, w, dtype=inside, device="meta")
@@ -159,7 +167,7 @@ def _decode_peak(autoencoder: Mapping[str, Any], inside: torch.dtype, h: int, w:
         return vae.decode(latent).sample.float()
 
     with torch.inference_mode():
-        return tensor_peak(decode)
+        return cost_of(decode)
 
 
 def _empty_autoencoder(config: Mapping[str, Any], inside: torch.dtype) -> AutoencoderKL:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 class Activations:
     """Peak bytes beside the weights, by what runs; each grows in proportion to the number that run together.
 
-    denoise: one video's step under guidance. encode: one keyframe into latents. decode: one frame.
-    All for the largest size (width, height in pixels) and length (frames).
+    denoise: one video's step under guidance. encode: one keyframe into latents. decode: one frame, or the
+    whole clip of a pipeline that decodes it in one call. All for the largest size (width, height in pixels)
+    and length (frames). work: floating-point operations of one video's longest piece between two signs of
+    life. in_turn: the orders of a batch run one after the other, so that a batch takes no more than one.
     """
 
     denoise: int
@@ -20,11 +22,13 @@ class Activations:
     width: int
     height: int
     frames: int
+    work: int = 0
+    in_turn: bool = False
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """weights: bytes by component. activations: None for networks that are not ours and cannot be counted.
+    """weights: bytes by component. activations: None for networks of a build that cannot be counted.
 
     paint: peak bytes beside the weights while a picture model of its own makes one picture; 0 without one.
     """

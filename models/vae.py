@@ -20,6 +20,11 @@ from models.precision import PrecisionBorder
 Picture = NDArray[np.uint8]
 
 
+def levels(frames: Tensor) -> Tensor:
+    """Frames (F, 3, H, W) from 0 to 1 -> uint8 (F, H, W, 3), where they lie."""
+    return (frames.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
 class PictureCodec:
     """Stable Diffusion's autoencoder behind its scaling factor and its own precision border."""
 

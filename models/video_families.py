@@ -27,7 +27,8 @@ class VideoFamily:
     Diffusion's autoencoder, where the Appearance Noise Prior means what it means in MicroCinema.
     device_noise: the pipeline draws on the device with the generator that it is given (LTX 0.9.1 and later,
     when decoding), so a CPU generator cannot serve. decode_chunk: frames that go through the autoencoder at
-    once, where the pipeline would take all of them. float32_parts: components that must keep full precision.
+    once, where the pipeline would take all of them. slices: the pipeline hands all frames to the autoencoder
+    at once, which is told to take them one by one. float32_parts: components that must keep full precision.
     """
 
     title: str
@@ -46,6 +47,7 @@ class VideoFamily:
     layout_of_sd: bool = False
     device_noise: bool = False
     decode_chunk: int | None = None
+    slices: bool = False
     float32_parts: tuple[str, ...] = ()
 
     def abilities(self, prediction_type: str) -> Abilities:
@@ -139,6 +141,7 @@ VIDEO_FAMILIES: Mapping[str, VideoFamily] = MappingProxyType(
             steps=50,
             guidance=9.0,
             layout_of_sd=True,
+            slices=True,
         ),
         "CogVideoXPipeline": VideoFamily(
             title="CogVideoX text-to-video",

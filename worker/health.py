@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 
 from worker.watchdog import Pulse
 
@@ -13,14 +14,17 @@ UNHEARD_S = 10.0
 class Health:
     """Loading: alive, not ready. At work: alive while the pulse beats, ready while it is announced."""
 
-    def __init__(self, pulse: Pulse, grace_s: float) -> None:
-        self._pulse, self._grace_s = pulse, grace_s
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse, self._grace_s = pulse, inf
         self._unheard_s: Callable[[], float] | None = None
         self._stopping: Callable[[], bool] = lambda: False
 
-    def at_work(self, *, unheard_s: Callable[[], float], stopping: Callable[[], bool]) -> None:
-        """The model is warm and the loop begins. `unheard_s`: seconds since an announcement was answered."""
-        self._stopping = stopping
+    def at_work(self, grace_s: float, unheard_s: Callable[[], float], stopping: Callable[[], bool]) -> None:
+        """The model is warm and the loop begins. `grace_s`: of silence, before the worker counts as hung.
+
+        `unheard_s`: seconds since an announcement was answered.
+        """
+        self._stopping, self._grace_s = stopping, grace_s
         self._unheard_s = unheard_s
 
     def live(self) -> Mapping[str, bool]:

@@ -45,7 +45,7 @@ def plan_of(settings: WorkerSettings) -> MemoryPlan:
 
     device = _device(settings)
     with _naming("weights", settings.weights):
-        need = model_need(settings.weights, device, settings.model_name)
+        need = model_need(settings.weights, device, settings.model_name, settings.offered_sizes)
     if settings.picture_model is not None:
         with _naming("picture_model", settings.picture_model):
             need = need.beside(picture_model_need(settings.picture_model, device), "stage 1")

@@ -39,6 +39,7 @@ from worker.catalogue import public_spec
 from worker.engine import Engine
 from worker.events import Hung, StoreUnreachable, Tell, WeightsLoaded, tell_all
 from worker.gpu_worker import GpuWorker, work_until_stopped
+from worker.grace import hang_grace_s
 from worker.health import Health
 from worker.lease import LeaseKeeper, Leases
 from worker.loading import Loaded, WrongSettings, load, plan_of
@@ -156,7 +157,8 @@ class Worker:
         )
         self.sweep = Sweep(parts.store(), Tickets(parts.connect()), settings.lease_s, tell=tell)
         self._last_store = parts.store()
-        self.watchdog = Watchdog(pulse, settings.hang_grace_s, last_words=self._last_words, end=parts.end)
+        self.grace_s = hang_grace_s(plan, settings.hang_grace_s)
+        self.watchdog = Watchdog(pulse, self.grace_s, last_words=self._last_words, end=parts.end)
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -206,7 +208,7 @@ def serve(parts: Parts, metrics: WorkerMetrics) -> int:
     """Load, warm up, work until stopped; returns the exit code. Raises UnsuitableServer and WrongSettings."""
     settings, log = parts.settings, get_logger("worker")
     pulse = Pulse(parts.clock)
-    health = Health(pulse, settings.hang_grace_s)
+    health = Health(pulse)
     probes = Probes(
         settings.probe_host,
         settings.probe_port,
@@ -222,15 +224,13 @@ def serve(parts: Parts, metrics: WorkerMetrics) -> int:
         patience.ask("info", lambda: check_server(parts.connect()))
         began = parts.clock()
         plan = parts.plan()
-        tell_plan(plan, settings.max_batch, parts.tell)
+        tell_plan(plan, settings.max_batch, hang_grace_s(plan, settings.hang_grace_s), parts.tell)
         loaded = parts.load()
         warm_up(loaded, plan)
         parts.tell(WeightsLoaded(loaded.renderer.spec.name, parts.clock() - began))
         worker = Worker(parts, plan, loaded, pulse)
         with worker.alive():
-            health.at_work(
-                unheard_s=lambda: worker.presence.unheard_s, stopping=lambda: worker.engine.stopping
-            )
+            health.at_work(worker.grace_s, lambda: worker.presence.unheard_s, lambda: worker.engine.stopping)
             worker.loop()
     finally:
         probes.stop()

@@ -39,7 +39,14 @@ class MemoryPlan:
         a, paint = self.need.activations, self.need.paint
         if a is None:
             return paint
-        return max(a.denoise * self.batch, a.encode * self.batch, a.decode * self.decode_chunk, paint)
+        together = 1 if a.in_turn else self.batch
+        return max(a.denoise * together, a.encode * together, a.decode * self.decode_chunk, paint)
+
+    @property
+    def work(self) -> int:
+        """Floating-point operations of the longest piece between two signs of life; 0 if not counted."""
+        a = self.need.activations
+        return 0 if a is None else a.work * (1 if a.in_turn else max(self.batch, self.decode_chunk))
 
     @property
     def reserve(self) -> int:
@@ -89,7 +96,7 @@ class MemoryPlan:
     def _largest(self) -> str:
         a = self.need.activations
         if a is None:
-            return "a public pipeline, whose activations are not counted"
+            return "a public pipeline of a build whose activations cannot be counted"
         return f"{a.frames} frames at {a.width}x{a.height}, batch {self.batch}"
 
 
@@ -105,13 +112,13 @@ def plan_memory(need: MemoryNeed, device: DeviceMemory, max_batch: int) -> Memor
         if plan.fits:
             return plan
     raise DeviceTooSmall(
-        f"{plan.sentence()}: take a larger device, or serve smaller sizes or fewer frames (cinema.json)"
+        f"{plan.sentence()}: take a larger device, or serve smaller sizes (MICROCINEMA_SIZES, cinema.json)"
     )
 
 
 def _decode_chunk(need: MemoryNeed, device: DeviceMemory, batch: int) -> int:
     a = need.activations
-    if a is None or device.is_host:
+    if a is None or a.in_turn or device.is_host:
         return 1
     free_of_charge = max(a.denoise * batch, a.encode * batch) // max(a.decode, 1)
     return max(1, min(free_of_charge, MAX_DECODE_CHUNK, a.frames))

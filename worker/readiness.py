@@ -8,10 +8,13 @@ from worker.loading import Loaded, WrongSettings
 from worker.memory_plan import MemoryPlan
 
 
-def tell_plan(plan: MemoryPlan, max_batch: int, tell: Tell) -> None:
-    """Log the whole plan before anything is loaded, with a warning if fewer jobs fit than `max_batch`."""
+def tell_plan(plan: MemoryPlan, max_batch: int, grace_s: float, tell: Tell) -> None:
+    """Log the whole plan before anything is loaded, with a warning if fewer jobs fit than `max_batch`.
+
+    `grace_s`: seconds of silence after which this worker counts as hung.
+    """
     log = get_logger("worker")
-    log.info("memory_plan", **plan.facts())
+    log.info("memory_plan", **plan.facts(), hang_grace_s=round(grace_s))
     if plan.batch < max_batch:
         log.warning("max_batch_lowered", MICROCINEMA_MAX_BATCH=max_batch, fits=plan.batch)
     tell(MemoryPlanned(plan.need.weight_bytes, plan.activations, plan.reserve, plan.device.total))

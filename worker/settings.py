@@ -50,8 +50,8 @@ class WorkerSettings(BaseSettings):
     #: How often leases are renewed.
     beat_s: float = Field(default=3.0, gt=0)
     #: No step, frame or turn of the loop for this long: the process is hung and ends itself.
-    #: Longer than the slowest step, and than a storage takes to give one call up (S3: about 100 seconds).
-    hang_grace_s: float = Field(default=120.0, gt=0)
+    #: Left out, worker.grace derives it from what the model's longest step was counted to take.
+    hang_grace_s: float | None = Field(default=None, gt=0)
     #: One attempt may run this long; beyond it the job fails with deadline_exceeded.
     attempt_limit_s: float = Field(default=3600.0, gt=0)
     #: How long one object is offered to a storage that does not take it, before the job goes back to the

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import diffusers
 import pytest
 import torch
+from rig.allocated import allocated_peak
 from rig.tiny_pipelines import write_tiny
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.count_memory import tables
 from models.cinema import MICRO_WEIGHTS
@@ -34,20 +33,6 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("nano")
     write_nano(path)
     return path
-
-
-def allocated_peak(run: Callable[[], object]) -> int:
-    """What torch's allocator handed out at most, by its own log of every allocation and release."""
-    run()  # lazy set-up is not what is asked for
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watch:
-        run()
-    assert watch.profiler is not None
-    changes = [e for e in watch.profiler.kineto_results.events() if e.name() == "[memory]"]
-    live = peak = 0
-    for change in sorted(changes, key=lambda change: change.start_ns()):
-        live += change.nbytes()
-        peak = max(peak, live)
-    return peak
 
 
 def allocated(parts: Parts, frames: int, batch: int = 1) -> tuple[int, int, int]:

@@ -80,10 +80,10 @@ def test_as_many_frames_are_decoded_at_once_as_denoising_has_paid_for() -> None:
     assert plan_memory(SD, DeviceMemory(24 * GIB, is_host=True), 1).decode_chunk == 1
 
 
-def test_a_public_pipeline_is_planned_by_its_weights_and_says_so() -> None:
+def test_what_cannot_be_counted_is_planned_by_its_weights_and_says_so() -> None:
     made = plan_memory(dataclasses.replace(SD, activations=None), card(5), max_batch=2)
     assert (made.total, made.batch) == (int(4.5 * GIB), 2)
-    assert "not counted" in made.sentence()
+    assert "cannot be counted" in made.sentence()
     assert made.facts()["activations_gib"] is None
 
 
@@ -107,10 +107,11 @@ def test_thrift_names_a_chunk_that_is_none(chunk: int) -> None:
 
 def test_the_plan_is_told_and_logged_with_a_warning_if_the_batch_was_lowered(ward: Any) -> None:
     with structlog.testing.capture_logs() as lines:
-        tell_plan(ward.plan(3), 3, ward.told.append)
-        tell_plan(ward.plan(3), 5, ward.told.append)
+        tell_plan(ward.plan(3), 3, 120.4, ward.told.append)
+        tell_plan(ward.plan(3), 5, 120.4, ward.told.append)
     assert [line["event"] for line in lines] == ["memory_plan", "memory_plan", "max_batch_lowered"]
     assert (lines[0]["needed_gib"], lines[0]["device_gib"]) == (2.5, 16.0)
+    assert lines[0]["hang_grace_s"] == 120
     assert (lines[2]["MICROCINEMA_MAX_BATCH"], lines[2]["fits"], lines[2]["log_level"]) == (5, 3, "warning")
     told = ward.heard(MemoryPlanned)[0]
     assert (told.weights, told.device) == (GIB, 16 * GIB)
