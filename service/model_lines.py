@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from service.contracts.model_spec import ModelSpec
+from service.contracts.model_spec import Bounds, ModelSpec
 
 
 def model_lines(model: Mapping[str, Any]) -> Iterator[str]:
@@ -16,9 +16,16 @@ def model_lines(model: Mapping[str, Any]) -> Iterator[str]:
     grid = f", {spec.frames.offset} above a multiple of {spec.frames.multiple_of}"
     step = grid if spec.frames.multiple_of > 1 else ""
     yield f"  frames   {spec.frames.min} to {spec.frames.max}{step}, default {spec.frames.default}"
+    yield f"  fps      {_bounds(spec.fps)}"
+    yield f"  steps    {_bounds(spec.steps)}; guidance {_bounds(spec.guidance_scale)}"
     yield f"  picture  {_picture(spec)}"
-    prior = f"{spec.gamma.min:g} to {spec.gamma.max:g}, default {spec.gamma.default:g}"
-    yield f"  gamma    {prior if spec.gamma.max else 'none'}"
+    yield f"  gamma    {_bounds(spec.gamma) if spec.gamma.max else 'none'}"
+    if spec.memory_bytes is not None:
+        yield f"  memory   {spec.memory_bytes / 2**30:.1f} GiB of its device, counted"
+
+
+def _bounds(bounds: Bounds[Any]) -> str:
+    return f"{bounds.min:g} to {bounds.max:g}, default {bounds.default:g}"
 
 
 def _picture(spec: ModelSpec) -> str:

@@ -23,9 +23,17 @@ MAX_PICTURE_PIXELS = 16_000_000
 
 
 def public_spec(
-    spec: CinemaSpec | RenderSpec, *, weight_hash: str, pool: str, samplers: Sequence[str]
+    spec: CinemaSpec | RenderSpec,
+    *,
+    weight_hash: str,
+    pool: str,
+    samplers: Sequence[str],
+    memory_bytes: int | None = None,
 ) -> ModelSpec:
-    """What clients may ask of this model. `samplers`: the names that the model knows, the default first."""
+    """What clients may ask of this model. `samplers`: the names that the model knows, the default first.
+
+    `memory_bytes`: what the plan wants of the device.
+    """
     rule, words, able = spec.frames, spec.vocabulary, spec.abilities
     gamma_max = GAMMA_MAX if able.noise_prior else 0.0
     return ModelSpec(
@@ -53,6 +61,7 @@ def public_spec(
         samplers=tuple(samplers),
         description=spec.description,
         license=spec.license,
+        memory_bytes=memory_bytes,
         vocabulary=words and Vocabulary(telling=words.telling, filler=words.filler),
     )
 

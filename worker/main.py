@@ -100,7 +100,11 @@ class Worker:
         renderer, accelerator = loaded.renderer, loaded.accelerator
         self._parts, self._pulse = parts, pulse
         spec = public_spec(
-            renderer.spec, weight_hash=renderer.weight_hash, pool=settings.pool, samplers=loaded.samplers
+            renderer.spec,
+            weight_hash=renderer.weight_hash,
+            pool=settings.pool,
+            samplers=loaded.samplers,
+            memory_bytes=plan.total,
         )
         store, tickets = parts.store(), Tickets(parts.connect())
         patience = Patience(parts.leave, pulse=pulse, tell=tell)
@@ -274,10 +278,7 @@ def main() -> int:
 
 
 def worker_name(settings: WorkerSettings) -> str:
-    """Unique for each start.
-
-    Two workers on one machine, or one that starts again, never take each other's place.
-    """
+    """Unique for each start: two on one machine, or one that starts again, never take each other's place."""
     device = re.sub(r"[^A-Za-z0-9]+", "_", settings.cuda_visible_devices)
     place = f"gpu{device}" if device else settings.device
     return f"{re.sub('[^A-Za-z0-9-]', '-', socket.gethostname())}-{place}-{secrets.token_hex(4)}"

@@ -73,6 +73,7 @@ class ModelSpec(BaseModel):
     makes no pictures, each request brings one. `gamma` from 0 to 0: no Appearance Noise Prior here.
 
     `weight_hash` names the exact weights: jobs of different weights never share a batch.
+    `memory_bytes` is what its worker wants of a device, counted: weights, the largest request, a reserve.
     `max_picture_pixels` bounds an uploaded picture before it is decoded. Where `vocabulary` is None, nobody
     knows all captions of the model's training, and its jobs get no warnings about words.
     """
@@ -97,6 +98,7 @@ class ModelSpec(BaseModel):
     samplers: tuple[str, ...] = Field(min_length=1)
     description: str
     license: str
+    memory_bytes: int | None = Field(default=None, ge=0)
     vocabulary: Vocabulary | None = None
 
     @model_validator(mode="after")

@@ -29,6 +29,7 @@ def model(live_workers: int = 1, **changes: Any) -> dict[str, Any]:
         "samplers": ["FlowMatchEulerDiscrete"],
         "description": "LTX-Video through diffusers.",
         "license": "LTX-Video Open Weights License",
+        "memory_bytes": int(25.6 * 2**30),
     }
     return {"id": spec["name"], "live_workers": live_workers, "spec": spec | changes}
 
@@ -39,9 +40,13 @@ def test_a_model_in_full() -> None:
         "  LTX-Video through diffusers.",
         "  sizes    704x480, 768x512",
         "  frames   9 to 257, 1 above a multiple of 8, default 97",
+        "  fps      1 to 30, default 25",
+        "  steps    4 to 50, default 50; guidance 1 to 15, default 3",
         "  picture  required; it becomes the first frame",
         "  gamma    none",
+        "  memory   25.6 GiB of its device, counted",
     ]
+    assert not any("memory" in line for line in model_lines(model(memory_bytes=None)))  # an older worker
 
 
 @pytest.mark.parametrize(
