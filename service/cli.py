@@ -13,9 +13,9 @@ from service.cli_arguments import (
     HIGHEST_PORT,
     MAX_WORKERS,
     decimal_number,
-    folder,
     new_file,
     readable_file,
+    usable_folder,
     video_id,
     whole_number,
     whole_within,
@@ -92,7 +92,7 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
     up.set_defaults(run=_up)
     up.add_argument("--host", default=settings.host, help="address to bind (default %(default)s)")
     up.add_argument("--port", type=port, default=settings.port, help="default %(default)s")
-    up.add_argument("--state-dir", type=folder, default=settings.state_dir, help="default %(default)s")
+    up.add_argument("--state-dir", type=usable_folder, default=settings.state_dir, help="default %(default)s")
     up.add_argument(
         "--workers", type=whole_within(1, MAX_WORKERS), default=1, help="GPU workers (default %(default)s)"
     )
@@ -100,8 +100,12 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="make one video with a service that lives as long as it takes")
     demo.set_defaults(run=_demo)
     demo.add_argument("--prompt", required=True)
-    demo.add_argument("--out", type=folder, default=Path("var/demo"), help="folder (default %(default)s)")
-    demo.add_argument("--state-dir", type=folder, help="keep the service's state here (default: thrown away)")
+    demo.add_argument(
+        "--out", type=usable_folder, default=Path("var/demo"), help="folder (default %(default)s)"
+    )
+    demo.add_argument(
+        "--state-dir", type=usable_folder, help="keep the service's state here (default: thrown away)"
+    )
     _add_request_flags(demo)
 
     generate = commands.add_parser("generate", help="ask a running service for a video and download it")

@@ -67,15 +67,14 @@ def new_file(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"must lie in a folder that exists, got {text!r}")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
-            pass
+            return path
     except OSError as error:
         raise argparse.ArgumentTypeError(
             f"must lie in a folder that can be written ({error.strerror}), got {text!r}"
         ) from None
-    return path
 
 
-def folder(text: str) -> Path:
+def usable_folder(text: str) -> Path:
     """A folder that exists or can be made: no part of its way is a file."""
     path = Path(text)
     in_the_way = next((each for each in (path, *path.parents) if each.exists()), path)

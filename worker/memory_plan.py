@@ -112,7 +112,8 @@ def plan_memory(need: MemoryNeed, device: DeviceMemory, max_batch: int) -> Memor
         if plan.fits:
             return plan
     raise DeviceTooSmall(
-        f"{plan.sentence()}: take a larger device, or serve smaller sizes (MICROCINEMA_SIZES, cinema.json)"
+        f"{plan.sentence()}: take a larger device, or serve smaller sizes or fewer frames "
+        "(cinema.json; of a public model MICROCINEMA_SIZES)"
     )
 
 
