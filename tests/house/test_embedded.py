@@ -32,7 +32,7 @@ def test_an_answered_write_outlives_kill_9(stage, wait_until, tmp_path):
             stage.running(child, policy=RestartPolicy(first_s=0.05)) as supervisor,
             redis.Redis.from_url(url, retry=None) as client,
         ):
-            assert stage.ready.wait(10)
+            assert stage.ready.wait(60)
             client.set("promise", "kept")
             before = supervisor.pids()["valkey"]
             os.kill(before, signal.SIGKILL)
@@ -54,7 +54,7 @@ def test_the_password_is_needed_and_is_in_no_argument_list(stage, tmp_path):
     with StateFolder(tmp_path) as folder:
         child, url = _valkey(folder)
         with stage.running(child) as supervisor:
-            assert stage.ready.wait(10)
+            assert stage.ready.wait(60)
             host_and_port = url.rpartition("@")[2]
             with (
                 redis.Redis.from_url(f"redis://{host_and_port}", retry=None) as stranger,

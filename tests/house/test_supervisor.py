@@ -37,14 +37,14 @@ def test_a_child_waits_for_what_it_needs_and_ready_is_announced_once(
         assert not stage.ready.wait(0.4)
         assert "top" not in supervisor.pids()
         gate.touch()
-        assert stage.ready.wait(10)
+        assert stage.ready.wait(60)
         assert set(supervisor.pids()) == {"base", "top"}
 
 
 def test_a_killed_child_comes_back_and_the_others_stay(stage, python_child, wait_until):
     children = python_child("steady", SLEEP), python_child("victim", SLEEP)
     with stage.running(*children, policy=QUICK) as supervisor:
-        assert stage.ready.wait(10)
+        assert stage.ready.wait(60)
         before = supervisor.pids()
         os.kill(before["victim"], signal.SIGKILL)
         wait_until(lambda: supervisor.pids().get("victim", before["victim"]) != before["victim"])

@@ -167,7 +167,7 @@ class Ward:
         return plan_memory(need, self.accelerator.memory(), max_batch)
 
     def parts(self, name: str = "w1", storage: Any = None, **settings: Any) -> Parts:
-        quick = {"lease_s": 2.0, "beat_s": 0.2, "upload_patience_s": 0.3, "max_batch": 1}
+        quick = {"lease_s": 30.0, "beat_s": 0.2, "upload_patience_s": 0.3, "max_batch": 1}
         whole = quick | settings
         return Parts(
             settings=WorkerSettings(**whole),
