@@ -30,6 +30,9 @@ end
 """
 """Lua source of `now()`: seconds since 1970 by the server's own clock, the only clock the record knows."""
 
+SHARED = ("waiting", "prelude")
+"""What every script carries ahead of its own lines, from lua/, in this order."""
+
 
 @dataclass(frozen=True)
 class Command(Generic[R]):
@@ -50,7 +53,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Library:
-    """Scripts as they are sent: shebang, names and tables of the contracts, clock, prelude, body.
+    """Scripts as they are sent: shebang, names and tables of the contracts, clock, what they share, body.
 
     `clock` is Lua source that defines `now()`. Only tests pass another one: it is not a setting.
     """
@@ -64,7 +67,7 @@ class Library:
             flags, body = _read(name).split("\n", 1)
             if not flags.startswith("#!lua"):
                 raise ValueError(f"lua/{name}.lua must begin with its '#!lua' line")
-            source = "\n".join((flags, _tables(), self.clock, _read("prelude"), body))
+            source = "\n".join((flags, _tables(), self.clock, *map(_read, SHARED), body))
             # Not a secret: EVALSHA addresses a script by the SHA-1 of its text.
             sha1 = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
             self._loaded[name] = Script(source, sha1)

@@ -8,12 +8,12 @@ import pytest
 from service.contracts.failure import FailureCode
 from service.contracts.keys import REDIS_KEYS
 from service.contracts.lifecycle import TABLE, TERMINAL, TRANSITIONS, State
-from service.store.script import Library
+from service.store.script import SHARED, Library
 
 SCRIPTS = sorted(
     path.name.removesuffix(".lua")
     for path in (files("service.store") / "lua").iterdir()
-    if path.name.endswith(".lua") and path.name != "prelude.lua"
+    if path.name.endswith(".lua") and path.name.removesuffix(".lua") not in SHARED
 )
 LIBRARY = Library()
 

@@ -1,15 +1,10 @@
--- Shared by every script, behind the tables KEY, STATUS, TYPE, TERMINAL, FOLLOWS (made from the contracts)
--- and now(). A record is changed by move() and nothing else, so state, queues, leases, counters, events
+-- Shared by every script, behind the tables KEY, STATUS, TYPE, TERMINAL, FOLLOWS (made from the contracts),
+-- now() and waiting.lua. A record is changed by move() and nothing else, so state, queues, leases, counters, events
 -- and outbox can never tell different stories.
 
 local EVENTS_KEPT = 200
 local PLACE_KEPT_S = 3600 -- far longer than anybody takes from one page of a listing to the next
 local PRIORITY_WORTH = 600 * 1000000 -- a step of priority is worth ten minutes of waiting, in microseconds
-local TURN = 1000000 -- what one job costs a tenant of weight 1 in virtual time; whole, so that sums stay exact
-
--- Times and ranks as text: Lua's own tostring() keeps only 14 digits.
-local function stamp(t) return string.format('%.6f', t) end
-local function whole(n) return string.format('%.0f', n) end
 
 local function load_job(id)
   local flat = redis.call('HGETALL', KEY.JOB .. id)
@@ -86,100 +81,6 @@ local function announce_state(job, t, reason)
     entry[#entry + 1] = job.webhook_url
     redis.call('XADD', KEY.OUTBOX, '*', unpack(entry))
   end
-end
-
--- ---- what operators have set ---------------------------------------------------------------------------
-
--- Why nothing goes in at this gate ('intake', or 'pool:' and its name) now; false while it is open.
-local function paused(gate) return redis.call('HGET', KEY.PAUSES, gate) end
-
-local function turn_of(tenant)
-  return math.floor(TURN / tonumber(redis.call('HGET', KEY.WEIGHTS, tenant) or '1'))
-end
-
--- How many more jobs of this tenant may run at once.
-local function room_of(tenant)
-  local cap = redis.call('HGET', KEY.CAPS, tenant)
-  if not cap then return math.huge end
-  return math.max(0, tonumber(cap) - tonumber(redis.call('HGET', KEY.RUNNING, tenant) or '0'))
-end
-
-local function count_running(tenant, change)
-  if redis.call('HINCRBY', KEY.RUNNING, tenant, change) <= 0 then redis.call('HDEL', KEY.RUNNING, tenant) end
-end
-
--- ---- waiting -----------------------------------------------------------------------------------------
-
-local function virtual_clock(pool) return tonumber(redis.call('GET', KEY.CLOCK .. pool) or '0') end
-
-local function lane(job) return job.pool .. ':' .. job.model end
-
-local function enqueue(job, t)
-  redis.call('ZADD', KEY.READY .. lane(job), stamp(t), job.id)
-  redis.call('ZADD', KEY.QUEUE .. lane(job) .. ':' .. job.tenant, job.rank, job.id)
-  redis.call('SADD', KEY.POOLS, job.pool)
-  redis.call('SADD', KEY.POOL_MODELS .. job.pool, job.model)
-  if not redis.call('ZSCORE', KEY.TENANTS .. job.pool, job.tenant) then
-    -- A tenant that comes (back) starts at the clock: it can neither save up idle time nor lose its debt.
-    local own = tonumber(redis.call('ZSCORE', KEY.SERVED .. job.pool, job.tenant) or '0')
-    redis.call('ZREM', KEY.SERVED .. job.pool, job.tenant)
-    redis.call('ZADD', KEY.TENANTS .. job.pool, math.max(own, virtual_clock(job.pool)), job.tenant)
-  end
-end
-
-local function dequeue(job)
-  redis.call('ZREM', KEY.READY .. lane(job), job.id)
-  redis.call('ZREM', KEY.QUEUE .. lane(job) .. ':' .. job.tenant, job.id)
-  for _, model in ipairs(redis.call('SMEMBERS', KEY.POOL_MODELS .. job.pool)) do
-    if redis.call('EXISTS', KEY.QUEUE .. job.pool .. ':' .. model .. ':' .. job.tenant) == 1 then return end
-  end
-  local own = redis.call('ZSCORE', KEY.TENANTS .. job.pool, job.tenant)
-  redis.call('ZREM', KEY.TENANTS .. job.pool, job.tenant)
-  if tonumber(own) > virtual_clock(job.pool) then
-    redis.call('ZADD', KEY.SERVED .. job.pool, own, job.tenant)
-  end
-end
-
--- Jobs of the pool that wait, whether anybody can claim them or not.
-local function waiting_in(pool)
-  local waiting = 0
-  for _, model in ipairs(redis.call('SMEMBERS', KEY.POOL_MODELS .. pool)) do
-    waiting = waiting + redis.call('ZCARD', KEY.READY .. pool .. ':' .. model)
-  end
-  return waiting
-end
-
--- How many jobs of capped tenants wait beyond what their caps let run.
-local function held_by_caps(pool, models)
-  local over = 0
-  for _, tenant in ipairs(redis.call('HKEYS', KEY.CAPS)) do
-    local waiting = 0
-    for _, model in ipairs(models) do
-      waiting = waiting + redis.call('ZCARD', KEY.QUEUE .. pool .. ':' .. model .. ':' .. tenant)
-    end
-    over = over + math.max(0, waiting - room_of(tenant))
-  end
-  return over
-end
-
--- Ready jobs, those that a live worker could claim, workers alive, and the time the oldest was queued.
-local function pool_depth(pool, t)
-  local ready, claimable, oldest, served = 0, 0, t, {}
-  local since = '(' .. stamp(t)
-  for _, model in ipairs(redis.call('SMEMBERS', KEY.POOL_MODELS .. pool)) do
-    local name = pool .. ':' .. model
-    local waiting = redis.call('ZCARD', KEY.READY .. name)
-    ready = ready + waiting
-    if redis.call('ZCOUNT', KEY.SERVING .. name, since, '+inf') > 0 then
-      claimable = claimable + waiting
-      served[#served + 1] = model
-    end
-    local first = redis.call('ZRANGE', KEY.READY .. name, 0, 0, 'WITHSCORES')
-    if first[2] then oldest = math.min(oldest, tonumber(first[2])) end
-  end
-  claimable = paused('pool:' .. pool) and 0 or claimable - held_by_caps(pool, served)
-  local live = redis.call('ZCOUNT', KEY.WORKERS .. pool, since, '+inf')
-  return { ready = ready, claimable = claimable, live = live, oldest = oldest }
 end
 
 -- ---- running -----------------------------------------------------------------------------------------
