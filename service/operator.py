@@ -55,7 +55,9 @@ def add_operator_commands(commands: Commands, settings: StackSettings) -> None:
     _acts(tenants.add_parser("list", help="tenants with a share or a running job"), _list_tenants, settings)
     share = tenants.add_parser("set", help="set a tenant's weight or running cap")
     share.add_argument("tenant", metavar="NAME")
-    share.add_argument("--weight", type=decimal_number, help="turns against others'; 1 is what everybody has")
+    share.add_argument(
+        "--weight", type=decimal_number, help="GPU seconds against others'; 1 is what everybody has"
+    )
     share.add_argument("--running-cap", type=_cap, metavar="N", help="jobs that may run at once, or none")
     _acts(share, _set_share, settings)
 

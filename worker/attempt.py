@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from service.contracts.job import VideoJob
@@ -17,6 +18,7 @@ class Attempt:
     """`number` is the fencing token of every write. `began` and `finish_by`
     (None: there is none) are by the worker's monotonic clock.
 
+    `gpu_seconds` is its part of the device's time so far: attempts that run together share theirs.
     `live` turns False once, when the attempt has ended here, however it ended. `stored` are the keys that
     this attempt has written, or may have written, under its own prefix.
     """
@@ -31,6 +33,7 @@ class Attempt:
     noted_at: float = float("-inf")
     stored: list[str] = field(default_factory=list)
     stage_seconds: dict[Stage, float] = field(default_factory=dict)
+    gpu_seconds: float = 0.0
 
     @property
     def held(self) -> Held:
@@ -45,3 +48,10 @@ class Attempt:
     def key(self, name: str) -> str:
         """The key of an object of this attempt; no other attempt ever writes or deletes it."""
         return attempt_prefix(self.job.tenant, self.job.id, self.number) + name
+
+
+def share_device_time(attempts: Sequence[Attempt], seconds: float) -> None:
+    """So many seconds of the device went by for those of `attempts` that were live."""
+    sharing = [attempt for attempt in attempts if attempt.live]
+    for attempt in sharing:
+        attempt.gpu_seconds += seconds / len(sharing)

@@ -59,6 +59,7 @@ class Settlement:
         """
         usage = {f"{stage}_seconds": round(seconds, 3) for stage, seconds in attempt.stage_seconds.items()}
         usage["seconds"] = round(self._clock() - attempt.began, 3)
+        usage["gpu_seconds"] = round(attempt.gpu_seconds, 3)
         if memory_rung:
             usage["memory_rung"] = float(memory_rung)
         self._finish(attempt, Succeeded(artifact, usage))
@@ -132,7 +133,9 @@ class Settlement:
 
     def _finish(self, attempt: Attempt, outcome: Outcome) -> None:
         try:
-            answer = self._patience.ask("finish", lambda: self._store.finish(*attempt.held, outcome))
+            answer = self._patience.ask(
+                "finish", lambda: self._store.finish(*attempt.held, outcome, attempt.gpu_seconds)
+            )
         except GaveUp:
             self._end(attempt, "left", "finish")
             return

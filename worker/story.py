@@ -21,7 +21,7 @@ from service.contracts.model_spec import ModelSpec
 from service.contracts.request import PictureRef
 from service.storage.artifact_store import ArtifactStore
 from worker.accelerator import Accelerator
-from worker.attempt import Attempt
+from worker.attempt import Attempt, share_device_time
 from worker.catalogue import misfit
 from worker.encode import CONTENT_TYPE, EncodedVideo, encode_mp4
 from worker.events import KeyframeLost, StageFinished, StepFinished, Tell
@@ -146,6 +146,7 @@ class Story:
         """Latents become a stored and verified file, and the job succeeds."""
         began = self._clock()
         film = self._ladder.run([attempt], Stage.ENCODE, partial(self._encode, attempt, latents))
+        share_device_time([attempt], self._clock() - began)
         self._stage_finished([attempt], Stage.ENCODE, began)
 
         began = self._clock()
@@ -230,11 +231,13 @@ class Story:
                     progress = next(work)
                 except StopIteration as end:
                     self._accelerator.wait()
+                    share_device_time(attempts, self._clock() - stepped)
                     self._stage_finished(attempts, stage, began)
                     made: OnePerOrder[Made] = end.value
                     return made
                 self._accelerator.wait()  # only a step that the device has really done counts as finished
                 began_step, stepped = stepped, self._clock()
+                share_device_time(attempts, stepped - began_step)
                 self._tell(StepFinished(stage, progress.step, progress.steps, stepped - began_step))
                 self._pass_all(attempts, stage, progress.step, progress.steps)
         return None

@@ -27,6 +27,8 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "TENANTS": f"{TAG}:tenants:",  # + pool: zset tenant -> virtual time, tenants with ready jobs
         "SERVED": f"{TAG}:served:",  # + pool: zset tenant -> virtual time, idle tenants ahead of the clock
         "CLOCK": f"{TAG}:clock:",  # + pool: the pool's virtual clock
+        "ENTERED": f"{TAG}:entered:",  # + pool: hash tenant with ready jobs -> the clock when it came (back)
+        "PACES": f"{TAG}:paces",  # hash pool ":" model -> GPU seconds per unit of work, as measured
         "DEADLINES": f"{TAG}:deadlines",  # zset id -> time at which it expires as it stands
         "APPROVALS": f"{TAG}:approvals",  # zset id -> time by which the client must approve
         # running
@@ -41,7 +43,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "CATALOGUE": f"{TAG}:catalogue",  # hash model -> ModelSpec; outlives the workers
         # set by operators
         "PAUSES": f"{TAG}:pauses",  # hash "intake" or "pool:<name>" -> {reason, since}
-        "WEIGHTS": f"{TAG}:weights",  # hash tenant -> weight of its turns; 1 where there is none
+        "WEIGHTS": f"{TAG}:weights",  # hash tenant -> weight of its share; 1 where there is none
         "CAPS": f"{TAG}:caps",  # hash tenant -> jobs that may run at once
         "DRAINS": f"{TAG}:drains",  # zset worker -> time at which it was told to drain
         # ended

@@ -29,6 +29,8 @@ _BOUNDED = frozenset(
         "TENANTS",
         "SERVED",
         "CLOCK",
+        "ENTERED",
+        "PACES",
         "REAPER",
         "WORKERS",
         "SERVING",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.contracts.artifact import Artifact
+from service.contracts.cost import work_of
 from service.contracts.deadline import Deadline
 from service.contracts.event import Event
 from service.contracts.job import VideoJob
@@ -60,6 +61,7 @@ def submit(submission: Submission) -> Command[Submitted]:
             json.dumps(submission.warnings) if submission.warnings else "",
             _moment(submission.start_by),
             _moment(submission.finish_by),
+            work_of(request),
         ),
         lambda reply: Submitted(
             SubmitOutcome(reply[0]), reply[1], pause_of(reply[2]) if len(reply) > 2 else None
@@ -139,7 +141,7 @@ def approve(tenant: str, job_id: str) -> Command[ApproveOutcome]:
 def claim(
     pool: str, worker: str, limit: int, lease_s: float, models: Sequence[str]
 ) -> Command[tuple[Claim, ...]]:
-    """Take up to `limit` jobs of one compat key, fair across tenants, for one of `models`.
+    """Take up to `limit` jobs of one compat key, fair across tenants by GPU seconds, for one of `models`.
 
     Nothing while the pool is paused or `worker` is to drain; no tenant gets more than its running cap, and a
     job whose deadline has passed expires instead.
@@ -183,8 +185,13 @@ def note(job_id: str, attempt: int, progress: Note) -> Command[bool]:
     )
 
 
-def finish(job_id: str, attempt: int, outcome: Outcome) -> Command[Finished]:
-    """End the job with this attempt's outcome, unless a cancel or another attempt came first."""
+def finish(
+    job_id: str, attempt: int, outcome: Outcome, gpu_seconds: float | None = None
+) -> Command[Finished]:
+    """End the job with this attempt's outcome, unless a cancel or another attempt came first.
+
+    `gpu_seconds` is what the attempt took of a GPU: its tenant is charged that in place of the estimate.
+    """
     match outcome:
         case Succeeded(artifact, usage):
             args = (State.SUCCEEDED, artifact.model_dump_json(), json.dumps(dict(usage)))
@@ -196,7 +203,7 @@ def finish(job_id: str, attempt: int, outcome: Outcome) -> Command[Finished]:
             args = (State.CANCELLED, "", "")
     return Command(
         "finish",
-        (job_id, attempt, *args),
+        (job_id, attempt, *args, "" if gpu_seconds is None else gpu_seconds),
         lambda reply: Finished(reply[0] == 1, reply[1], State(reply[2]) if reply[2] else None, reply[3] == 1),
     )
 

@@ -39,7 +39,7 @@ class LiveWorker:
 
 @dataclass(frozen=True)
 class TenantShare:
-    """The weight of a tenant's turns (1: as everybody), how many jobs may run at once, and how many do.
+    """A tenant's weight in the sharing of GPU seconds (1: as everybody), how many jobs may run, and do.
 
     `running_cap` None: no limit of its own.
     """

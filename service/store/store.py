@@ -88,8 +88,10 @@ class JobStore:
     def note(self, job_id: str, attempt: int, progress: Note) -> bool:
         return self.store.run(commands.note(job_id, attempt, progress))
 
-    def finish(self, job_id: str, attempt: int, outcome: Outcome) -> Finished:
-        return self.store.run(commands.finish(job_id, attempt, outcome))
+    def finish(
+        self, job_id: str, attempt: int, outcome: Outcome, gpu_seconds: float | None = None
+    ) -> Finished:
+        return self.store.run(commands.finish(job_id, attempt, outcome, gpu_seconds))
 
     def release(
         self,
@@ -187,8 +189,10 @@ class AsyncJobStore:
     async def note(self, job_id: str, attempt: int, progress: Note) -> bool:
         return await self.store.run(commands.note(job_id, attempt, progress))
 
-    async def finish(self, job_id: str, attempt: int, outcome: Outcome) -> Finished:
-        return await self.store.run(commands.finish(job_id, attempt, outcome))
+    async def finish(
+        self, job_id: str, attempt: int, outcome: Outcome, gpu_seconds: float | None = None
+    ) -> Finished:
+        return await self.store.run(commands.finish(job_id, attempt, outcome, gpu_seconds))
 
     async def release(
         self,

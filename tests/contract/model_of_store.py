@@ -10,7 +10,11 @@ from service.contracts.lifecycle import TERMINAL, State
 from service.store import nouns
 
 LEASE, RETENTION, MAX_LOST, APPROVAL = 15.0, 40.0, 3, 20.0
-TURN, PRIORITY_WORTH = 1_000_000, 600 * 1_000_000  # virtual time of a job; microseconds of a priority step
+SECOND, PRIORITY_WORTH = (
+    1_000_000,
+    600 * 1_000_000,
+)  # virtual time of a GPU second; microseconds of a priority step
+LEAST_COST, UNMEASURED_PACE, PACE_GAIN, MOST_LAG = 0.05, 0.1, 0.2, 600 * SECOND
 
 
 @dataclass
@@ -20,6 +24,7 @@ class ModelJob:
     priority: int
     compat: str
     arrival: int
+    work: float
     state: State = State.QUEUED
     attempt: int = 0
     lost: int = 0
@@ -31,6 +36,8 @@ class ModelJob:
     worker: str = ""
     start_by: float | None = None
     finish_by: float | None = None
+    charged: int = 0
+    charged_to: int = 0
     until: float = 0.0  # end of the lease, of the time for approval, or of the retention
 
     @property
@@ -55,6 +62,8 @@ class Model:
     jobs: dict[str, ModelJob] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     owed: dict[str, int] = field(default_factory=dict)  # tenant -> virtual time
+    entered: dict[str, int] = field(default_factory=dict)  # tenant -> the clock when it came (back)
+    pace: float | None = None
     clock: int = 0
     last_arrival: int = 0
     arrivals: int = 0
@@ -70,6 +79,7 @@ class Model:
     def enqueue(self, job: ModelJob) -> None:
         if not any(other.tenant == job.tenant and other is not job for other in self.of(State.QUEUED)):
             self.owed[job.tenant] = max(self.owed.get(job.tenant, 0), self.clock)
+            self.entered[job.tenant] = self.clock
         job.state = State.QUEUED
 
     def submit(
@@ -78,6 +88,7 @@ class Model:
         tenant: str,
         priority: int,
         compat: str,
+        work: float,
         start_in: float | None = None,
         finish_in: float | None = None,
     ) -> None:
@@ -85,7 +96,7 @@ class Model:
         self.last_arrival = max(self.last_arrival + 1, int(self.now * 1_000_000))
         start_by, finish_by = (None if s is None else self.now + s for s in (start_in, finish_in))
         job = ModelJob(
-            job_id, tenant, priority, compat, self.last_arrival, start_by=start_by, finish_by=finish_by
+            job_id, tenant, priority, compat, self.last_arrival, work, start_by=start_by, finish_by=finish_by
         )
         self.enqueue(job)
         self.jobs[job_id] = job
@@ -99,6 +110,21 @@ class Model:
 
     def expire(self, job: ModelJob) -> None:
         self.end(job, State.CANCELLED if job.cancel else State.EXPIRED)
+
+    def charge(self, tenant: str, seconds: float) -> int:
+        return int(max(seconds, LEAST_COST) * SECOND / self.weights.get(tenant, 1))
+
+    def settle(self, job: ModelJob, seconds: float) -> None:
+        """The tenant pays what the job took; an idle one without debt pays from where it stood."""
+        change = self.charge(job.tenant, seconds) - job.charged
+        if job.tenant in self.waiting():
+            self.owed[job.tenant] = max(self.owed[job.tenant] + change, self.entered[job.tenant])
+            return
+        owed = self.owed[job.tenant]
+        self.owed[job.tenant] = (owed if owed > self.clock else job.charged_to) + change
+
+    def waiting(self) -> set[str]:
+        return {job.tenant for job in self.of(State.QUEUED)}
 
     def room(self, tenant: str) -> float:
         running = sum(job.tenant == tenant for job in self.of(State.RUNNING))
@@ -127,8 +153,13 @@ class Model:
             if job in self.overdue():
                 self.expire(job)
                 continue
-            self.clock = max(self.clock, self.owed[job.tenant])
-            self.owed[job.tenant] += int(TURN / self.weights.get(job.tenant, 1)) if job.attempt == 0 else 0
+            stands = max(self.owed[job.tenant], self.clock - MOST_LAG)
+            self.clock = max(self.clock, stands)
+            if job.attempt == 0:
+                pace = UNMEASURED_PACE if self.pace is None else self.pace
+                job.charged = self.charge(job.tenant, job.work * pace)
+                job.charged_to = stands = stands + job.charged
+            self.owed[job.tenant] = stands
             job.state, job.worker, job.attempt, job.until = (
                 State.RUNNING, worker, job.attempt + 1, self.now + LEASE,
             )  # fmt: skip
@@ -146,10 +177,16 @@ class Model:
         job.until = self.now + LEASE
         return nouns.Beat.CANCEL if job.cancel else nouns.Beat.OK
 
-    def finish(self, job_id: str, attempt: int, asked: State) -> nouns.Finished:
+    def finish(self, job_id: str, attempt: int, asked: State, took: float | None) -> nouns.Finished:
         if running := self.current(job_id, attempt):
             running.winner = attempt
             self.end(running, State.CANCELLED if running.cancel else asked)
+            if took is not None:
+                self.settle(running, took)
+                if running.state is State.SUCCEEDED and attempt == 1:
+                    measured = took / running.work
+                    known = measured if self.pace is None else self.pace
+                    self.pace = known + PACE_GAIN * (measured - known)
         job = self.jobs.get(job_id)
         if not job:
             return nouns.Finished(False, 0, None)

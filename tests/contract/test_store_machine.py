@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 )
 from rig.store_invariants import OPENING, WORKERS, StoreInvariants
 
+from service.contracts.cost import work_of
 from service.contracts.deadline import Deadline
 from service.contracts.failure import Failure, FailureCode
 from service.contracts.lifecycle import TERMINAL, Stage, State
@@ -54,17 +55,19 @@ class StoreMachine(StoreInvariants):
         self.store, self.model, self.seen = self.scene.jobs, self.rules.Model(self.scene.clock.now), {}
         self.controls = ControlStore(self.store.store)
         for tenant, start_in, finish_in in OPENING:
-            self.submit(tenant, 0, "x", start_in, finish_in, False, False)
+            self.submit(tenant, 0, "x", 4, start_in, finish_in, False, False)
 
     some_job = st.integers(0, 40)
     has_jobs = precondition(lambda self: self.model.jobs)
     stale = st.sampled_from([0, 0, 0, 1])
     twice = st.booleans()
+    took = st.sampled_from([None, 0.0, 0.7, 5.0, 5.0, 2000.0])
 
     @rule(
         tenant=st.sampled_from("abc"),
         priority=st.integers(-1, 1),
         compat=st.sampled_from("xy"),
+        steps=st.sampled_from([4, 40]),
         start_in=st.sampled_from([None, None, None, 4.0]),
         finish_in=st.sampled_from([None, None, None, 12.0]),
         absolute=st.booleans(),
@@ -75,6 +78,7 @@ class StoreMachine(StoreInvariants):
         tenant: str,
         priority: int,
         compat: str,
+        steps: int,
         start_in: float | None,
         finish_in: float | None,
         absolute: bool,
@@ -91,6 +95,7 @@ class StoreMachine(StoreInvariants):
             tenant,
             priority=priority,
             compat=compat,
+            num_inference_steps=steps,
             retention_s=self.rules.RETENTION,
             idempotency_key=job_id,
             start_by=deadline(start_in),
@@ -102,7 +107,8 @@ class StoreMachine(StoreInvariants):
             return
         for _ in range(1 + twice):
             assert self.store.submit(submission) == nouns.Submitted(nouns.SubmitOutcome.CREATED, job_id)
-        self.model.submit(job_id, tenant, priority, compat, start_in, finish_in)
+        work = work_of(submission.request)
+        self.model.submit(job_id, tenant, priority, compat, work, start_in, finish_in)
 
     @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 4), twice=twice)
     def claim(self, worker: str, limit: int, twice: bool) -> None:
@@ -179,9 +185,10 @@ class StoreMachine(StoreInvariants):
         n=some_job,
         stale=stale,
         asked=st.sampled_from([State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED]),
+        took=took,
         twice=twice,
     )
-    def finish(self, n: int, stale: int, asked: State, twice: bool) -> None:
+    def finish(self, n: int, stale: int, asked: State, took: float | None, twice: bool) -> None:
         job = self.job(n)
         attempt = job.attempt - stale
         outcome: nouns.Outcome = nouns.Cancelled()
@@ -192,8 +199,8 @@ class StoreMachine(StoreInvariants):
         if asked is State.FAILED:
             outcome = nouns.Failed(Failure(code=FailureCode.INTERNAL, message="x", retryable=True))
         for _ in range(1 + twice):
-            expected = self.model.finish(job.id, attempt, asked)
-            assert self.store.finish(job.id, attempt, outcome) == expected
+            expected = self.model.finish(job.id, attempt, asked, took)
+            assert self.store.finish(job.id, attempt, outcome, took) == expected
 
     @has_jobs
     @rule(n=some_job, stale=stale, loss=st.booleans(), alone=st.booleans())

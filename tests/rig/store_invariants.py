@@ -66,6 +66,17 @@ class StoreInvariants(RuleBasedStateMachine):
         assert counts == {state: len(self.model.of(state)) for state in State}
 
     @invariant()
+    def virtual_times_agree(self) -> None:
+        model, redis = self.model, self.scene.redis
+        idle = {tenant for tenant, own in model.owed.items() if own > model.clock} - model.waiting()
+        for name, expected in (("tenants", model.waiting()), ("served", idle)):
+            stands = redis.zrange(f"{{mc}}:{name}:default", 0, -1, withscores=True)
+            assert {tenant.decode(): own for tenant, own in stands} == {t: model.owed[t] for t in expected}
+        assert int(redis.get("{mc}:clock:default") or 0) == model.clock
+        pace = redis.hget("{mc}:paces", "default:micro")
+        assert (pace and float(pace)) == model.pace
+
+    @invariant()
     def exactly_the_deadlines_that_count_are_watched(self) -> None:
         watched = self.scene.redis.zrange("{mc}:deadlines", 0, -1, withscores=True)
         expected = {job.id: job.deadline for job in self.model.jobs.values() if job.deadline is not None}

@@ -1,9 +1,11 @@
 """Several jobs in one run: who leaves, who goes on, and who runs alone afterwards."""
 
+import time
 from typing import Any
 
 import pytest
 
+from service.contracts.cost import work_of
 from service.contracts.failure import FailureCode
 from service.contracts.lifecycle import State
 from worker.events import AttemptEnded, BatchClaimed, BatchSplit, DeviceFault, Fault
@@ -29,6 +31,19 @@ def test_batch_goes_through_each_stage_once_and_each_job_gets_its_own_film(ward:
     assert [len(orders) for orders in ward.renderer.animated] == [3]
     assert len({ward.job(job_id).artifact.frame_digest for job_id in IDS}) == 3
     assert [int(keyframe.mean()) for keyframe in ward.renderer.keyframes] == [11, 12, 13]
+
+
+def test_mates_share_the_time_of_the_device_and_the_record_learns_from_it(ward: Any) -> None:
+    worker = batch(ward)
+    ward.renderer.at = {("image_to_video", step): lambda: time.sleep(0.02) for step in range(1, 7)}
+    began = time.monotonic()
+    worker.engine.run_ticket()
+    elapsed = time.monotonic() - began
+    usages = [ward.job(job_id).usage for job_id in IDS]
+    assert 0.12 <= sum(usage["gpu_seconds"] for usage in usages) <= elapsed
+    pace = float(ward.connect().hget("{mc}:paces", "default:fake"))
+    rates = [usage["gpu_seconds"] / work_of(ward.job().request) for usage in usages]
+    assert min(rates) - 0.05 <= pace <= max(rates) + 0.05  # usage is rounded
 
 
 def test_cancelled_job_leaves_the_batch_and_the_others_go_on(ward: Any) -> None:

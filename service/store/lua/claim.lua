@@ -1,10 +1,13 @@
 #!lua flags=allow-oom
 -- Give a worker up to k jobs that may share a batch, fair across tenants by virtual time.
--- Start-time fair queueing (Goyal, Vin, Cheng 1996), a job costs one turn over the tenant's weight: the tenant
--- whose virtual time is least goes next and is charged; the pool's clock is the start time of the job served
--- last. Answers the time of the claim, and the jobs.
+-- Start-time fair queueing (Goyal, Vin, Cheng 1996): the tenant whose virtual time is least goes next and is
+-- charged the GPU seconds that its job should take over its weight (finish settles the difference to what it took);
+-- the pool's clock is the start time of the job served last. Answers the time of the claim, and the jobs.
 local TENANTS_SEEN, JOBS_SEEN = 32, 32 -- how far the search for batch mates looks
 local TENANTS_FIRST = 4
+-- A tenant may have stood back (its cap, no worker for its model) and lag behind the clock by this much at most:
+-- what it missed comes back as ten minutes of a GPU over its weight, not as a day.
+local MOST_LAG = 600 * SECOND
 local OVERDUE_AT_ONCE = 200 -- a flood of passed deadlines must not hold the server: the sweep ends the rest
 
 local pool, worker, limit, lease_s = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -57,17 +60,25 @@ local function runs_alone(job)
 end
 
 local claimed = {}
+
+-- Start the job's next attempt at its tenant's virtual time; answers the time at which the tenant stands then.
 local function take(job, virtual_time)
   local attempt = tonumber(job.attempt) + 1
-  local charge = attempt == 1 and turn_of(job.tenant) or 0 -- a tenant pays once per job, not for what befell its workers
-  redis.call('SET', KEY.CLOCK .. pool, whole(math.max(virtual_clock(pool), virtual_time)))
-  redis.call('ZADD', KEY.TENANTS .. pool, whole(virtual_time + charge), job.tenant)
   local changes = { attempt = attempt, worker = worker, stage = '', step = 0, steps = 0, approve_by = '' }
+  local clock = virtual_clock(pool)
+  local stands = math.max(virtual_time, clock - MOST_LAG)
+  redis.call('SET', KEY.CLOCK .. pool, whole(math.max(clock, stands)))
+  if attempt == 1 then -- a tenant pays once per job, not for what befell its workers
+    local charge = charge_of(job.tenant, estimate_of(job))
+    stands = stands + charge
+    changes.charged, changes.charged_to = whole(charge), whole(stands)
+  end
+  redis.call('ZADD', KEY.TENANTS .. pool, whole(stands), job.tenant)
   if job.started_at == '' then changes.started_at = stamp(t) end
   move(job, 'running', t, changes)
   grant_lease(job, t + lease_s)
   claimed[#claimed + 1] = redis.call('HGETALL', KEY.JOB .. job.id)
-  return charge
+  return stands
 end
 
 -- The foremost job of the first tenant, among so many, that may have one more.
@@ -120,7 +131,7 @@ if limit > 1 and not runs_alone(first) then
     end
     if not next_line then break end
     next_line.served = next_line.served + 1
-    next_line.time = next_line.time + take(next_line.jobs[next_line.served], next_line.time)
+    next_line.time = take(next_line.jobs[next_line.served], next_line.time)
   end
 end
 

@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
 -- End the job with an attempt's outcome; asked again, give the same answer. The last part says whether a job of
--- the tenant waits that a cap would let run now: then a worker should be woken for it.
+-- the tenant waits that a cap would let run now: then a worker should be woken for it. ARGV[6]: the seconds of a GPU
+-- that the attempt took, '' where nobody knows.
 local id, attempt, outcome, body, usage = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local gpu_s = tonumber(ARGV[6])
 local job = load_job(id)
 if not job then return { 0, 0, '', 0 } end
 
@@ -14,6 +16,9 @@ if job.state == 'running' and job.attempt == attempt then
   else
     move(job, outcome, t, { winner_attempt = attempt, failure = body })
   end
+  if gpu_s then settle_cost(job, gpu_s) end
+  -- A later attempt may have found a part of the work done, and would teach a pace that is too good.
+  if gpu_s and job.state == 'succeeded' and attempt == '1' then learn_pace(job, gpu_s) end
 end
 
 local freed = 0

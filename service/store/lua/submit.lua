@@ -3,7 +3,7 @@
 local id, tenant, pool, model, priority, request = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local compat, digest, idempotency = ARGV[7], ARGV[8], ARGV[9]
 local queue_limit, retention_s, webhook_url, warnings = tonumber(ARGV[10]), ARGV[11], ARGV[12], ARGV[13]
-local start_by, finish_by = ARGV[14], ARGV[15]
+local start_by, finish_by, work = ARGV[14], ARGV[15], ARGV[16]
 local t = now()
 
 -- A deadline is a time, or '+' and seconds from now: only this clock knows when now is.
@@ -37,6 +37,7 @@ local job = {
   id = id, tenant = tenant, pool = pool, model = model, state = 'queued', request = request,
   compat = compat, digest = digest, idempotency = idempotency, retention_s = retention_s,
   webhook_url = webhook_url, warnings = warnings,
+  work = work, charged = '', charged_to = '',
   rank = whole(arrival - tonumber(priority) * PRIORITY_WORTH),
   attempt = 0, lost = 0, alone = 0, cancel_requested = 0, deleted = 0, winner_attempt = 0,
   worker = '', stage = '', step = 0, steps = 0, progress = 0, seq = 0,

@@ -1,7 +1,10 @@
 -- Shared by every script, ahead of prelude.lua and behind the tables of the contracts and now(): numbers as text,
 -- what operators have set, and who waits.
 
-local TURN = 1000000 -- what one job costs a tenant of weight 1 in virtual time; whole, so that sums stay exact
+local SECOND = 1000000 -- a second of a GPU in virtual time, at weight 1; whole, so that sums stay exact
+local LEAST_COST_S = 0.05 -- jobs that fail at once are not free: their tenant would go first for ever
+local UNMEASURED_PACE = 0.1 -- GPU seconds per unit of work until the first video of the model was measured
+local PACE_GAIN = 0.2 -- how much of the pace the last video decides
 
 -- Times and ranks as text: Lua's own tostring() keeps only 14 digits.
 local function stamp(t) return string.format('%.6f', t) end
@@ -11,10 +14,6 @@ local function whole(n) return string.format('%.0f', n) end
 
 -- Why nothing goes in at this gate ('intake', or 'pool:' and its name) now; false while it is open.
 local function paused(gate) return redis.call('HGET', KEY.PAUSES, gate) end
-
-local function turn_of(tenant)
-  return math.floor(TURN / tonumber(redis.call('HGET', KEY.WEIGHTS, tenant) or '1'))
-end
 
 -- How many more jobs of this tenant may run at once.
 local function room_of(tenant)
@@ -41,8 +40,10 @@ local function enqueue(job, t)
   if not redis.call('ZSCORE', KEY.TENANTS .. job.pool, job.tenant) then
     -- A tenant that comes (back) starts at the clock: it can neither save up idle time nor lose its debt.
     local own = tonumber(redis.call('ZSCORE', KEY.SERVED .. job.pool, job.tenant) or '0')
+    local clock = virtual_clock(job.pool)
     redis.call('ZREM', KEY.SERVED .. job.pool, job.tenant)
-    redis.call('ZADD', KEY.TENANTS .. job.pool, math.max(own, virtual_clock(job.pool)), job.tenant)
+    redis.call('ZADD', KEY.TENANTS .. job.pool, math.max(own, clock), job.tenant)
+    redis.call('HSET', KEY.ENTERED .. job.pool, job.tenant, whole(clock))
   end
 end
 
@@ -54,10 +55,56 @@ local function dequeue(job)
   end
   local own = redis.call('ZSCORE', KEY.TENANTS .. job.pool, job.tenant)
   redis.call('ZREM', KEY.TENANTS .. job.pool, job.tenant)
+  redis.call('HDEL', KEY.ENTERED .. job.pool, job.tenant)
   if tonumber(own) > virtual_clock(job.pool) then
     redis.call('ZADD', KEY.SERVED .. job.pool, own, job.tenant)
   end
 end
+
+-- ---- what jobs cost ------------------------------------------------------------------------------------
+
+-- So many seconds of a GPU in the virtual time of this tenant.
+local function charge_of(tenant, seconds)
+  local weight = tonumber(redis.call('HGET', KEY.WEIGHTS, tenant) or '1')
+  return math.floor(math.max(seconds, LEAST_COST_S) * SECOND / weight)
+end
+
+-- The seconds of a GPU that the job should take: its work (contracts/cost.py) at the pace measured so far.
+local function estimate_of(job)
+  local pace = tonumber(redis.call('HGET', KEY.PACES, lane(job)) or UNMEASURED_PACE)
+  return tonumber(job.work or '1') * pace -- records of before work was counted have no such field
+end
+
+-- The job took so many seconds of a GPU: settle the difference to what its tenant was charged at the claim.
+local function settle_cost(job, seconds)
+  local charged = tonumber(job.charged or '')
+  if not charged then return end
+  local change = charge_of(job.tenant, seconds) - charged
+  local waiting, served = KEY.TENANTS .. job.pool, KEY.SERVED .. job.pool
+  local own = redis.call('ZSCORE', waiting, job.tenant)
+  if own then
+    -- Not below the clock as it stood when the tenant came (back): a refund must not turn idle time into credit.
+    local entered = tonumber(redis.call('HGET', KEY.ENTERED .. job.pool, job.tenant) or '0')
+    redis.call('ZADD', waiting, whole(math.max(tonumber(own) + change, entered)), job.tenant)
+    return
+  end
+  own = tonumber(redis.call('ZSCORE', served, job.tenant) or job.charged_to) + change
+  if own > virtual_clock(job.pool) then
+    redis.call('ZADD', served, whole(own), job.tenant)
+  else
+    redis.call('ZREM', served, job.tenant)
+  end
+end
+
+-- Remember how long the model takes for a unit of work here.
+local function learn_pace(job, seconds)
+  if not job.work then return end
+  local measured = seconds / tonumber(job.work)
+  local known = tonumber(redis.call('HGET', KEY.PACES, lane(job)) or measured)
+  redis.call('HSET', KEY.PACES, lane(job), string.format('%.17g', known + PACE_GAIN * (measured - known)))
+end
+
+-- ---- how deep a pool is --------------------------------------------------------------------------------
 
 -- Jobs of the pool that wait, whether anybody can claim them or not.
 local function waiting_in(pool)
