@@ -20,10 +20,11 @@ class Guidance:
     """eps = eps_uncond + scale (eps_text - eps_uncond) while `low` <= t/T <= `high`; eps_text outside.
 
     The interval is Kynkaanniemi et al. 2024: guidance helps in the middle, costs a second evaluation
-    everywhere. `scale` 1 is the plain conditional model and never evaluates the unconditional one.
+    everywhere. `scale` 1 is the plain conditional model and never evaluates the unconditional one. It is one
+    for the whole batch or one per sample; if any sample needs the second evaluation, all have it.
     """
 
-    scale: float = 1.0
+    scale: float | tuple[float, ...] = 1.0
     low: float = 0.0
     high: float = 1.0
 
@@ -32,7 +33,8 @@ class Guidance:
             raise ValueError(f"guidance interval must be 0 <= low <= high <= 1, got {self.low}..{self.high}")
 
     def active(self, t: int, train_steps: int) -> bool:
-        return self.scale != 1.0 and self.low <= t / train_steps <= self.high
+        scales = (self.scale,) if isinstance(self.scale, float) else self.scale
+        return any(scale != 1.0 for scale in scales) and self.low <= t / train_steps <= self.high
 
     def bind(self, denoise: TextDenoise, text: Tensor, empty: Tensor, train_steps: int) -> Denoise:
         """A `denoise(z, t)` for samplers; `text` and `empty` (B, L, D) are prompt and negative prompt.
@@ -45,6 +47,7 @@ class Guidance:
             if not self.active(t, train_steps):
                 return denoise(z, t, text)
             without, with_text = denoise(torch.cat([z, z]), t, both).chunk(2)
-            return without + self.scale * (with_text - without)
+            scale = torch.tensor(self.scale, device=z.device, dtype=z.dtype)
+            return without + scale.view(-1, *[1] * (z.ndim - 1)) * (with_text - without)
 
         return guided

@@ -44,7 +44,7 @@ class ImageToVideo:
     def animate(
         self, orders: Sequence[VideoOrder], keyframes: Sequence[Picture]
     ) -> Generator[Progress, None, Tensor]:
-        """Latents of one clip per order (same steps, size, frames, sampler and guidance); yields every step.
+        """Latents of one clip per order (same steps, size, frames and sampler); yields every step.
 
         Raises NonFiniteLatents instead of returning a clip that would decode to black frames.
         """
@@ -52,7 +52,7 @@ class ImageToVideo:
         z_c = self._codec.encode(keyframes)
         z = seeded_noise([o.seed for o in orders], (first.num_frames, *z_c.shape[1:]), VIDEO_STREAM)
         z = z.to(z_c.device)
-        # gamma is the one option that may differ inside a batch: it only moves the starting point
+        # gamma may differ inside a batch: it only moves the starting point
         z = torch.cat([with_appearance(z[i : i + 1], z_c[i : i + 1], o.gamma) for i, o in enumerate(orders)])
         text = self._text.encode([order.prompt for order in orders])
         empty = self._text.encode([order.negative_prompt for order in orders])
@@ -67,7 +67,8 @@ class ImageToVideo:
             eps: Tensor = self._denoiser(z_t, z_c.repeat(copies, 1, 1, 1), steps, words)
             return eps
 
-        guidance = Guidance(first.guidance_scale, first.guidance_low, first.guidance_high)
+        scales = tuple(order.guidance_scale for order in orders)
+        guidance = Guidance(scales, first.guidance_low, first.guidance_high)
         denoise = guidance.bind(with_keyframe, text, empty, self._schedule.train_steps)
         for step in SAMPLERS[first.sampler](denoise, z, self._schedule, first.steps):
             z = step.z

@@ -41,7 +41,7 @@ class OnePerOrder(Protocol[Made_co]):
 class Renderer(Protocol):
     """A loaded model.
 
-    All orders of one call share size, frames, steps, sampler and guidance scale.
+    All orders of one call share size, frames, steps, sampler and whether there is guidance (a scale above 1).
     """
 
     @property

@@ -77,9 +77,8 @@ class Story:
         to_paint = [a for a in attempts if a.live and a.keyframe is None and self._spec.keyframe is not None]
         for attempt, picture in self._paint(to_paint):
             self._alone(attempt, partial(self._keep_keyframe, picture=picture))
-        for group in _by_guidance([a for a in attempts if a.live]):
-            for attempt, latents in self._animate([a for a in group if a.live]):
-                self._alone(attempt, partial(self._film, latents=latents))
+        for attempt, latents in self._animate([a for a in attempts if a.live]):
+            self._alone(attempt, partial(self._film, latents=latents))
 
     def _prepare(self, attempt: Attempt) -> None:
         """Check that this model can serve the request, and fetch a keyframe that is there already.
@@ -255,9 +254,3 @@ class Story:
         for attempt in attempts:
             attempt.stage_seconds[stage] = seconds
         self._tell(StageFinished(stage, seconds))
-
-
-def _by_guidance(attempts: Sequence[Attempt]) -> Iterator[list[Attempt]]:
-    """Groups of one guidance scale: the compat key leaves it out, but stage 2 takes one for all."""
-    for scale in sorted({attempt.request.guidance_scale for attempt in attempts}):
-        yield [attempt for attempt in attempts if attempt.request.guidance_scale == scale]

@@ -71,11 +71,12 @@ def test_every_stage_yields_each_finished_step(cinema: Cinema) -> None:
     assert latents.dtype is torch.float32
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_a_sample_does_not_depend_on_its_batch_mates(cinema: Cinema, guidance: float) -> None:
+@pytest.mark.parametrize("guidance", [(1.0, 1.0, 1.0), (2.0, 7.5, 1.1)])
+def test_a_sample_does_not_depend_on_its_batch_mates(cinema: Cinema, guidance: tuple[float, ...]) -> None:
+    samples = [(1, "one", 0.0), (2, "two", 0.02), (3, "three words here", 0.05)]
     orders = [
-        replace(VIDEO, seed=s, prompt=p, gamma=g, guidance_scale=guidance)
-        for s, p, g in [(1, "one", 0.0), (2, "two", 0.02), (3, "three words here", 0.05)]
+        replace(VIDEO, seed=s, prompt=p, gamma=g, guidance_scale=scale)
+        for (s, p, g), scale in zip(samples, guidance, strict=True)
     ]
     keyframes = [keyframe(i) for i in range(3)]
     _, together = finish(cinema.animate(orders, keyframes))

@@ -118,14 +118,16 @@ def test_job_that_fails_at_its_own_film_does_not_touch_its_mates(ward: Any) -> N
     assert states(ward) == [State.SUCCEEDED, State.FAILED, State.SUCCEEDED]
 
 
-def test_one_call_of_stage_two_has_one_guidance_scale(ward: Any) -> None:
-    for job_id, scale in zip(IDS, (3.0, 7.0, 3.0), strict=True):
+def test_guidance_scales_may_differ_in_one_run_but_not_its_being_there(ward: Any) -> None:
+    for job_id, scale in zip(IDS, (3.0, 1.0, 7.0), strict=True):
         ward.submit(job_id, guidance_scale=scale)
-    ward.worker(max_batch=4).engine.run_ticket()
+    worker = ward.worker(max_batch=4)
+    worker.engine.run_ticket()
+    worker.engine.run_ticket()
     assert states(ward) == [State.SUCCEEDED] * 3
     assert [[order.guidance_scale for order in orders] for orders in ward.renderer.animated] == [
-        [3.0, 3.0],
-        [7.0],
+        [3.0, 7.0],
+        [1.0],
     ]
 
 
