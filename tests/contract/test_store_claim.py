@@ -3,7 +3,7 @@
 import pytest
 
 from service.contracts.lifecycle import Stage, State
-from service.store.nouns import Note
+from service.store.nouns import Cancelled, Note
 
 
 def test_a_claim_starts_an_attempt_with_a_lease(scene):
@@ -104,6 +104,43 @@ def test_only_models_that_the_worker_holds_are_claimed(scene):
     scene.submit("video_a")
     assert scene.claimed_ids("w1", limit=4) == ["video_a"]
     assert scene.claim("w2") == ()
+
+
+def test_workers_of_two_models_in_one_pool_serve_their_own_and_starve_neither(scene):
+    """One tenant asks for both models, one for either; each worker has work while there is any for it."""
+    asked = {"micro": ("both", "small"), "large": ("both", "big")}
+    for n in range(20):
+        for model, tenants in asked.items():
+            for tenant in tenants:
+                scene.submit(f"video_{model}_{tenant}{n:02}", tenant=tenant, model=model, queue_limit=1000)
+    served = {model: [] for model in asked}
+    for _ in range(20):
+        for worker, model in (("w1", "micro"), ("w2", "large")):
+            claims = scene.jobs.claim("default", worker, 2, scene.lease_s, [model])
+            assert {claim.job.request.model for claim in claims} == {model}
+            assert len(claims) == 2
+            for claim in claims:
+                served[model].append(claim.job)
+                scene.jobs.finish(claim.job.id, 1, Cancelled(), 1.0)
+    for model, jobs in served.items():
+        assert scene.jobs.claim("default", "w3", 1, scene.lease_s, [model]) == ()
+        for tenant in asked[model]:
+            mine = [job.id for job in jobs if job.tenant == tenant]
+            assert mine == sorted(mine)  # first come, first served
+            assert mine[0] in [job.id for job in jobs[:6]]  # and nobody waits for the other's whole queue
+
+
+def test_where_not_every_worker_serves_what_waits_every_worker_is_woken(scene):
+    for worker, model in (("w1", "micro"), ("w2", "micro"), ("w3", "large")):
+        scene.jobs.announce(worker, "default", [])
+        scene.redis.sadd("{mc}:models:default", model)
+        scene.redis.zadd(f"{{mc}}:serving:default:{model}", {worker: scene.clock.now + 100})
+    scene.clock.advance(1)
+    assert scene.reap().wanted == {"default": 0}
+    scene.submit("video_a", model="large")
+    scene.clock.advance(1)
+    assert scene.reap().wanted == {"default": 3}  # a single ticket might always find one of the others
+    assert scene.jobs.snapshot().pools["default"].wanted == 3
 
 
 def test_only_the_workers_own_pool_is_claimed(scene):

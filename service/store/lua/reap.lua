@@ -41,8 +41,7 @@ for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
   for _, model in ipairs(redis.call('SMEMBERS', KEY.POOL_MODELS .. pool)) do
     redis.call('ZREMRANGEBYSCORE', KEY.SERVING .. pool .. ':' .. model, '-inf', stamp(t))
   end
-  local depth = pool_depth(pool, t)
   wanted[#wanted + 1] = pool
-  wanted[#wanted + 1] = tostring(math.min(depth.claimable, depth.live))
+  wanted[#wanted + 1] = tostring(pool_depth(pool, t).wanted)
 end
 return { 1, extended, ids, expired, wanted }

@@ -8,8 +8,7 @@ for _, worker in ipairs(redis.call('ZRANGE', KEY.DRAINS, 0, -1)) do
 end
 for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
   local depth = pool_depth(pool, t)
-  local wanted = math.min(depth.claimable, depth.live)
-  pools[#pools + 1] = { pool, depth.ready, stamp(math.max(0, t - depth.oldest)), depth.live, wanted,
+  pools[#pools + 1] = { pool, depth.ready, stamp(math.max(0, t - depth.oldest)), depth.live, depth.wanted,
     draining[pool] or 0 }
 end
 return {

@@ -128,22 +128,27 @@ local function held_by_caps(pool, models)
   return over
 end
 
--- Ready jobs, those that a live worker could claim, workers alive, and the time the oldest was queued.
+-- Ready jobs, workers alive, the time the oldest job was queued, and how many tickets are of use: as many as there
+-- are jobs that a live worker could claim and workers to do so.
 local function pool_depth(pool, t)
-  local ready, claimable, oldest, served = 0, 0, t, {}
+  local ready, claimable, oldest, served, some_cannot = 0, 0, t, {}, false
   local since = '(' .. stamp(t)
+  local live = redis.call('ZCOUNT', KEY.WORKERS .. pool, since, '+inf')
   for _, model in ipairs(redis.call('SMEMBERS', KEY.POOL_MODELS .. pool)) do
     local name = pool .. ':' .. model
     local waiting = redis.call('ZCARD', KEY.READY .. name)
     ready = ready + waiting
-    if redis.call('ZCOUNT', KEY.SERVING .. name, since, '+inf') > 0 then
+    local serving = redis.call('ZCOUNT', KEY.SERVING .. name, since, '+inf')
+    if serving > 0 then
       claimable = claimable + waiting
       served[#served + 1] = model
+      some_cannot = some_cannot or (waiting > 0 and serving < live)
     end
     local first = redis.call('ZRANGE', KEY.READY .. name, 0, 0, 'WITHSCORES')
     if first[2] then oldest = math.min(oldest, tonumber(first[2])) end
   end
   claimable = paused('pool:' .. pool) and 0 or claimable - held_by_caps(pool, served)
-  local live = redis.call('ZCOUNT', KEY.WORKERS .. pool, since, '+inf')
-  return { ready = ready, claimable = claimable, live = live, oldest = oldest }
+  -- A ticket does not say for which model it is: where some workers cannot serve what waits, all of them look.
+  local wanted = some_cannot and claimable > 0 and live or math.min(claimable, live)
+  return { ready = ready, live = live, oldest = oldest, wanted = wanted }
 end
