@@ -15,9 +15,11 @@ WEIGHTS ?= models/micro
 PROMPTS ?= 400
 EVALUATE_OPTIONS ?=
 BENCH_OPTIONS ?=
+QUEUE_OPTIONS ?=
 DEMO_OPTIONS ?=
 ABLATION_OPTIONS ?=
 FAULTS ?=
+SOAK_OPTIONS ?=
 STRIKES ?= 20
 
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
@@ -75,8 +77,8 @@ conformance-models: $(DEVELOP) ## Every public model family through the whole se
 chaos: $(DEVELOP) ## Kill, stop and starve every part under load, count what is lost (an hour or more; FAULTS="worker_killed")
 	PYTHONPATH=.:tests $(BIN)/python -m chaos.run $(FAULTS) --strikes $(STRIKES)
 
-soak: $(DEVELOP) ## 500 jobs, a worker killed every 50: prints what grew per 100 jobs (minutes)
-	PYTHONPATH=.:tests $(BIN)/python -m chaos.soak
+soak: $(DEVELOP) ## 500 jobs, a worker killed every 50: says what grew per 100 jobs (SOAK_OPTIONS="--jobs 150")
+	PYTHONPATH=.:tests $(BIN)/python -m chaos.soak $(SOAK_OPTIONS)
 
 check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 	$(BIN)/ruff check
@@ -85,9 +87,10 @@ check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-bench: $(SERVE) ## Count the networks (parameters, FLOPs, memory), then time videos: about five minutes
+bench: $(SERVE) ## Count the networks (parameters, FLOPs, memory), then time the queue at depth and videos: some minutes
 	$(BIN)/python -m benchmarks.count_network
 	$(BIN)/python -m benchmarks.count_memory
+	$(BIN)/python -m benchmarks.queue_depth $(QUEUE_OPTIONS)
 	$(BIN)/python -m benchmarks.render $(BENCH_OPTIONS)
 
 train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (about 100 minutes of two cores)
