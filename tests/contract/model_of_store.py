@@ -4,12 +4,13 @@ Not a test: test_store_machine.py drives the real store against it.
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 from service.contracts.lifecycle import TERMINAL, State
 from service.store import nouns
 
-LEASE, RETENTION, MAX_LOST, APPROVAL = 15.0, 40.0, 3, 20.0
+LEASE, RETENTION, MAX_LOST, APPROVAL = 15.0, 40.0, 2, 6.0
 SECOND, PRIORITY_WORTH = (
     1_000_000,
     600 * 1_000_000,
@@ -25,6 +26,7 @@ class ModelJob:
     compat: str
     arrival: int
     work: float
+    key: str
     state: State = State.QUEUED
     attempt: int = 0
     lost: int = 0
@@ -33,6 +35,7 @@ class ModelJob:
     deleted: bool = False
     alone: bool = False
     keyframe: bool = False
+    progress: int = 0
     worker: str = ""
     start_by: float | None = None
     finish_by: float | None = None
@@ -73,6 +76,10 @@ class Model:
     draining: set[str] = field(default_factory=set)
     last_reap: float | None = None
 
+    def holder(self, key: str) -> ModelJob | None:
+        """The job that answers for an idempotency key: deleted ones answer for nothing."""
+        return next((job for job in self.jobs.values() if job.key == key and not job.deleted), None)
+
     def of(self, *states: State) -> list[ModelJob]:
         return [job for job in self.jobs.values() if job.state in states]
 
@@ -91,18 +98,28 @@ class Model:
         work: float,
         start_in: float | None = None,
         finish_in: float | None = None,
+        key: str = "",
     ) -> None:
         self.arrivals += 1
         self.last_arrival = max(self.last_arrival + 1, int(self.now * 1_000_000))
         start_by, finish_by = (None if s is None else self.now + s for s in (start_in, finish_in))
         job = ModelJob(
-            job_id, tenant, priority, compat, self.last_arrival, work, start_by=start_by, finish_by=finish_by
+            job_id,
+            tenant,
+            priority,
+            compat,
+            self.last_arrival,
+            work,
+            key or job_id,
+            start_by=start_by,
+            finish_by=finish_by,
         )
         self.enqueue(job)
         self.jobs[job_id] = job
 
     def end(self, job: ModelJob, state: State) -> None:
         job.state, job.until = state, self.now + (0 if job.deleted else RETENTION)
+        job.progress = 100 if state is State.SUCCEEDED else job.progress
         self.ended.append(job.id)
 
     def overdue(self) -> list[ModelJob]:
@@ -129,6 +146,12 @@ class Model:
     def room(self, tenant: str) -> float:
         running = sum(job.tenant == tenant for job in self.of(State.RUNNING))
         return max(0, self.caps.get(tenant, math.inf) - running)
+
+    def wanted(self, workers: int) -> int:
+        """Tickets: one for each job that may run now, but no more than live workers."""
+        queued = Counter(job.tenant for job in self.of(State.QUEUED))
+        claimable = sum(min(count, self.room(tenant)) for tenant, count in queued.items())
+        return 0 if "pool:default" in self.paused else min(int(claimable), workers)
 
     def claim(self, worker: str, limit: int) -> list[str]:
         held = [job for job in self.of(State.RUNNING) if job.worker == worker]

@@ -21,8 +21,8 @@ class ServerClock:
         self.set(START)
 
     def set(self, now: float) -> None:
-        self.now = now
-        self._redis.set(KEY, f"{now:.6f}")
+        self.now = round(now, 6)  # what the scripts read: models count microseconds, too
+        self._redis.set(KEY, f"{self.now:.6f}")
 
     def advance(self, seconds: float) -> None:
         self.set(self.now + seconds)
