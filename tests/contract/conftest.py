@@ -1,9 +1,12 @@
 """A real server for the store, a clock that only moves when told, and short ways to make jobs."""
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import pytest
@@ -163,3 +166,16 @@ def scene(jobs: JobStore, clock: ServerClock, redis: Redis) -> Scene:
     scene = Scene(jobs, clock, redis)
     scene.reap()  # the first reap ever only takes note of the time
     return scene
+
+
+@pytest.fixture(scope="module")
+def rules() -> ModuleType:
+    """The model of the store, which lies beside the tests (they are not a package)."""
+    path = Path(__file__).with_name("model_of_store.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

@@ -3,10 +3,6 @@
 The model (model_of_store.py) knows nothing of Redis; after every step both must tell the same story.
 """
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -27,19 +23,6 @@ from service.contracts.failure import Failure, FailureCode
 from service.contracts.lifecycle import TERMINAL, Stage, State
 from service.store import nouns
 from service.store.controls import ControlStore
-
-
-@pytest.fixture(scope="module")
-def rules() -> ModuleType:
-    """The model of the store, which lies beside this file (tests are not a package)."""
-    path = Path(__file__).with_name("model_of_store.py")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class StoreMachine(StoreOperators):
@@ -77,7 +60,7 @@ class StoreMachine(StoreOperators):
         compat=st.sampled_from("xxxy"),
         steps=st.sampled_from([4, 40]),
         start_in=st.sampled_from([None, None, None, 4.0]),
-        finish_in=st.sampled_from([None, None, None, 12.0]),
+        finish_in=st.sampled_from([None, None, 6.0, 12.0]),
         absolute=st.booleans(),
         twice=twice,
     )
@@ -226,6 +209,15 @@ class StoreMachine(StoreOperators):
         self.release(n, 0, False, False)
 
     @some_run
+    @rule(n=some_job)
+    def come_back_before_the_end(self, n: int) -> None:
+        """While a job runs its tenant may go and come back; only then it is known what the job cost."""
+        job = self.job(n, State.RUNNING)
+        self.serve("w2" if job.worker == "w1" else "w1", 4, 5.0)
+        self.submit(job.tenant, 0, "x", 4, None, None, False, False)
+        self.end(job, job.attempt, State.CANCELLED, 0.0, False)
+
+    @some_run
     @rule(n=some_job, stale=stale)
     def hold(self, n: int, stale: int) -> None:
         job = self.job(n, State.RUNNING)
@@ -236,8 +228,10 @@ class StoreMachine(StoreOperators):
             self.model.hold(job)
 
     @some_wait
-    @rule(n=some_job)
-    def approve(self, n: int) -> None:
+    @rule(n=some_job, late=st.booleans())
+    def approve(self, n: int, late: bool) -> None:
+        if late:
+            self.time_passes_unswept(self.rules.APPROVAL + 1)
         job = self.job(n, State.AWAITING_APPROVAL)
         expected = nouns.ApproveOutcome.NOT_WAITING
         if job.deleted:
@@ -248,13 +242,18 @@ class StoreMachine(StoreOperators):
         assert self.store.approve(job.tenant, job.id) is expected
 
     @has_jobs
-    @rule(n=some_job, deletes=st.booleans(), twice=twice)
-    def call_off(self, n: int, deletes: bool, twice: bool) -> None:
+    @rule(n=some_job, deletes=st.booleans(), overdue=st.booleans(), twice=twice)
+    def call_off(self, n: int, deletes: bool, overdue: bool, twice: bool) -> None:
         job = self.job(n, State.RUNNING)
         if deletes:
             self.delete(job)
         else:
             self.cancel(job, twice)
+        if job.state is State.RUNNING:  # its worker hears of it with the next beat
+            heard = self.store.beat(job.worker, [(job.id, job.attempt)], self.rules.LEASE)
+            assert heard == {job.id: self.model.beat(job.worker, job.id, job.attempt)}
+            if overdue and job.finish_by is not None:  # and if it does not listen, the sweep ends the job
+                self.time_passes(max(0.6, job.finish_by - self.model.now), 0.0)
 
     def cancel(self, job: Any, twice: bool) -> None:
         expected = nouns.CancelOutcome.TERMINAL
@@ -278,6 +277,9 @@ class StoreMachine(StoreOperators):
                 self.model.call_off(job)
         job.cancel = True
         assert self.store.delete(job.tenant, job.id) is expected
+        holder = self.model.holder(job.key)
+        known = self.store.known(job.tenant, job.key, "d" * 64)
+        assert (known and known.job_id) == (holder and holder.id)
 
 
 @pytest.mark.timeout(300)

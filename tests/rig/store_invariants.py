@@ -12,7 +12,7 @@ from service.contracts.lifecycle import TABLE, TERMINAL, State
 WORKERS = ("w1", "w2")
 #: Every story begins with these jobs (tenant, start_by, finish_by, seconds): a claim must find something.
 OPENING = (
-    *(("a", None, None), ("a", 4.0, None), ("b", None, 12.0)),
+    *(("a", None, None), ("a", 4.0, None), ("b", None, 6.0)),
     *(("a", None, None), ("c", None, None), ("b", None, None)),
 )
 ENDING_TYPES = {TABLE[state].webhook_type for state in TERMINAL}
