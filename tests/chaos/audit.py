@@ -47,7 +47,7 @@ def audit(scene: Scene, ledger: Ledger, *, losses_allowed: bool, quiet_s: float 
     """Wait until everything has come to rest, then hold the whole scene against the invariant."""
     found = Findings(breaches=list(ledger.complaints))
     try:
-        wait_until(lambda: _at_rest(scene, ledger), quiet_s, "everything comes to rest")
+        wait_until(lambda: at_rest(scene, ledger), quiet_s, "everything comes to rest")
     except AssertionError as error:
         found.breaches.append(f"{error}: {_unrest(scene, ledger)}")
     told = _told(scene)
@@ -73,7 +73,8 @@ def events_of(scene: Scene, job_id: str) -> tuple[Event, ...]:
     return scene.store.events(job.tenant, job_id, 0, 1000) if job is not None else ()
 
 
-def _at_rest(scene: Scene, ledger: Ledger) -> bool:
+def at_rest(scene: Scene, ledger: Ledger) -> bool:
+    """Whether every promised job has ended and every webhook has been told."""
     tick_off(scene, ledger)
     waiting = scene.redis.xlen("{mc}:outbox") + scene.redis.zcard("{mc}:deliveries:due")
     return not ledger.unfinished() and not waiting and not scene.redis.zcard("{mc}:leases")
