@@ -36,7 +36,7 @@ class AppearNet(InflatedEncoder):
         """
         frames = z.shape[1]
         taps: dict[str, Tensor] = {}
-        p = Pass(time=self.time_embedding(t), text=text, frames=frames, taps=taps)
+        p = Pass(self.time_embedding(t), text, frames, taps=taps, recompute=self.recompute)
         x = z + self.condition_in(z_c)[:, None]
         self.encode(self.conv_in(x.flatten(0, 1)), p)
         return taps

@@ -20,7 +20,10 @@ class InflatedEncoder(nn.Module):
     """conv_in, time embedding, encoder levels and middle: the part that AppearNet has a copy of.
 
     `sources` maps injected blocks to AppearNet blocks (`models.pairing`); empty for AppearNet itself.
+    `recompute` set to True saves memory in training, at the price of a second forward pass (`Pass`).
     """
+
+    recompute = False
 
     def __init__(self, spec: UNetSpec, sources: Mapping[str, str]) -> None:
         super().__init__()
@@ -88,7 +91,8 @@ class InflatedUNet(InflatedEncoder):
         appearance = {}
         if embeddings is not None:
             appearance = {target: embeddings[source] for target, source in self.pairs.items()}
-        p = Pass(time=self.time_embedding(t), text=text, frames=frames, appearance=appearance)
+        time = self.time_embedding(t)
+        p = Pass(time, text, frames, appearance=appearance, recompute=self.recompute)
         h, skips = self.encode(self.conv_in(z.flatten(0, 1)), p)
         for k, block in enumerate(self.up_blocks):
             h = block(h, skips, p, f"up.{k}")

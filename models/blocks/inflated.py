@@ -6,12 +6,13 @@ Spatial parameters keep diffusers' names; everything inflation adds has `tempora
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from models.blocks.fusion import AdditiveFusion, Denormalisation
 from models.blocks.spatial import Downsample, SpatialTransformer, Upsample
@@ -25,6 +26,8 @@ class Pass:
 
     `appearance` holds the AppearNet's embeddings by target name; `taps`, when given, receives each
     block's output by name (the AppearNet's pass fills it, the main network's keeps none: memory).
+    `recompute` is for training: of each block the inputs alone are kept, and it runs again on the way back
+    (gradient checkpointing, Chen et al. 2016). Gradients stay the same; nothing inside a block is random.
     """
 
     time: Tensor  # (B, E)
@@ -32,6 +35,14 @@ class Pass:
     frames: int
     appearance: Mapping[str, Tensor] = field(default_factory=dict)
     taps: MutableMapping[str, Tensor] | None = None
+    recompute: bool = False
+
+    def through(self, block: Callable[..., Tensor], *inputs: object) -> Tensor:
+        """block(*inputs)."""
+        if not (self.recompute and torch.is_grad_enabled()):
+            return block(*inputs)
+        out: Tensor = checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)
+        return out
 
     def tap(self, name: str, h: Tensor) -> None:
         if self.taps is not None:
@@ -55,18 +66,21 @@ class InflatedResBlock(nn.Module):
 
     def forward(self, h: Tensor, p: Pass, name: str) -> Tensor:
         """((B F), c_in, H, W) -> ((B F), c_out, H, W)."""
-        time = self.time_emb_proj(F.silu(p.time)).repeat_interleave(p.frames, dim=0)  # (B F) C
+        out = p.through(self._block, h, p.time, p.appearance.get(name), p.frames)
+        p.tap(name, out)
+        return out
+
+    def _block(self, h: Tensor, t: Tensor, embedding: Tensor | None, frames: int) -> Tensor:
+        time = self.time_emb_proj(F.silu(t)).repeat_interleave(frames, dim=0)  # (B F) C
         x = self.conv1(F.silu(self.norm1(h))) + time[:, :, None, None]
-        x = self.temporal1(x, p.frames)
+        x = self.temporal1(x, frames)
         x = self.conv2(F.silu(self.norm2(x)))
-        embedding = p.appearance.get(name)
         if self.fusion is None or embedding is None:
-            x = self.temporal2(x, p.frames)
+            x = self.temporal2(x, frames)
         else:
-            x = self.temporal2(x, p.frames, self.fusion(embedding, p.frames))
+            x = self.temporal2(x, frames, self.fusion(embedding, frames))
         skip = h if self.conv_shortcut is None else self.conv_shortcut(h)
         out: Tensor = skip + x
-        p.tap(name, out)
         return out
 
 
@@ -106,12 +120,17 @@ class InflatedLevel(nn.Module):
         """The index-th 3D attention block, if this level has any."""
         if not self.attentions:
             return h
-        h = self.attentions[index](h, p.text)
-        h = self.temporal_attentions[index](h, p.text, p.frames)
-        embedding = p.appearance.get(name)
+        h = p.through(self._attention, index, h, p.text, p.appearance.get(name), p.frames)
+        p.tap(name, h)
+        return h
+
+    def _attention(
+        self, index: int, h: Tensor, text: Tensor, embedding: Tensor | None, frames: int
+    ) -> Tensor:
+        h = self.attentions[index](h, text)
+        h = self.temporal_attentions[index](h, text, frames)
         if self.fusion_attentions and embedding is not None:
             h = self.fusion_attentions[index](h, embedding)
-        p.tap(name, h)
         return h
 
 
