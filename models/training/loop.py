@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,17 @@ class Plan:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must lie in [0, 1)")
 
 
-def learning_rate_at(plan: Plan, step: int, progress: float) -> float:
+class Pace(Protocol):
+    """What `learning_rate_at` reads of a plan."""
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def warmup_steps(self) -> int: ...
+
+
+def learning_rate_at(plan: Pace, step: int, progress: float) -> float:
     """Learning rate of a step (from 0) at `progress` in [0, 1] of the budget."""
     warm = min(1.0, (step + 1) / max(1, plan.warmup_steps))
     cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))

@@ -68,13 +68,18 @@ class ShardIndex:
         """Names the clips and their order in the shards."""
         return hashlib.sha256("".join(shard.sha256 for shard in self.shards).encode()).hexdigest()
 
-    def refuse(self, rule: ClipRule) -> None:
-        """Raise BadShards unless every clip has room for `rule`."""
+    def refuse(self, rule: ClipRule, width: int, height: int) -> None:
+        """Raise BadShards unless every clip has room for `rule`, and pictures that need not be enlarged."""
         if rule.span > self.rule.span or rule.fps > self.rule.fps:
             packed = self.rule
             raise BadShards(
                 f"these shards were packed for clips of {packed.frames} frames at {packed.fps:g} a second "
                 f"({packed.span:.2f} s); for {rule.frames} at {rule.fps:g} ({rule.span:.2f} s) pack anew"
+            )
+        if width > self.width or height > self.height:
+            raise BadShards(
+                f"these shards hold pictures of at least {self.width}x{self.height}; for {width}x{height} "
+                "pack anew"
             )
 
     def write(self, folder: Path) -> None:

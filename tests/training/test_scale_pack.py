@@ -126,10 +126,12 @@ def test_shards_that_are_not_as_promised_are_refused(videos: Path, tmp_path: Pat
         read_index(tmp_path)
     pack(videos, tmp_path, DEMAND, clips_per_shard=4)
     index = read_index(tmp_path)
-    index.refuse(ClipRule(2, 4))
+    index.refuse(ClipRule(2, 4), 32, 32)
     for rule in (ClipRule(8, 8), ClipRule(4, 9), ClipRule(4, 4)):
         with pytest.raises(BadShards, match=r"packed for clips of 4 frames at 8 a second \(0.38 s\)"):
-            index.refuse(rule)
+            index.refuse(rule, 32, 32)
+    with pytest.raises(BadShards, match="at least 32x32; for 32x34 pack"):
+        index.refuse(RULE, 32, 34)
     (tmp_path / "000001.tar").write_bytes((tmp_path / "000000.tar").read_bytes())
     with pytest.raises(BadShards, match=r"holds 4 clips, shards\.json says 3"):
         list(islice(Stream(tmp_path, index, 0, 0, 1).clips(0), 9))
