@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
@@ -26,6 +26,8 @@ class Processes:
             raise ValueError('precision is "fp16", which needs a GPU; take "no" or "bf16"')
         self._accelerator = Accelerator(
             mixed_precision=precision,
+            # gradients travel in the buckets where they lie, not in copies as large as themselves
+            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
             gradient_accumulation_steps=accumulate,
             step_scheduler_with_optimizer=False,
         )

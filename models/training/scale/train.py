@@ -49,10 +49,13 @@ class Shards:
 
 @dataclass(frozen=True)
 class Stored:
-    """[stored]: the work folder of the micro chain, with `latents.npy`, and its [clips] file."""
+    """[stored]: the work folder of the micro chain, with its `latents.npy`, and the files of that chain whose
+    [clips] and [objective] hold here too.
+    """
 
     work: str
-    config: str
+    clips: str
+    objective: str
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,13 @@ class Result:
             raise ValueError(f"dtype is {self.dtype!r}; it must be one of {sorted(FORMATS)}")
 
 
+def read_objective(config: Path) -> Objective:
+    """The file's own, or the micro chain's."""
+    if "stored" in read_tables(config):
+        config = Path(table(config, "stored", Stored).objective)
+    return table(config, "objective", Objective)
+
+
 def open_source(
     config: Path, clips: Clips, objective: Objective, plan: ScalePlan, processes: Processes
 ) -> ClipSource:
@@ -77,7 +87,7 @@ def open_source(
         folder = Path(table(config, "shards", Shards).folder)
         return ShardClips.open(folder, clips, plan.batch, plan.seed, processes.number, processes.count)
     stored = table(config, "stored", Stored)
-    videos = VideoSet.load(Path(stored.config), Path(stored.work))
+    videos = VideoSet.load(Path(stored.clips), Path(stored.work))
     if videos.latents.shape[1] != clips.frames:
         raise ValueError(f"frames is {clips.frames}; the stored clips have {videos.latents.shape[1]}")
     return StoredClips(videos, objective, plan.batch, plan.seed, processes.number)
@@ -126,7 +136,7 @@ def train(
     if folder.exists():
         return folder
     plan, clips = table(config, "plan", ScalePlan), table(config, "clips", Clips)
-    objective, previews = table(config, "objective", Objective), table(config, "previews", PreviewPlan)
+    objective, previews = read_objective(config), table(config, "previews", PreviewPlan)
     dtype = FORMATS[table(config, "result", Result).dtype]
     if plan.threads:
         torch.set_num_threads(plan.threads)
