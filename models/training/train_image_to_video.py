@@ -25,7 +25,6 @@ from models.appearnet import AppearNet
 from models.denoiser import VideoDenoiser
 from models.image_to_video import ImageToVideo
 from models.inflate import inflate
-from models.noise_prior import with_appearance
 from models.orders import PictureOrder, VideoOrder
 from models.picture_configs import read_unet_spec
 from models.spec import MICRO, CinemaSpec
@@ -34,9 +33,9 @@ from models.text import TextEncoder
 from models.text_to_image import TextToImage
 from models.training.captions import TRAIN_TEMPLATES, held_out_prompts
 from models.training.config import table
-from models.training.first_step import Example, FirstStep
 from models.training.loop import Plan, Training, write_atomically
-from models.training.objective import Objective, weighted_error
+from models.training.objective import Objective
+from models.training.stage_two_loss import StageTwoLoss
 from models.training.text_embedding import embed
 from models.training.video_set import VideoSet
 from models.training.warm_start import Start, start_stage_two
@@ -76,7 +75,8 @@ class StageTwo:
         compose: Callable[[InflatedUNet, AppearNet], VideoDenoiser] = VideoDenoiser,
     ) -> None:
         self.objective, self.plan = objective, plan
-        self.videos, self.schedule = videos, objective.schedule()
+        self.videos, self.error = videos, StageTwoLoss(objective)
+        self.schedule = self.error.schedule
         folder = work / "stage1"
         self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).eval()
         vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
@@ -91,7 +91,7 @@ class StageTwo:
         self.redrawn = redrawn_keyframes(videos, self.codec, work)
 
     def loss(self, step: int) -> Tensor:
-        """Weighted error of the composite noise of one batch of clips."""
+        """`StageTwoLoss` of one batch of clips."""
         objective, batch = self.objective, self.plan.batch
         rng = np.random.default_rng((self.plan.seed, step))
         noise_source = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + step)
@@ -99,18 +99,10 @@ class StageTwo:
         clean = self.videos.clips(numbers)
         redrawn = torch.from_numpy(rng.random(batch) < objective.redrawn_share).view(-1, 1, 1, 1)
         z_c = torch.where(redrawn, self.redrawn[numbers], clean[:, clean.shape[1] // 2])
-        z_c = z_c + objective.keyframe_noise * torch.randn(z_c.shape, generator=noise_source)
-        plain = torch.randn(clean.shape, generator=noise_source)
-        noise = with_appearance(plain, z_c, objective.appearance_weight)
-        timesteps = torch.randint(objective.train_timesteps, (batch,), generator=noise_source)
         captions = self.videos.captions(numbers, rng, objective.text_dropped, objective.contrary_share)
         with torch.no_grad():
             text = embed(self.tokenizer, self.text_encoder, captions)
-        example = Example(self.schedule.noised(clean, noise, timesteps), timesteps, noise)
-        first = FirstStep(objective.start_share, objective.start_weight)
-        example = first.mixed(self.schedule, clean, z_c, plain, example, noise_source)
-        predicted = self.denoiser(example.z, z_c, example.t, text)
-        return weighted_error(self.schedule, predicted, example.target, example.t, objective)
+        return self.error(self.denoiser, clean, z_c, text, noise_source)
 
 
 class Previews:
