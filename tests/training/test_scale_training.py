@@ -116,6 +116,34 @@ def test_videos_in_a_served_model_out(folder: Path, tmp_path: Path) -> None:
     assert films[-2].read_bytes() == h264.encode(cinema("a camera pans", seed=0).frames, 8)
 
 
+def test_a_killed_run_takes_back_what_its_checkpoint_does_not_know(folder: Path, tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    asked = iter(range(1, 100))
+
+    def dies() -> bool:
+        if next(asked) == 4:
+            raise Killed
+        return False
+
+    config = write_config(folder, "killed.toml", steps=6, log_every=1, checkpoint_every=2)
+    with pytest.raises(Killed):
+        train(config, tmp_path / "killed", stop=dies)  # three steps are noted, two are kept
+    assert last_checkpoint(tmp_path / "killed")["step"] == 2
+    train(config, tmp_path / "killed")
+    train(config, tmp_path / "whole")
+    noted = [
+        [
+            (event.step, event.value)
+            for event in EventAccumulator(str(work / "tensorboard")).Reload().Scalars("loss")
+        ]
+        for work in (tmp_path / "killed", tmp_path / "whole")
+    ]
+    assert noted[0] == noted[1]
+    assert [step for step, _ in noted[0]] == [1, 2, 3, 4, 5, 6]
+
+
 def test_only_what_should_move_moves(folder: Path, tmp_path: Path) -> None:
     frozen, free = tmp_path / "frozen", tmp_path / "free"
     train(write_config(folder, "frozen.toml", steps=3), frozen)

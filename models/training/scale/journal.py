@@ -20,7 +20,7 @@ class Journal:
 
     def __init__(self, folder: Path, step: int) -> None:
         self.folder = folder
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():

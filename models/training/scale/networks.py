@@ -44,9 +44,9 @@ def begin(start: Start, device: torch.device, seed: int) -> Parts:
         parts = load_parts(folder, device, torch.float32)
     else:
         parts = _inflated(folder, start.spec, device, seed)
-    text = parts.text_encoder
+    text = parts.text_encoder.eval()
     # nn.Module's own `to`: diffusers' and transformers' warn of casts that matter for moving weights only
-    nn.Module.to(parts.vae, network_dtype(device, parts.vae.config))
+    nn.Module.to(parts.vae.eval(), network_dtype(device, parts.vae.config))
     nn.Module.to(text, network_dtype(device, text.config.to_dict()))
     return parts
 

@@ -6,6 +6,7 @@ where it stopped, and how many processes load the clips changes the speed alone.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -138,7 +139,17 @@ class _Loaded(IterableDataset[Batch]):
 
 def load(source: ClipSource, first: int, processes: int) -> Iterator[Batch]:
     """The batches from number `first` on, in order, made by `processes` processes (0: by this one)."""
-    context = "spawn" if processes else None
     return iter(
-        DataLoader(_Loaded(source, first), None, num_workers=processes, multiprocessing_context=context)
+        DataLoader(
+            _Loaded(source, first),
+            batch_size=None,
+            num_workers=processes,
+            multiprocessing_context="spawn" if processes else None,
+            worker_init_fn=_stay,
+        )
     )
+
+
+def _stay(_worker: int) -> None:
+    # Ctrl-C goes to the whole group; the trainer answers it, and its last step still needs clips.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -162,6 +162,9 @@ def train(
         if finished and processes.first:
             trainer.exchange()
             export(parts, folder, dtype)
+            print(f"{folder} is complete: MICROCINEMA_WEIGHTS={folder} microcinema up", flush=True)
+        elif processes.first:
+            print(f"stopped; the same command goes on from {trainer.checkpoints.folder}", flush=True)
         processes.wait()
     return folder if finished else None
 
@@ -191,10 +194,7 @@ def main() -> None:
         folder = train(chosen.config, chosen.work, Request())
     except (ValueError, OSError, ModelError, BadShards, OtherRun, FloatingPointError) as error:
         parser.exit(1, f"models.training.scale.train: {error}\n")
-    if folder is None:
-        sys.stdout.write(f"stopped; the same command goes on from {chosen.work / 'checkpoints'}\n")
-        sys.exit(STOPPED)
-    sys.stdout.write(f"{folder} is complete: MICROCINEMA_WEIGHTS={folder} microcinema up\n")
+    sys.exit(STOPPED if folder is None else 0)
 
 
 if __name__ == "__main__":
