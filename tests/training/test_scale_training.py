@@ -21,6 +21,8 @@ from models.training.scale.checkpoints import OtherRun
 from models.training.scale.train import train
 from models.weights import read_spec
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

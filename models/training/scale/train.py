@@ -134,6 +134,7 @@ def train(
     """
     folder = work / "model"
     if folder.exists():
+        print(f"{folder} is complete already", flush=True)
         return folder
     plan, clips = table(config, "plan", ScalePlan), table(config, "clips", Clips)
     objective, previews = read_objective(config), table(config, "previews", PreviewPlan)
