@@ -145,6 +145,10 @@ def test_stored_latents_train_a_stable_diffusion_folder(tmp_path: Path, stored: 
     assert trained.spec.vocabulary is not None
     assert "red" in trained.spec.vocabulary.telling
     assert bool(trained.main.state_dict()["down_blocks.0.resnets.0.temporal1.conv.weight"].any())
-    config.write_text(config.read_text().replace("frames = 4", "frames = 3"))
+    right = config.read_text()
+    config.write_text(right.replace("width = 32", "width = 40"))
+    with pytest.raises(ValueError, match=r"size 40x32 takes latents \(4, 8, 10\); the stored ones are"):
+        train.train(config, tmp_path / "other")
+    config.write_text(right.replace("frames = 4", "frames = 3"))
     with pytest.raises(ValueError, match="frames is 3; the stored clips have 4"):
         train.train(config, tmp_path / "other")

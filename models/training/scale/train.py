@@ -21,6 +21,7 @@ import torch
 
 from models.cinema import Cinema
 from models.errors import ModelError
+from models.spec import CinemaSpec
 from models.training.config import read_tables, table
 from models.training.loop import Clock
 from models.training.objective import Objective
@@ -110,6 +111,24 @@ def identify(plan: ScalePlan, clips: Clips, source: ClipSource, processes: Proce
     )
 
 
+def promised(
+    begun: CinemaSpec, clips: Clips, objective: Objective, source: ClipSource, steps: str
+) -> CinemaSpec:
+    """The finished model's spec; raises ValueError where model, clips and source do not fit together."""
+    told = (
+        f"{begun.name}, trained for {steps}: {clips.frames} frames at {clips.fps} a second, "
+        f"{clips.width}x{clips.height} pixels, lambda {objective.appearance_weight:g}."
+    )
+    spec = finished_spec(begun, clips, objective, source.vocabulary, told)
+    needed = spec.latent_shape(clips.width, clips.height)
+    if isinstance(source, StoredClips) and source.videos.latents.shape[2:] != needed:
+        held = source.videos.latents.shape[2:]
+        raise ValueError(
+            f"size {clips.width}x{clips.height} takes latents {needed}; the stored ones are {held}"
+        )
+    return spec
+
+
 def films(parts: Parts, device: torch.device, plan: PreviewPlan) -> Callable[[int, Journal], None]:
     """Film every prompt through both stages, exactly as a served model would."""
     cinema = Cinema(parts, device)
@@ -144,12 +163,8 @@ def train(
     with Processes(plan.precision, plan.accumulate) as processes:
         source = open_source(config, clips, objective, plan, processes)
         parts = begin(table(config, "start", Start), processes.device, plan.seed)
-        told = (
-            f"{parts.spec.name}, trained for {plan.steps} steps of "
-            f"{plan.batch * plan.accumulate * processes.count} clips: {clips.frames} frames at {clips.fps} a "
-            f"second, {clips.width}x{clips.height} pixels, lambda {objective.appearance_weight:g}."
-        )
-        parts = replace(parts, spec=finished_spec(parts.spec, clips, objective, source.vocabulary, told))
+        steps = f"{plan.steps} steps of {plan.batch * plan.accumulate * processes.count} clips"
+        parts = replace(parts, spec=promised(parts.spec, clips, objective, source, steps))
         set_moving(parts, plan)
         conditions = Conditions(parts, objective, processes.device, plan.encode_together)
         crew = Crew(processes, parts, source, conditions, StageTwoLoss(objective), stop, clock)
