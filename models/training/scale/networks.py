@@ -40,7 +40,6 @@ def begin(start: Start, device: torch.device, seed: int) -> Parts:
     if (folder / "cinema.json").is_file():
         if start.spec:
             raise BadWeights(f"{folder} says itself what model it is: leave spec out of [start]")
-
         parts = load_parts(folder, device, torch.float32)
     else:
         parts = _inflated(folder, start.spec, device, seed)
