@@ -135,6 +135,10 @@ def test_shards_that_are_not_as_promised_are_refused(videos: Path, tmp_path: Pat
     (tmp_path / "000001.tar").write_bytes((tmp_path / "000000.tar").read_bytes())
     with pytest.raises(BadShards, match=r"holds 4 clips, shards\.json says 3"):
         list(islice(Stream(tmp_path, index, 0, 0, 1).clips(0), 9))
+    whole = (tmp_path / "000000.tar").read_bytes()
+    (tmp_path / "000001.tar").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadShards, match=r"000001\.tar does not read behind clip [123]"):
+        list(islice(Stream(tmp_path, index, 0, 0, 1).clips(0), 9))
     (tmp_path / "000001.tar").unlink()
     with pytest.raises(BadShards, match=r"lists 000001\.tar, which is not there"):
         read_index(tmp_path)

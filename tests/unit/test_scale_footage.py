@@ -72,6 +72,23 @@ def test_frames_behind_several_key_frames_of_an_uneven_video_are_found() -> None
     assert [level(frame) for frame in frames] == [17, 33, 49]
 
 
+def test_pictures_that_lean_on_those_before_their_key_frame_are_found() -> None:
+    """HEVC has open groups of pictures: entered at a key frame, some of the next are not to be had."""
+    out = io.BytesIO()
+    settings = "keyint=8:min-keyint=8:bframes=4:b-adapt=0:open-gop=1:scenecut=0:log-level=none:pools=1:crf=8"
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream("libx265", rate=12, options={"x265-params": settings})
+        stream.width = stream.height = 96
+        stream.pix_fmt = "yuv420p"
+        for picture in numbered(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert len(examine(out.getvalue(), 8).shown) == 40
+    for number in range(40):
+        (frame,) = read_frames(out.getvalue(), np.array([number]), 96, 96)
+        assert level(frame) == number
+
+
 def test_a_wide_picture_is_cut_from_the_middle_and_scaled() -> None:
     wide = texture(1, 96, 48).copy()
     wide[:, :24] = wide[:, 72:] = 0  # what a square cut must leave out

@@ -37,7 +37,8 @@ class Footage:
 def examine(body: bytes, side: int) -> Footage:
     """Decode a whole video. Raises Unfit, reason `corrupt`, at the first sign that something is missing:
 
-    bytes that do not decode, frames that the decoder marks as damaged, or fewer than the container promises.
+    bytes that do not decode, frames that the decoder marks as damaged, fewer than the container promises, or
+    at other times than `frame_times` says.
     """
     shown: list[float] = []
     small: list[Frames] = []
@@ -52,6 +53,8 @@ def examine(body: bytes, side: int) -> Footage:
         raise Unfit("corrupt", "it holds no frame")
     if len(shown) < promised:
         raise Unfit("corrupt", f"it holds {len(shown)} of the {promised} frames that it promises")
+    if shown != frame_times(body).tolist():
+        raise Unfit("corrupt", "its frames do not come at the times that its packets name")
     return Footage(*size, np.array(shown), np.stack(small))
 
 
@@ -69,13 +72,16 @@ def read_frames(body: bytes, numbers: NDArray[np.int64], width: int, height: int
         if numbers[-1] >= len(ticks):
             raise Unfit("corrupt", f"it holds {len(ticks)} frames, number {numbers[-1]} was asked for")
         wanted = [ticks[number] for number in numbers]
-        container.seek(wanted[0], stream=stream, backward=True)  # to the key frame before it
-        found: dict[int, Frames] = {}
-        for frame in container.decode(stream):
-            if frame.pts in wanted:
-                found[frame.pts] = fitted(frame.to_ndarray(format="rgb24"), width, height)
-            if len(found) == len(set(wanted)):
-                return np.stack([found[tick] for tick in wanted])
+        # From the key frame before the first one; where pictures lean on what came before their key frame
+        # (open groups of pictures, as HEVC has them), from the beginning.
+        for start in (wanted[0], ticks[0]):
+            container.seek(start, stream=stream, backward=True)
+            found: dict[int, Frames] = {}
+            for frame in container.decode(stream):
+                if frame.pts in wanted and not frame.is_corrupt:
+                    found[frame.pts] = fitted(frame.to_ndarray(format="rgb24"), width, height)
+                if len(found) == len(set(wanted)):
+                    return np.stack([found[tick] for tick in wanted])
     raise Unfit("corrupt", f"{len(set(wanted)) - len(found)} of its frames do not decode")
 
 

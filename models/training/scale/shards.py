@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -58,10 +59,6 @@ class ShardIndex:
     width: int
     height: int
     shards: tuple[Shard, ...]
-
-    @property
-    def clips(self) -> int:
-        return sum(shard.clips for shard in self.shards)
 
     @property
     def digest(self) -> str:
@@ -177,19 +174,21 @@ class Stream:
 
     def _from_shard(self, shard: Shard, skipped: int) -> Iterator[Captioned]:
         path, seen = self.folder / shard.file, 0
-        with closing(webdataset.gopen(str(path))) as stream:
-            files = tar_file_expander([{"url": str(path), "stream": stream}])
-            for sample in group_by_keys(files):
-                seen += 1
-                if seen <= skipped:
-                    continue
-                try:
-                    origin = json.loads(sample["json"])["origin"] if "json" in sample else sample["__key__"]
-                    yield Captioned(sample["mp4"], sample["txt"].decode(), f"{shard.file}: {origin}")
-                except (KeyError, ValueError) as error:
-                    raise BadShards(f"{path}: clip {sample['__key__']} is not whole: {error!r}") from error
+        try:
+            with closing(webdataset.gopen(str(path))) as stream:
+                for sample in group_by_keys(tar_file_expander([{"url": str(path), "stream": stream}])):
+                    seen += 1
+                    if seen > skipped:
+                        yield _captioned(shard.file, sample)
+        except (tarfile.TarError, OSError, ValueError, KeyError) as error:
+            raise BadShards(f"{path} does not read behind clip {seen}: {error!r:.200}") from error
         if seen != shard.clips:
             raise BadShards(f"{path} holds {seen} clips, {INDEX} says {shard.clips}")
+
+
+def _captioned(shard: str, sample: dict[str, bytes]) -> Captioned:
+    origin = json.loads(sample["json"])["origin"]
+    return Captioned(sample["mp4"], sample["txt"].decode(), f"{shard}: {origin}")
 
 
 def _put(path: Path, text: str) -> None:
