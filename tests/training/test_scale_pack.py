@@ -96,6 +96,8 @@ def test_the_same_folder_and_seed_make_the_same_bytes(videos: Path, tmp_path: Pa
     bodies = {name: [(tmp_path / name / f"00000{n}.tar").read_bytes() for n in range(3)] for name in "abc"}
     assert bodies["a"] == bodies["b"] != bodies["c"]
     assert read_index(tmp_path / "a").digest == read_index(tmp_path / "b").digest
+    with pytest.raises(ValueError, match="clips_per_shard is 0; it must be at least 1"):
+        pack(videos, tmp_path / "d", DEMAND, clips_per_shard=0)
     with pytest.raises(ValueError, match="holds shards already"):
         pack(videos, tmp_path / "a", DEMAND)
 

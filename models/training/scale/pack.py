@@ -105,6 +105,8 @@ def pack(
 
     `spread` maps a function over the files, in order. Raises ValueError when there is nothing to pack.
     """
+    if clips_per_shard < 1:
+        raise ValueError(f"clips_per_shard is {clips_per_shard}; it must be at least 1")
     if (folder / INDEX).exists():
         raise ValueError(f"{folder} holds shards already; name another folder")
     suffixes = {".mp4", *_OTHER_VIDEOS}
@@ -124,25 +126,28 @@ def pack(
     for shard, keys in write_shards(folder, clips, clips_per_shard):
         shards.append(shard)
         places += [{"shard": shard.file, "key": key} for key in keys]
-    report: dict[str, object] = {
-        "looked_at": len(verdicts),
-        "accepted": len(accepted),
-        "rejected": dict(sorted(Counter(each.reason for each in verdicts if each.reason).items())),
-        "seconds": round(sum(each.seconds for each in accepted), 3),
-        "clips": [
-            {"file": str(each.path.relative_to(videos)), **place}
-            for each, place in zip(chosen, places, strict=True)
-        ],
-        "left_out": [
-            {"file": str(each.path.relative_to(videos)), "reason": each.reason, "why": each.sentence}
-            for each in verdicts
-            if each.reason
-        ],
-    }
+    report = _report(videos, verdicts, list(zip(chosen, places, strict=True)))
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     write_atomically(folder / REPORT, lambda path: _put(path, text))
     ShardIndex(demand.rule, demand.width, demand.height, tuple(shards)).write(folder)
     return report
+
+
+def _report(
+    videos: Path, verdicts: Sequence[Verdict], packed: Sequence[tuple[Verdict, dict[str, str]]]
+) -> dict[str, object]:
+    left_out = [each for each in verdicts if each.reason]
+    return {
+        "looked_at": len(verdicts),
+        "accepted": len(packed),
+        "rejected": dict(sorted(Counter(each.reason for each in left_out).items())),
+        "seconds": round(sum(each.seconds for each, _ in packed), 3),
+        "clips": [{"file": str(each.path.relative_to(videos)), **place} for each, place in packed],
+        "left_out": [
+            {"file": str(each.path.relative_to(videos)), "reason": each.reason, "why": each.sentence}
+            for each in left_out
+        ],
+    }
 
 
 def _without_twins(verdicts: Iterable[Verdict], videos: Path) -> Iterator[Verdict]:
