@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
@@ -89,6 +91,38 @@ def test_closing_a_sampler_stops_the_network() -> None:
     next(work)
     work.close()  # type: ignore[attr-defined]
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 8, 14, 25])
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_a_run_split_behind_any_step_gives_the_bits_of_an_undisturbed_one(name: str, steps: int) -> None:
+    sample, whole = SAMPLERS[name], list(SAMPLERS[name](toy_network, start(), Schedule(), steps))
+    for stop in whole:
+        called: list[int] = []
+
+        def counted(z: Tensor, t: int, called: list[int] = called) -> Tensor:
+            called.append(t)
+            return toy_network(z, t)
+
+        rest = list(sample(counted, stop, Schedule(), steps))
+        assert [step.index for step in rest] == list(range(stop.index + 1, steps + 1))
+        assert len(called) == steps - stop.index
+        for again, before in zip(rest, whole[stop.index :], strict=True):
+            assert torch.equal(again.z, before.z)
+            assert torch.equal(again.x_0, before.x_0)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_a_step_of_a_run_of_another_length_is_no_start(name: str) -> None:
+    step = next(SAMPLERS[name](toy_network, start(), Schedule(), 8))
+    with pytest.raises(ValueError, match="a run of 9 steps cannot go on behind step 1 of a run of 8"):
+        next(SAMPLERS[name](toy_network, step, Schedule(), 9))
+
+
+def test_dpm_solver_needs_the_estimate_of_the_step_before() -> None:
+    whole = list(dpm_solver_pp_2m(toy_network, start(), Schedule(), 8))
+    forgetful = list(dpm_solver_pp_2m(toy_network, replace(whole[3], x_0=whole[2].x_0), Schedule(), 8))
+    assert not torch.allclose(forgetful[-1].z, whole[-1].z, atol=1e-4)
 
 
 def words(value: float) -> Tensor:
