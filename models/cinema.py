@@ -65,7 +65,9 @@ class Cinema:
         self._borders = parts.text_encoder, parts.vae
         self._residency = Residency(device, parts.text_encoder, parts.vae, parts.appearnet)
         self._thrift = Thrift()
-        self._stage_two = ImageToVideo(denoiser, text, codec, parts.schedule, self._residency)
+        self._stage_two = ImageToVideo(
+            denoiser, text, codec, parts.schedule, self._residency, parts.weight_hash
+        )
 
     @classmethod
     def load(cls, path: str | Path = MICRO_WEIGHTS, *, device: str | None = None) -> Cinema:

@@ -25,3 +25,7 @@ class PictureWithheld(ModelError):
 
 class BadWeights(ModelError):
     """A weights folder is incomplete, altered, or of another architecture."""
+
+
+class CheckpointUnfit(ModelError):
+    """A clip that was kept between two steps is not of this run, or cannot be read."""

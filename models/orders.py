@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class VideoOrder:
     """One video of stage 2; `gamma` is the Appearance Noise Prior's weight at sampling.
 
     `fps` is the rate at which the frames will be shown, None if nobody knows; some public models are told it.
+    `after`: what `Progress.keep` gave for this order; only the steps behind it are taken. For a model that
+    `resumes` (models/abilities.py); any other begins at the first step.
     """
 
     prompt: str
@@ -38,11 +41,16 @@ class VideoOrder:
     guidance_low: float = 0.0  # guidance acts while low <= t/T <= high
     guidance_high: float = 1.0
     fps: int | None = None
+    after: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A denoising step that has finished."""
+    """A denoising step that has finished.
+
+    `keep(i)`: order i as it stood behind this step, as bytes; None where a stage cannot be gone on with.
+    """
 
     step: int  # 1 for the first
     steps: int
+    keep: Callable[[int], bytes] | None = field(default=None, compare=False, repr=False)
