@@ -93,7 +93,7 @@ class ImageToVideo:
         first, shape = orders[0], (orders[0].num_frames, *z_c.shape[1:])
         if all(order.after is None for order in orders):
             z = seeded_noise([o.seed for o in orders], shape, VIDEO_STREAM).to(z_c.device)
-            # gamma is the one option that may differ inside a batch: it only moves the starting point
+            # gamma may differ inside a batch: it only moves the starting point
             moved = [with_appearance(z[i : i + 1], z_c[i : i + 1], o.gamma) for i, o in enumerate(orders)]
             return torch.cat(moved)
         if len(orders) > 1 or first.after is None:

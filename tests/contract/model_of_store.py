@@ -36,6 +36,7 @@ class ModelJob:
     alone: bool = False
     keyframe: bool = False
     progress: int = 0
+    checkpoint: bool = False
     worker: str = ""
     start_by: float | None = None
     finish_by: float | None = None
@@ -45,7 +46,7 @@ class ModelJob:
 
     @property
     def runs_alone(self) -> bool:
-        return self.alone or self.lost > 0 or self.keyframe
+        return self.alone or self.lost > 0 or self.keyframe or self.checkpoint
 
     @property
     def rank(self) -> int:
@@ -120,6 +121,7 @@ class Model:
     def end(self, job: ModelJob, state: State) -> None:
         job.state, job.until = state, self.now + (0 if job.deleted else RETENTION)
         job.progress = 100 if state is State.SUCCEEDED else job.progress
+        job.checkpoint = False
         self.ended.append(job.id)
 
     def overdue(self) -> list[ModelJob]:

@@ -4,7 +4,7 @@ import pytest
 
 from service.contracts.artifact import Checkpoint
 from service.contracts.failure import Failure, FailureCode
-from service.contracts.lifecycle import Stage, State
+from service.contracts.lifecycle import TERMINAL, Stage, State
 from service.store.nouns import (
     Beat,
     Failed,
@@ -124,6 +124,19 @@ def test_success_names_the_artifact_and_answers_the_same_when_asked_again(scene,
     assert scene.redis.zcard("{mc}:leases") == 0
 
 
+@pytest.mark.parametrize("end", ["success", "crash", "cancel"])
+def test_a_job_that_ended_names_its_keyframe_but_no_checkpoint(scene, success, make_artifact, end):
+    scene.running("video_a")
+    keyframe = make_artifact("default/video_a/1/keyframe.png")
+    kept = Checkpoint(key="default/video_a/1/checkpoint", sha256="b" * 64, step=2)
+    assert scene.jobs.note("video_a", 1, Note(Stage.IMAGE_TO_VIDEO, 2, 4, 60, keyframe, kept))
+    if end == "cancel":
+        scene.jobs.cancel("default", "video_a")
+    assert scene.jobs.finish("video_a", 1, CRASH if end == "crash" else success).state in TERMINAL
+    job = scene.jobs.get("default", "video_a")
+    assert (job.keyframe, job.checkpoint) == (keyframe, None)
+
+
 def test_a_failure_is_kept_with_its_code(scene):
     scene.running("video_a")
     assert scene.jobs.finish("video_a", 1, CRASH) == Finished(True, 1, State.FAILED)
@@ -182,6 +195,17 @@ def test_a_release_puts_the_job_back_without_a_loss(scene):
     assert (job.state, job.lost, job.worker, job.stage) == (State.QUEUED, 0, None, None)
     event = scene.jobs.events("default", "video_a")[-1]
     assert (event.type, event.data["reason"]) == ("video.queued", "drain")
+
+
+@pytest.mark.parametrize("loss", [True, False])
+def test_a_checkpoint_outlives_its_attempt_until_a_later_one_names_another(scene, loss):
+    scene.running("video_a")
+    for attempt, step in ((1, 2), (2, 3)):
+        kept = Checkpoint(key=f"default/video_a/{attempt}/checkpoint", sha256="b" * 64, step=step)
+        assert scene.jobs.note("video_a", attempt, Note(Stage.IMAGE_TO_VIDEO, step, 4, 60, checkpoint=kept))
+        assert scene.jobs.release("video_a", attempt, "drain", counts_as_loss=loss)
+        (claim,) = scene.claim(f"w{attempt + 1}")
+        assert claim.job.checkpoint == kept
 
 
 def test_a_second_attempt_is_no_second_start_for_webhooks(scene, success):

@@ -8,12 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    initialize,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 from rig.store_invariants import OPENING, WORKERS
 from rig.store_operators import StoreOperators
 
@@ -53,6 +48,7 @@ class StoreMachine(StoreOperators):
     twice = st.booleans()
     limit = st.sampled_from([4, 3, 2, 1])
     took = st.sampled_from([None, 0.0, 0.7, 5.0, 5.0, 2000.0])
+    stored = st.sampled_from(["", "keyframe", "checkpoint"])
 
     @rule(
         tenant=st.sampled_from("abc"),
@@ -147,20 +143,21 @@ class StoreMachine(StoreOperators):
             assert answer == {job.id: self.model.beat(worker, job.id, job.attempt - stale)}
 
     @some_run
-    @rule(n=some_job, stale=stale, with_keyframe=st.booleans(), step=st.integers(1, 4), twice=twice)
-    def note(self, n: int, stale: int, with_keyframe: bool, step: int, twice: bool) -> None:
+    @rule(n=some_job, stale=stale, stored=stored, step=st.integers(1, 4), twice=twice)
+    def note(self, n: int, stale: int, stored: str, step: int, twice: bool) -> None:
         job = self.job(n, State.RUNNING)
         attempt = job.attempt - stale
-        keyframe = (
-            self.make_artifact(f"{job.tenant}/{job.id}/{attempt}/keyframe.png") if with_keyframe else None
-        )
+        prefix = f"{job.tenant}/{job.id}/{attempt}/"
+        keyframe = self.make_artifact(prefix + "keyframe.png") if stored == "keyframe" else None
+        kept = nouns.Checkpoint(key=prefix + "x", sha256="b" * 64, step=1) if stored == "checkpoint" else None
         current = self.model.current(job.id, attempt)
         for _ in range(1 + twice):
-            note = nouns.Note(Stage.TEXT_TO_IMAGE, step, 4, step * 20, keyframe)
+            note = nouns.Note(Stage.TEXT_TO_IMAGE, step, 4, step * 20, keyframe, kept)
             assert self.store.note(job.id, attempt, note) is bool(current)
         if current:
-            job.keyframe = job.keyframe or with_keyframe
             job.progress = max(job.progress, step * 20)
+            if stored:
+                setattr(job, stored, True)
 
     @some_run
     @rule(

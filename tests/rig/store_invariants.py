@@ -52,10 +52,11 @@ class StoreInvariants(RuleBasedStateMachine):
         for job in self.model.jobs.values():
             stored = sight.jobs[job.id]
             assert stored["state"] == job.state
-            numbers = [int(stored[name]) for name in RECORD[1:-1]]
+            numbers = [int(stored[name]) for name in RECORD[1:-2]]
             flags = [job.alone, job.cancel]
             assert numbers == [job.attempt, job.lost, job.deleted, job.winner, job.progress, *flags]
             assert bool(stored["keyframe"]) is job.keyframe
+            assert bool(stored["checkpoint"]) is job.checkpoint
 
     def leases_are_those_of_running_attempts(self, sight: Sight) -> None:
         running = {f"{job.id}|{job.attempt}": job for job in self.model.of(State.RUNNING)}

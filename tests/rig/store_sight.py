@@ -20,6 +20,7 @@ RECORD = (
     "alone",
     "cancel_requested",
     "keyframe",
+    "checkpoint",
 )
 #: A script of the test's own. It knows the names of keys and nothing of the service's rules.
 LOOK = (

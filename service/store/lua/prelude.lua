@@ -165,6 +165,7 @@ local function move(job, state, t, changes, reason)
   changes.state = state
   if TERMINAL[state] then
     changes.completed_at = stamp(t)
+    changes.checkpoint = '' -- nobody goes on from it any more: whoever stored it, or the janitor, may delete it
     changes.expires_at = stamp(doom(job, t))
   end
   write(job, changes)
