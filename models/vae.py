@@ -37,9 +37,11 @@ class PictureCodec:
     def encode(self, pictures: Sequence[Picture]) -> Tensor:
         """B pictures of one size -> (B, C, h, w): the mode of the posterior, so no randomness enters.
 
+        Equal pixels give equal bits, however they lie in memory: painted here, or read back from a file.
         Raises NonFiniteLatents.
         """
-        x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self._model.device)
+        # one memory layout, wherever a picture comes from: another would be summed in another order
+        x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous().to(self._model.device)
         z = self._model.encode(self._border.condition(x) / 127.5 - 1.0).latent_dist.mode()
         z = self._border.outward(z)
         check_finite(z, NonFiniteLatents, "the picture's latents are not finite")

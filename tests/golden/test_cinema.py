@@ -22,6 +22,7 @@ from models.orders import PictureOrder, VideoOrder
 from models.precision import network_dtype
 from models.seeds import PICTURE_STREAM, seeded_noise
 from models.spec import NANO
+from models.stepwise import result_of
 from models.weights import load_parts, read_spec, write_manifest
 
 STORED = [-2.4206, -31.1596, 3.7721, 0.4485]
@@ -85,6 +86,15 @@ def test_a_sample_does_not_depend_on_its_batch_mates(cinema: Cinema, guidance: t
         # in units of the latents' own spread: random weights leave them far from unit variance
         assert (together[i] - alone[0]).abs().max() / alone.std() <= 1e-5
     assert (together[0] - together[1]).abs().max() > 0.1
+
+
+def test_a_picture_read_back_from_a_file_is_the_painted_one_to_the_bit() -> None:
+    shipped = Cinema.load(MICRO_WEIGHTS, device="cpu")
+    painted = result_of(shipped.paint([PictureOrder("a red circle", "", 7, 2, 2.0, 64, 64)]))[0]
+    read_back = np.ascontiguousarray(painted)
+    assert read_back.strides != painted.strides
+    codec = shipped._stage_two._codec
+    assert torch.equal(codec.encode([painted]), codec.encode([read_back]))
 
 
 def test_gamma_zero_is_the_plain_start_and_gamma_moves_the_result(cinema: Cinema) -> None:
