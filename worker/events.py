@@ -93,6 +93,45 @@ class KeyframeLost:
 
 
 @dataclass(frozen=True)
+class CheckpointKept:
+    """A clip between two steps is stored and named. `seconds`: for how long the steps stood still for it."""
+
+    job_id: str
+    attempt: int
+    step: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CheckpointFailed:
+    """A clip between two steps could not be stored, or an old one deleted; the work goes on."""
+
+    job_id: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class CheckpointIgnored:
+    """The clip that the record names, behind `step`, is of no use to this attempt: stage 2 begins anew."""
+
+    job_id: str
+    attempt: int
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Stage 2 goes on behind `step`, where an earlier attempt had come to."""
+
+    job_id: str
+    attempt: int
+    step: int
+
+
+@dataclass(frozen=True)
 class StoreUnreachable:
     """A command to the record got no answer; it is tried again where the command matters."""
 
@@ -183,6 +222,10 @@ WorkerEvent = (
     | StorageRetried
     | StorageAway
     | KeyframeLost
+    | CheckpointKept
+    | CheckpointFailed
+    | CheckpointIgnored
+    | Resumed
     | StoreUnreachable
     | BatchSplit
     | MemoryPlanned

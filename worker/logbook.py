@@ -1,6 +1,7 @@
 """The worker's events, written as log lines.
 
-Left out: steps and stages, which the job's own record has, and the memory plan, which the start logs whole.
+Left out: steps, stages and checkpoints, which the job's own record has, and the memory plan, which the start
+logs whole.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import structlog
 
 from worker.events import (
     BatchSplit,
+    CheckpointFailed,
+    CheckpointIgnored,
+    CheckpointKept,
     DeviceFault,
     Fault,
     Hung,
@@ -28,6 +32,8 @@ from worker.events import (
 
 _WARNINGS = (
     BatchSplit,
+    CheckpointFailed,
+    CheckpointIgnored,
     KeyframeLost,
     LeaseLost,
     MemoryRungClimbed,
@@ -45,7 +51,7 @@ class Logbook:
 
     def tell(self, event: WorkerEvent) -> None:
         """Write one event."""
-        if isinstance(event, StepFinished | StageFinished | MemoryPlanned):
+        if isinstance(event, StepFinished | StageFinished | CheckpointKept | MemoryPlanned):
             return
         facts = {field.name: getattr(event, field.name) for field in fields(event)}
         words = _snake(type(event).__name__)

@@ -13,31 +13,26 @@ import secrets
 import signal
 import socket
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from models.errors import BadWeights
 from service.contracts.environment import UnusableSettings, read_settings
 from service.logs import configure_logs, get_logger
 from service.queue import Tickets
-from service.storage.artifact_store import ArtifactStore, StorageError
+from service.storage.artifact_store import StorageError
 from service.storage.settings import StorageSettings, open_store
 from service.store.connections import check_server, connect_sync
 from service.store.errors import UnsuitableServer
-from service.store.script import Store
 from service.store.settings import RedisSettings
-from service.store.store import JobStore
 from worker import engine as tickets_door
 from worker.catalogue import public_spec
+from worker.checkpoints import Checkpoints
 from worker.engine import Engine
-from worker.events import Hung, StoreUnreachable, Tell, WeightsLoaded, tell_all
+from worker.events import Hung, StoreUnreachable, WeightsLoaded, tell_all
 from worker.gpu_worker import GpuWorker, work_until_stopped
 from worker.grace import hang_grace_s
 from worker.health import Health
@@ -47,6 +42,7 @@ from worker.logbook import Logbook
 from worker.memory_plan import MemoryPlan
 from worker.metrics import WorkerMetrics
 from worker.oom_ladder import OomLadder
+from worker.parts import Parts
 from worker.patience import Patience
 from worker.presence import Presence, Sweep
 from worker.probes import Probes
@@ -60,36 +56,6 @@ from worker.watchdog import Pulse, Watchdog
 from worker.weights_source import WeightsAway, with_local_models
 
 EXIT_SETTINGS, EXIT_DEVICE, EXIT_LATER = os.EX_CONFIG, 71, 1
-
-
-def drain_as_by_signal() -> None:
-    """An operator's `worker drain` takes the one way that there is to drain."""
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a worker is made of and tests may replace.
-
-    `connect` opens a new Redis client each time: beats, announcements and sweeps must not wait for each
-    other.
-    """
-
-    settings: WorkerSettings
-    name: str
-    connect: Callable[[], Redis]
-    storage: ArtifactStore
-    plan: Callable[[], MemoryPlan]
-    load: Callable[[], Loaded]
-    tell: Tell
-    clock: Callable[[], float] = time.monotonic
-    end: Callable[[int], object] = os._exit
-    drain: Callable[[], object] = drain_as_by_signal
-    leave: threading.Event = field(default_factory=threading.Event)
-
-    def store(self) -> JobStore:
-        """The record, over a connection of its own."""
-        return JobStore(Store(self.connect()))
 
 
 class Worker:
@@ -123,6 +89,9 @@ class Worker:
         settlement = Settlement(
             store, tickets, self.leases, uploader, accelerator, patience, tell=tell, clock=clock
         )
+        self.checkpoints = Checkpoints(
+            parts.storage, parts.store(), every_s=settings.checkpoint_every_s, tell=tell, clock=clock
+        )
         story = Story(
             renderer,
             spec,
@@ -133,6 +102,7 @@ class Worker:
             settlement,
             ladder,
             patience,
+            self.checkpoints,
             tell=tell,
             clock=clock,
         )
@@ -175,6 +145,7 @@ class Worker:
         finally:
             for part in reversed(running):
                 part.stop()
+            self.checkpoints.flush()
 
     def loop(self) -> None:
         """Run tickets until the engine claims no more. Installs signal handlers: main thread only."""

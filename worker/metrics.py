@@ -11,6 +11,9 @@ from worker.events import (
     AttemptEnded,
     BatchClaimed,
     BatchSplit,
+    CheckpointFailed,
+    CheckpointIgnored,
+    CheckpointKept,
     DeviceFault,
     Fault,
     Hung,
@@ -20,6 +23,7 @@ from worker.events import (
     MemoryRungClimbed,
     MemoryRungHelped,
     MemoryRungLeft,
+    Resumed,
     StageFinished,
     StepFinished,
     StorageAway,
@@ -108,6 +112,12 @@ class WorkerMetrics:
         self._keyframes = Counter(
             name + "keyframes_lost_total", "Stored pictures that could not be read back.", registry=registry
         )
+        self._checkpoints = Counter(
+            name + "checkpoints_total",
+            "Clips between two steps: written, failed to be, resumed from, or ignored.",
+            ["outcome"],
+            registry=registry,
+        )
         self._faults = Counter(
             name + "faults_total",
             "Errors nobody has foreseen, and broken devices.",
@@ -152,6 +162,14 @@ class WorkerMetrics:
                 self._unreachable.labels(command).inc()
             case KeyframeLost():
                 self._keyframes.inc()
+            case CheckpointKept():
+                self._checkpoints.labels("written").inc()
+            case CheckpointFailed():
+                self._checkpoints.labels("failed").inc()
+            case Resumed():
+                self._checkpoints.labels("resumed").inc()
+            case CheckpointIgnored():
+                self._checkpoints.labels("ignored").inc()
             case DeviceFault():
                 self._faults.labels("device").inc()
             case Hung():

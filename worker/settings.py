@@ -54,6 +54,8 @@ class WorkerSettings(BaseSettings):
     hang_grace_s: float | None = Field(default=None, gt=0)
     #: One attempt may run this long; beyond it the job fails with deadline_exceeded.
     attempt_limit_s: float = Field(default=3600.0, gt=0)
+    #: How often at most a clip that is being denoised is stored, for another attempt to go on from there.
+    checkpoint_every_s: float = Field(default=10.0, ge=0, le=3600)
     #: How long one object is offered to a storage that does not take it, before the job goes back to the
     #: queue.
     upload_patience_s: float = Field(default=60.0, ge=0)

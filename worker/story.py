@@ -3,7 +3,8 @@
     text_to_image -> the keyframe, stored at once -> image_to_video -> decode and encode -> upload -> finish
 
 Stage 1 is skipped for an attempt whose job has a keyframe already: one that an earlier attempt stored, or the
-client's own picture. A model without keyframes has one stage, text_to_video, in place of the first two.
+client's own picture. Stage 2 goes on behind the step that an earlier attempt kept. A model without keyframes
+has one stage, text_to_video, in place of the first two.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from models.errors import CheckpointUnfit
+from models.orders import Progress, VideoOrder
 from service.contracts.artifact import Artifact
 from service.contracts.keys import KEYFRAME, VIDEO
 from service.contracts.lifecycle import Stage
@@ -23,8 +27,9 @@ from service.storage.artifact_store import ArtifactStore
 from worker.accelerator import Accelerator
 from worker.attempt import Attempt, share_device_time
 from worker.catalogue import misfit
+from worker.checkpoints import Checkpoints
 from worker.encode import CONTENT_TYPE, EncodedVideo, encode_mp4
-from worker.events import KeyframeLost, StageFinished, StepFinished, Tell
+from worker.events import CheckpointIgnored, KeyframeLost, StageFinished, StepFinished, Tell
 from worker.failures import BadInput
 from worker.keyframe import CONTENT_TYPE as PNG
 from worker.keyframe import PictureLost, picture_artifact, read_picture, to_png
@@ -57,12 +62,13 @@ class Story:
         settlement: Settlement,
         ladder: OomLadder,
         patience: Patience,
+        checkpoints: Checkpoints,
         *,
         tell: Tell,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._renderer, self._spec, self._storage, self._accelerator = renderer, spec, storage, accelerator
-        self._ladder = ladder
+        self._ladder, self._checkpoints = ladder, checkpoints
         self._gate, self._uploader, self._settlement, self._patience = gate, uploader, settlement, patience
         self._tell, self._clock = tell, clock
 
@@ -71,6 +77,12 @@ class Story:
 
         Raises DeviceBroken, and then those that had not ended before are live still.
         """
+        try:
+            self._run(attempts)
+        finally:
+            self._checkpoints.close(attempts)
+
+    def _run(self, attempts: Sequence[Attempt]) -> None:
         self._ladder.begin()
         for attempt in attempts:
             self._alone(attempt, self._prepare)
@@ -138,8 +150,23 @@ class Story:
         if self._spec.keyframe is not None:
             stage = Stage.IMAGE_TO_VIDEO
             keyframes = [attempt.keyframe for attempt in attempts if attempt.keyframe is not None]
-        work = partial(self._renderer.animate, orders, keyframes)
+        work: Callable[[], Work[OnePerOrder[Tensor]]] = partial(self._renderer.animate, orders, keyframes)
+        if len(attempts) == 1 and self._renderer.spec.abilities.resumes:
+            work = partial(self._resume, attempts[0], orders[0], keyframes)
         return self._together(attempts, stage, orders[0].steps, work)
+
+    def _resume(
+        self, attempt: Attempt, order: VideoOrder, keyframes: Sequence[Picture]
+    ) -> Work[OnePerOrder[Tensor]]:
+        """Stage 2 from where an earlier attempt was kept, if that is of use. (Such an attempt runs alone.)"""
+        kept = self._checkpoints.read(attempt)
+        if kept is not None:
+            try:
+                return (yield from self._renderer.animate([replace(order, after=kept)], keyframes))
+            except CheckpointUnfit as unfit:
+                step = attempt.job.checkpoint.step if attempt.job.checkpoint else 0
+                self._tell(CheckpointIgnored(*attempt.held, step, str(unfit)))
+        return (yield from self._renderer.animate([order], keyframes))
 
     def _film(self, attempt: Attempt, latents: Tensor) -> None:
         """Latents become a stored and verified file, and the job succeeds."""
@@ -186,6 +213,8 @@ class Story:
         try:
             part(attempt)
         except Stopped as stopped:
+            if stopped.stop is Stop.ABANDON:
+                self._checkpoints.leave(attempt)
             self._settlement.stop(attempt, stopped.stop)
         except GaveUp:
             self._settlement.stop(attempt, Stop.ABANDON)
@@ -223,7 +252,7 @@ class Story:
     ) -> OnePerOrder[Made] | None:
         """The stage's product, or None once no attempt is live: then the work is closed between two steps."""
         began = stepped = self._clock()
-        self._pass_all(attempts, stage, 0, steps)
+        self._pass_all(attempts, stage, Progress(0, steps))
         with closing(work):
             while any(attempt.live for attempt in attempts):
                 try:
@@ -238,16 +267,18 @@ class Story:
                 began_step, stepped = stepped, self._clock()
                 share_device_time(attempts, stepped - began_step)
                 self._tell(StepFinished(stage, progress.step, progress.steps, stepped - began_step))
-                self._pass_all(attempts, stage, progress.step, progress.steps)
+                self._pass_all(attempts, stage, progress)
         return None
 
-    def _pass_all(self, attempts: Sequence[Attempt], stage: Stage, step: int, steps: int) -> None:
-        def pass_and_note(attempt: Attempt) -> None:
+    def _pass_all(self, attempts: Sequence[Attempt], stage: Stage, progress: Progress) -> None:
+        def pass_and_note(attempt: Attempt, row: int) -> None:
+            self._checkpoints.reached(attempt, stage, progress, row)
             self._gate.pass_or_stop(attempt)
-            self._gate.note(attempt, stage, step, steps)
+            self._gate.note(attempt, stage, progress.step, progress.steps)
+            self._checkpoints.keep(attempt)
 
-        for attempt in attempts:
-            self._alone(attempt, pass_and_note)
+        for row, attempt in enumerate(attempts):
+            self._alone(attempt, partial(pass_and_note, row=row))
 
     def _stage_finished(self, attempts: Sequence[Attempt], stage: Stage, began: float) -> None:
         seconds = self._clock() - began

@@ -71,6 +71,14 @@ def attempt_prefix(tenant: str, job_id: str, attempt: int) -> str:
     return f"{tenant}/{job_id}/{attempt}/"
 
 
+def checkpoint_name(step: int) -> str:
+    """An attempt's object that holds its clip as it stood behind `step`.
+
+    Each has a name of its own: the one that the record names is never written over.
+    """
+    return f"checkpoint-{step}.safetensors"
+
+
 def input_picture_key(tenant: str, job_id: str) -> str:
     """Where the client's own picture lies, stored before the job is submitted."""
     return f"{tenant}/{job_id}/input/picture.png"

@@ -32,8 +32,9 @@ from service.store.settings import RedisSettings
 from worker.events import tell_all
 from worker.loading import Loaded, load, plan_of
 from worker.logbook import Logbook
-from worker.main import Parts, end_before_the_loop, serve, worker_name
+from worker.main import end_before_the_loop, serve, worker_name
 from worker.metrics import WorkerMetrics
+from worker.parts import Parts
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settings import WorkerSettings
 

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from redis import Redis
 from rig.valkey import VOLATILE, running_valkey
 
+from models.errors import CheckpointUnfit
 from models.memory_need import Activations, MemoryNeed
 from models.orders import PictureOrder, Progress, VideoOrder
 from models.spec import NANO
@@ -31,8 +33,9 @@ from service.store.store import JobStore
 from worker.accelerator import DeviceMemory
 from worker.events import AttemptEnded, WorkerEvent
 from worker.loading import Loaded
-from worker.main import Parts, Worker
+from worker.main import Worker
 from worker.memory_plan import GIB, MemoryPlan, plan_memory
+from worker.parts import Parts
 from worker.settings import WorkerSettings
 from worker.watchdog import Pulse
 
@@ -73,12 +76,16 @@ Moment = tuple[str, int]
 
 @dataclass
 class FakeRenderer:
-    """Paints flat colours that depend on the seed. `at` maps moments to what happens then."""
+    """Paints flat colours that depend on the seed. `at` maps moments to what happens then.
+
+    What is kept of a clip is its weights, seed and step in words.
+    """
 
     at: dict[Moment, Callable[[], Any]] = field(default_factory=dict)
     painted: list[Sequence[PictureOrder]] = field(default_factory=list)
     animated: list[Sequence[VideoOrder]] = field(default_factory=list)
     keyframes: list[Any] = field(default_factory=list)
+    stepped: list[Moment] = field(default_factory=list)
     warm_ups: int = 0
     closed: int = 0
     thrifts: list[Thrift] = field(default_factory=list)
@@ -99,7 +106,17 @@ class FakeRenderer:
     def animate(self, orders: Sequence[VideoOrder], keyframes: Sequence[Any]) -> Iterator[Progress]:
         self.animated.append(orders)
         self.keyframes.extend(keyframes)
-        yield from self._steps(Stage.IMAGE_TO_VIDEO, orders[0].steps)
+
+        def keep(step: int, row: int) -> bytes:
+            return f"{self.weight_hash} {orders[row].seed} {step}".encode()
+
+        done = 0
+        if orders[0].after is not None:
+            weights, seed, step = orders[0].after.decode().split()
+            if (weights, int(seed)) != (self.weight_hash, orders[0].seed):
+                raise CheckpointUnfit("its 'weight_hash' is not this run's")
+            done = int(step)
+        yield from self._steps(Stage.IMAGE_TO_VIDEO, orders[0].steps, done, keep)
         return np.stack([np.full((o.num_frames, 4, 4, 8), o.seed % 200, np.float32) for o in orders])
 
     def decode(self, latents: Any) -> Iterator[Any]:
@@ -107,11 +124,12 @@ class FakeRenderer:
             self._happen(("decode", index))
             yield np.full((16, 32, 3), int(latent[0, 0, 0]) + index, np.uint8)
 
-    def _steps(self, stage: str, steps: int) -> Iterator[Progress]:
+    def _steps(self, stage: str, steps: int, done: int = 0, keep: Any = None) -> Iterator[Progress]:
         try:
-            for step in range(1, steps + 1):
+            for step in range(done + 1, steps + 1):
                 self._happen((stage, step))
-                yield Progress(step, steps)
+                self.stepped.append((stage, step))
+                yield Progress(step, steps, keep and partial(keep, step))
         except GeneratorExit:
             self.closed += 1
             raise
@@ -179,8 +197,10 @@ class Ward:
             tell=self.told.append,
         )
 
-    def worker(self, name: str = "w1", storage: Any = None, **settings: Any) -> Worker:
-        parts = self.parts(name, storage, **settings)
+    def worker(
+        self, name: str = "w1", storage: Any = None, clock: Any = time.monotonic, **settings: Any
+    ) -> Worker:
+        parts = dataclasses.replace(self.parts(name, storage, **settings), clock=clock)
         return Worker(parts, parts.plan(), self.load(), Pulse())
 
     def submit(
@@ -229,6 +249,10 @@ class Ward:
         """(stage, step, progress) of each progress event."""
         events = [event for event in self.store.events("default", job_id) if event.type == "video.progress"]
         return [(event.data["stage"], event.data["step"], event.data["progress"]) for event in events]
+
+    def animated(self) -> list[int]:
+        """The steps of stage 2 that were computed, of all attempts together."""
+        return [step for stage, step in self.renderer.stepped if stage == Stage.IMAGE_TO_VIDEO]
 
     def objects(self) -> list[str]:
         return sorted(stored.key for stored in self.storage.list("default/"))
