@@ -24,8 +24,8 @@ from worker.story import Story
 class Engine:
     """Claims jobs and runs them, up to `max_batch()` at once: memory may allow fewer at times.
 
-    `drain` (one SIGTERM) ends the claiming; the event `leave` (a second one), shared with the gate and with
-    patience, ends the running too.
+    `drain` (one SIGTERM) ends the claiming; the event `leave` (a second one, or the end of the grace for the
+    first), shared with the gate and with patience, ends the running too.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Engine:
         self._worker, self._pool, self._models = worker, pool, models
         self._max_batch, self._lease_s, self._leave = max_batch, lease_s, leave
         self._tell, self._clock = tell, clock
-        self._draining = False
+        self._draining_since: float | None = None
         self._broken = False
 
     @property
@@ -62,15 +62,22 @@ class Engine:
     @property
     def stopping(self) -> bool:
         """Whether no more jobs will be claimed."""
-        return self._draining or self._broken
+        return self._draining_since is not None or self._broken
+
+    @property
+    def draining_s(self) -> float:
+        """Seconds since the worker was first told to drain; below 0 if it was not."""
+        since = self._draining_since
+        return -1.0 if since is None else self._clock() - since
 
     def drain(self) -> None:
-        """Claim no more; what runs is finished. Only sets a flag: safe in a signal."""
-        self._draining = True
+        """Claim no more; what runs is finished. Only notes the time: safe in a signal."""
+        if self._draining_since is None:
+            self._draining_since = self._clock()
 
     def leave(self) -> None:
         """Give back what runs, between two steps. Only sets flags: safe in a signal."""
-        self._draining = True
+        self.drain()
         self._leave.set()
 
     def run_ticket(self) -> None:
@@ -109,7 +116,7 @@ class Engine:
         self._settlement.hand_back_broken(attempts, str(error))
 
     def _unless_draining(self) -> None:
-        if self._draining:
+        if self._draining_since is not None:
             raise GaveUp("claim")
 
     def _storage_is_there(self) -> bool:

@@ -31,6 +31,7 @@ from service.store.settings import RedisSettings
 from worker import engine as tickets_door
 from worker.catalogue import public_spec
 from worker.checkpoints import Checkpoints
+from worker.departure import Departure
 from worker.engine import Engine
 from worker.events import Hung, StoreUnreachable, WeightsLoaded, tell_all
 from worker.gpu_worker import GpuWorker, work_until_stopped
@@ -122,6 +123,7 @@ class Worker:
             tell=tell,
             clock=clock,
         )
+        self.departure = Departure(self.engine, settings.drain_grace_s)
         beats = parts.store()
         self.keeper = LeaseKeeper(
             self.leases, lambda held: beats.beat(parts.name, held, settings.lease_s), settings.beat_s
@@ -137,7 +139,7 @@ class Worker:
     @contextmanager
     def alive(self) -> Iterator[None]:
         """Beat, announce, sweep and watch inside the block; off the list of live workers behind it."""
-        running = (self.keeper, self.presence, self.sweep, self.watchdog)
+        running = (self.keeper, self.presence, self.sweep, self.watchdog, self.departure)
         for part in running:
             part.start()
         try:

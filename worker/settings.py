@@ -56,6 +56,9 @@ class WorkerSettings(BaseSettings):
     attempt_limit_s: float = Field(default=3600.0, gt=0)
     #: How often at most a clip that is being denoised is stored, for another attempt to go on from there.
     checkpoint_every_s: float = Field(default=10.0, ge=0, le=3600)
+    #: How long after a first SIGTERM what runs may go on before it is given back, kept as it stands; unset:
+    #: to its end. Shorter than the time to SIGKILL by a step and a few seconds at least.
+    drain_grace_s: float | None = Field(default=None, ge=0)
     #: How long one object is offered to a storage that does not take it, before the job goes back to the
     #: queue.
     upload_patience_s: float = Field(default=60.0, ge=0)

@@ -65,10 +65,17 @@ class Meanwhile(threading.Thread):
             raise self.error
 
 
-def run(ward: Any, end: Callable[[int], object] = os._exit, **settings: Any) -> tuple[int, WorkerMetrics]:
+def run(
+    ward: Any,
+    end: Callable[[int], object] = os._exit,
+    leave: threading.Event | None = None,
+    **settings: Any,
+) -> tuple[int, WorkerMetrics]:
     metrics = WorkerMetrics()
     parts = ward.parts(**settings)
     parts = dataclasses.replace(parts, tell=tell_all(metrics.tell, parts.tell), end=end)
+    if leave is not None:
+        parts = dataclasses.replace(parts, leave=leave)
     try:
         return serve(parts, metrics), metrics
     except SystemExit as early:  # the signal came before RQ's loop had begun, as in main()
