@@ -202,7 +202,7 @@ class StoreMachine(StoreOperators):
     @rule(n=some_job)
     def give_back_for_another_to_resume(self, n: int) -> None:
         """What a drain does behind stage 1; the job then has a keyframe and runs alone."""
-        self.note(n, 0, True, 4, False)
+        self.note(n, 0, "keyframe", 4, False)
         self.release(n, 0, False, False)
 
     @some_run
