@@ -31,9 +31,8 @@ READ_EVERY = 10
 PAGE_BYTES = 4096
 QUIET_S = 90.0
 STEADY = ("gateway", "notifier")
-#: Per 100 jobs. Less than these is the allocator's settling, or one connection more: a process keeps as many
-#: to Redis as it ever used at once. One file per killed worker would be 2.
-LIMITS = {"mib": 0.5, "files": 1.5, "keys": 0.5}
+#: Per 100 jobs. Less than these is the allocator's settling; one file per killed worker would be 2.
+LIMITS = {"mib": 0.5, "files": 0.5, "keys": 0.5}
 LEAST_READINGS = 5
 
 
