@@ -139,15 +139,20 @@ def approve(tenant: str, job_id: str) -> Command[ApproveOutcome]:
 
 
 def claim(
-    pool: str, worker: str, limit: int, lease_s: float, models: Sequence[str]
+    pool: str,
+    worker: str,
+    limit: int,
+    lease_s: float,
+    models: Sequence[str],
+    known: Sequence[tuple[str, int]] = (),
 ) -> Command[tuple[Claim, ...]]:
     """Take up to `limit` jobs of one compat key, fair across tenants by GPU seconds, for one of `models`.
 
     Nothing while the pool is paused or `worker` is to drain; no tenant gets more than its running cap, and a
     job whose deadline has passed expires instead.
 
-    A worker claims only when it holds nothing: attempts it still holds are answered again (a reply was
-    lost on the way), so no claim is ever forgotten.
+    `known` are the attempts that the worker holds and knows of. Whatever else the record says that it holds
+    is answered again (a reply was lost on the way), so no claim is ever forgotten.
     """
 
     def parse(reply: Any) -> tuple[Claim, ...]:
@@ -155,7 +160,8 @@ def claim(
         left = [None if job.finish_by is None else job.finish_by - float(reply[0]) for job in jobs]
         return tuple(Claim(job, job.attempt, left_s) for job, left_s in zip(jobs, left, strict=True))
 
-    return Command("claim", (pool, worker, limit, lease_s, *models), parse)
+    held = " ".join(lease(job_id, attempt) for job_id, attempt in known)
+    return Command("claim", (pool, worker, limit, lease_s, held, *models), parse)
 
 
 def beat(worker: str, held: Sequence[tuple[str, int]], lease_s: float) -> Command[dict[str, Beat]]:

@@ -78,9 +78,15 @@ class JobStore:
         return self.store.run(commands.approve(tenant, job_id))
 
     def claim(
-        self, pool: str, worker: str, limit: int, lease_s: float, models: Sequence[str]
+        self,
+        pool: str,
+        worker: str,
+        limit: int,
+        lease_s: float,
+        models: Sequence[str],
+        known: Sequence[tuple[str, int]] = (),
     ) -> tuple[Claim, ...]:
-        return self.store.run(commands.claim(pool, worker, limit, lease_s, models))
+        return self.store.run(commands.claim(pool, worker, limit, lease_s, models, known))
 
     def beat(self, worker: str, held: Sequence[tuple[str, int]], lease_s: float) -> dict[str, Beat]:
         return self.store.run(commands.beat(worker, held, lease_s))
@@ -179,9 +185,15 @@ class AsyncJobStore:
         return await self.store.run(commands.approve(tenant, job_id))
 
     async def claim(
-        self, pool: str, worker: str, limit: int, lease_s: float, models: Sequence[str]
+        self,
+        pool: str,
+        worker: str,
+        limit: int,
+        lease_s: float,
+        models: Sequence[str],
+        known: Sequence[tuple[str, int]] = (),
     ) -> tuple[Claim, ...]:
-        return await self.store.run(commands.claim(pool, worker, limit, lease_s, models))
+        return await self.store.run(commands.claim(pool, worker, limit, lease_s, models, known))
 
     async def beat(self, worker: str, held: Sequence[tuple[str, int]], lease_s: float) -> dict[str, Beat]:
         return await self.store.run(commands.beat(worker, held, lease_s))

@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,8 +129,10 @@ class Scene:
         assert submitted.outcome is SubmitOutcome.CREATED
         return job_id
 
-    def claim(self, worker: str = "w1", limit: int = 1, pool: str = "default") -> tuple[Claim, ...]:
-        return self.jobs.claim(pool, worker, limit, self.lease_s, self.models)
+    def claim(
+        self, worker: str = "w1", limit: int = 1, pool: str = "default", known: Sequence[tuple[str, int]] = ()
+    ) -> tuple[Claim, ...]:
+        return self.jobs.claim(pool, worker, limit, self.lease_s, self.models, known)
 
     def claimed_ids(self, worker: str = "w1", limit: int = 1) -> list[str]:
         return [claim.job.id for claim in self.claim(worker, limit)]

@@ -29,6 +29,20 @@ def test_a_claim_whose_answer_was_lost_is_answered_again_and_not_taken_for_a_dea
     assert scene.types("video_a") == ["video.queued", "video.started"]
 
 
+def test_what_a_worker_knows_that_it_holds_is_not_answered_again(scene):
+    """A rendered video waits in the spool of w1 while it claims the next job, and loses that answer."""
+    for name in "abc":
+        scene.submit(f"video_{name}")
+    (spooled,) = scene.claim("w1")
+    known = [(spooled.job.id, spooled.attempt)]
+    (second,) = scene.claim("w1", known=known)
+    assert second.job.id == "video_b"
+    assert scene.claim("w1", known=known) == (second,)
+    (third,) = scene.claim("w1", known=[*known, (second.job.id, second.attempt), ("video_long_gone", 3)])
+    assert third.job.id == "video_c"
+    assert scene.redis.smembers("{mc}:held:w1") == {b"video_a|1", b"video_b|1", b"video_c|1"}
+
+
 def test_priority_comes_before_age_inside_a_tenant(scene):
     scene.submit("video_old")
     scene.submit("video_urgent", priority=10)

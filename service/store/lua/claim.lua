@@ -13,9 +13,14 @@ local OVERDUE_AT_ONCE = 200 -- a flood of passed deadlines must not hold the ser
 local pool, worker, limit, lease_s = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local t = now()
 
--- A worker that claims holds nothing. Where the record says otherwise, the answer to its last claim was
--- lost on the way: give the same attempts again instead of letting them run out as if it had died.
-local held = redis.call('SMEMBERS', KEY.HELD .. worker)
+-- A worker says what it still holds (rendered videos wait in its spool). What it holds beyond that by the record, the
+-- answer to its last claim was lost on the way: give the same attempts again instead of letting them run out as if it
+-- had died.
+local known, held = {}, {}
+for member in string.gmatch(ARGV[5], '%S+') do known[member] = true end
+for _, member in ipairs(redis.call('SMEMBERS', KEY.HELD .. worker)) do
+  if not known[member] then held[#held + 1] = member end
+end
 if #held > 0 then
   table.sort(held)
   local again = {}
@@ -46,7 +51,7 @@ end
 local function head(tenant)
   if room_of(tenant) == 0 then return nil end
   local best, best_rank
-  for i = 5, #ARGV do
+  for i = 6, #ARGV do
     local first, rank = foremost(queue_of(ARGV[i], tenant))
     if first and (not best or rank < best_rank) then best, best_rank = first, rank end
   end
