@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.keys import attempt_prefix
 from service.contracts.lifecycle import Stage
@@ -20,7 +21,9 @@ class Attempt:
 
     `gpu_seconds` is its part of the device's time so far: attempts that run together share theirs.
     `live` turns False once, when the attempt has ended here, however it ended. `stored` are the keys that
-    this attempt has written, or may have written, under its own prefix.
+    this attempt has written, or may have written, under its own prefix. `unstored_keyframe`: what the record
+    is to name, and its bytes, while no storage has taken them. `in_spool`: rendered, and the spool's to end.
+    `starved`: it was given back because it needed a storage that was away.
     """
 
     job: VideoJob
@@ -29,6 +32,9 @@ class Attempt:
     finish_by: float | None = None
     live: bool = True
     keyframe: Picture | None = None
+    unstored_keyframe: tuple[Artifact, bytes] | None = None
+    in_spool: bool = False
+    starved: bool = False
     progress: int = 0
     noted_at: float = float("-inf")
     stored: list[str] = field(default_factory=list)
@@ -44,6 +50,10 @@ class Attempt:
     def request(self) -> VideoRequest:
         """What the client asked."""
         return self.job.request
+
+    def leave_story(self) -> None:
+        """Into the spool, without the pictures in memory: from here on the story has no say in it."""
+        self.in_spool, self.keyframe, self.unstored_keyframe = True, None, None
 
     def key(self, name: str) -> str:
         """The key of an object of this attempt; no other attempt ever writes or deletes it."""

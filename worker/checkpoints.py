@@ -165,6 +165,10 @@ class Checkpoints:
             if trail is not None and trail.keys:
                 self._thread.submit(self._clear, (attempt, trail.keys))
 
+    def look_again(self) -> None:
+        """An attempt has ended behind its story, in the spool: its clips may go now. From any thread."""
+        self._thread.submit(self._clear)
+
     def flush(self) -> None:
         """Wait until all is written and deleted, no longer than a worker may take to leave."""
         wait([self._thread.submit(self._clear)], LEAVING_S if self._leave_by is None else self._time_left())

@@ -6,7 +6,11 @@ the grace period. A worker that knows how long it has gives its job back in time
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
+
 from worker.engine import Engine
+from worker.gpu_worker import ECHO
 from worker.rhythm import Rhythm
 
 LOOK_EVERY_S = 0.2
@@ -34,3 +38,15 @@ class Departure:
     def _look(self) -> None:
         if self._grace_s is not None and self._engine.draining_s >= self._grace_s:
             self._engine.leave()
+
+
+def leave_on_signal(engine: Engine, clock: Callable[[], float]) -> None:
+    """RQ's way out is gone with its loop; a signal now means: hand back what waits in the spool."""
+    deaf_until = clock() + ECHO.total_seconds()
+
+    def leave(_signal: int, _frame: object) -> None:
+        if clock() >= deaf_until:
+            engine.leave()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)

@@ -18,6 +18,7 @@ from worker.events import BatchClaimed, Fault, StorageAway, Tell
 from worker.lease import Leases
 from worker.patience import GaveUp, Patience
 from worker.settlement import DeviceBroken, Settlement
+from worker.spool import Spool
 from worker.story import Story
 
 
@@ -33,6 +34,7 @@ class Engine:
         store: JobStore,
         storage: ArtifactStore,
         leases: Leases,
+        spool: Spool,
         story: Story,
         settlement: Settlement,
         patience: Patience,
@@ -47,12 +49,13 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._storage, self._leases = store, storage, leases
-        self._story, self._settlement, self._patience = story, settlement, patience
+        self._spool, self._story, self._settlement, self._patience = spool, story, settlement, patience
         self._worker, self._pool, self._models = worker, pool, models
         self._max_batch, self._lease_s, self._leave = max_batch, lease_s, leave
         self._tell, self._clock = tell, clock
         self._draining_since: float | None = None
         self._broken = False
+        self._starved = False
 
     @property
     def broken(self) -> bool:
@@ -82,7 +85,7 @@ class Engine:
 
     def run_ticket(self) -> None:
         """Claim up to a batch of jobs and settle every one of them; with nothing to claim, return at once."""
-        if self.stopping or not self._storage_is_there():
+        if self.stopping or self._spool.full or not self._storage_permits():
             return
         try:
             claims, asked_at, answered_at = self._patience.ask("claim", self._claim, self._unless_draining)
@@ -94,7 +97,10 @@ class Engine:
 
     def _claim(self) -> tuple[tuple[Claim, ...], float, float]:
         asked_at = self._clock()
-        claims = self._store.claim(self._pool, self._worker, self._max_batch(), self._lease_s, self._models)
+        known = self._spool.held
+        claims = self._store.claim(
+            self._pool, self._worker, self._max_batch(), self._lease_s, self._models, known
+        )
         return claims, asked_at, self._clock()
 
     def _run(self, attempts: Sequence[Attempt]) -> None:
@@ -102,7 +108,8 @@ class Engine:
             try:
                 self._story.run(attempts)
             except Exception as error:  # noqa: BLE001 - told with its traceback; the process ends
-                self._give_in([attempt for attempt in attempts if attempt.live], error)
+                self._give_in([a for a in attempts if a.live and not a.in_spool], error)
+        self._starved = self._starved or any(attempt.starved for attempt in attempts)
 
     def _give_in(self, attempts: Sequence[Attempt], error: Exception) -> None:
         """The device broke, or something of our own that no attempt is to blame for:
@@ -119,16 +126,21 @@ class Engine:
         if self._draining_since is not None:
             raise GaveUp("claim")
 
-    def _storage_is_there(self) -> bool:
-        """Whether a video could be stored at all; without that the jobs are better off in the queue.
+    def _storage_permits(self) -> bool:
+        """Whether what is claimed now can come to something.
 
-        The sweep goes on pushing tickets while jobs wait, so the question comes again within a second or so.
+        Without the storage it can: its video waits in the spool. But a job that must read from the storage
+        is given back; from then on nothing is claimed before the storage is there again. The sweep goes on
+        pushing tickets while jobs wait, so the question comes again within a second or so.
         """
+        if self._spool.storage_away and not self._starved:
+            return True
         try:
             self._storage.check()
         except StorageError as error:
             self._tell(StorageAway(str(error)))
-            return False
+            return not self._starved
+        self._starved = False
         return True
 
 

@@ -70,7 +70,7 @@ class LeaseLost:
 
 @dataclass(frozen=True)
 class StorageRetried:
-    """A write to storage failed and is tried again."""
+    """A write to storage failed; it is tried again, or the spool does so later."""
 
     key: str
     reason: str
@@ -78,7 +78,31 @@ class StorageRetried:
 
 @dataclass(frozen=True)
 class StorageAway:
-    """Storage takes nothing now, so nothing is claimed."""
+    """Storage takes nothing now: what is rendered waits in the spool, while that has room."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class SpoolChanged:
+    """What waits in the spool now; `full`: nothing is claimed."""
+
+    videos: int
+    bytes: int
+    full: bool
+
+
+@dataclass(frozen=True)
+class SpoolFull:
+    """The spool has just become full: nothing is claimed until a video has gone."""
+
+    videos: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class SpoolFolderRefused:
+    """The spool's folder did not take a file; it waits in memory instead."""
 
     reason: str
 
@@ -221,6 +245,9 @@ WorkerEvent = (
     | LeaseLost
     | StorageRetried
     | StorageAway
+    | SpoolChanged
+    | SpoolFull
+    | SpoolFolderRefused
     | KeyframeLost
     | CheckpointKept
     | CheckpointFailed

@@ -18,13 +18,21 @@ class Health:
         self._pulse, self._grace_s = pulse, inf
         self._unheard_s: Callable[[], float] | None = None
         self._stopping: Callable[[], bool] = lambda: False
+        self._spool_full: Callable[[], bool] = lambda: False
 
-    def at_work(self, grace_s: float, unheard_s: Callable[[], float], stopping: Callable[[], bool]) -> None:
+    def at_work(
+        self,
+        grace_s: float,
+        *,
+        unheard_s: Callable[[], float],
+        stopping: Callable[[], bool],
+        spool_full: Callable[[], bool],
+    ) -> None:
         """The model is warm and the loop begins. `grace_s`: of silence, before the worker counts as hung.
 
         `unheard_s`: seconds since an announcement was answered.
         """
-        self._stopping, self._grace_s = stopping, grace_s
+        self._grace_s, self._stopping, self._spool_full = grace_s, stopping, spool_full
         self._unheard_s = unheard_s
 
     def live(self) -> Mapping[str, bool]:
@@ -38,4 +46,5 @@ class Health:
             "warm": warm,
             "announced": self._unheard_s is not None and self._unheard_s() <= UNHEARD_S,
             "accepting": not self._stopping(),
+            "room": not self._spool_full(),
         }

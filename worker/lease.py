@@ -31,6 +31,7 @@ SendBeat = Callable[[Sequence[Held]], Mapping[str, Beat]]
 class _Lease:
     sure_until: float
     answer: Beat = Beat.OK
+    outlives: bool = False
 
 
 class Leases:
@@ -43,7 +44,7 @@ class Leases:
 
     @contextmanager
     def holding(self, held: Sequence[Held], since: float) -> Iterator[None]:
-        """Keep the leases of `held` inside the block.
+        """Keep the leases of `held` inside the block, and behind it those for which `keep` was called.
 
         `since`: the clock's time just before they were asked for.
         """
@@ -52,8 +53,16 @@ class Leases:
         try:
             yield
         finally:
-            for one in held:
-                self.drop(one)
+            with self._lock:
+                for one in held:
+                    if one in self._leases and not self._leases[one].outlives:
+                        del self._leases[one]
+
+    def keep(self, held: Held) -> None:
+        """Let this lease outlive its block; it is renewed until it is dropped."""
+        with self._lock:
+            if held in self._leases:
+                self._leases[held].outlives = True
 
     def drop(self, held: Held) -> None:
         """Stop renewing a lease, at the end of its attempt. Dropping twice is fine."""

@@ -1,7 +1,7 @@
 """The worker's events, written as log lines.
 
-Left out: steps, stages and checkpoints, which the job's own record has, and the memory plan, which the start
-logs whole.
+Left out: steps, stages and checkpoints, which the job's own record has, what comes into the spool and
+leaves it, and the memory plan, which the start logs whole.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from worker.events import (
     LeaseLost,
     MemoryPlanned,
     MemoryRungClimbed,
+    SpoolChanged,
+    SpoolFolderRefused,
+    SpoolFull,
     StageFinished,
     StepFinished,
     StorageAway,
@@ -37,6 +40,8 @@ _WARNINGS = (
     KeyframeLost,
     LeaseLost,
     MemoryRungClimbed,
+    SpoolFolderRefused,
+    SpoolFull,
     StorageAway,
     StorageRetried,
     StoreUnreachable,
@@ -51,7 +56,7 @@ class Logbook:
 
     def tell(self, event: WorkerEvent) -> None:
         """Write one event."""
-        if isinstance(event, StepFinished | StageFinished | CheckpointKept | MemoryPlanned):
+        if isinstance(event, StepFinished | StageFinished | CheckpointKept | SpoolChanged | MemoryPlanned):
             return
         facts = {field.name: getattr(event, field.name) for field in fields(event)}
         words = _snake(type(event).__name__)

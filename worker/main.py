@@ -31,7 +31,7 @@ from service.store.settings import RedisSettings
 from worker import engine as tickets_door
 from worker.catalogue import public_spec
 from worker.checkpoints import Checkpoints
-from worker.departure import Departure
+from worker.departure import Departure, leave_on_signal
 from worker.engine import Engine
 from worker.events import Hung, StoreUnreachable, WeightsLoaded, tell_all
 from worker.gpu_worker import GpuWorker, work_until_stopped
@@ -50,6 +50,7 @@ from worker.probes import Probes
 from worker.readiness import tell_plan, warm_up
 from worker.settings import WorkerSettings
 from worker.settlement import Settlement
+from worker.spool_parts import open_spool
 from worker.step_gate import StepGate
 from worker.story import Story
 from worker.upload import Uploader
@@ -57,6 +58,8 @@ from worker.watchdog import Pulse, Watchdog
 from worker.weights_source import WeightsAway, with_local_models
 
 EXIT_SETTINGS, EXIT_DEVICE, EXIT_LATER = os.EX_CONFIG, 71, 1
+#: A keyframe that storage does not take in this time goes there with the video; the GPU does not wait.
+KEYFRAME_PATIENCE_S = 5.0
 
 
 class Worker:
@@ -75,8 +78,16 @@ class Worker:
         )
         store, tickets = parts.store(), Tickets(parts.connect())
         patience = Patience(parts.leave, pulse=pulse, tell=tell)
-        uploader = Uploader(parts.storage, patience_s=settings.upload_patience_s, tell=tell, clock=clock)
+        patience_s = min(KEYFRAME_PATIENCE_S, settings.upload_patience_s)
+        uploader = Uploader(parts.storage, patience_s=patience_s, tell=tell, clock=clock)
         self.leases = Leases(settings.lease_s, tell=tell, clock=clock)
+        self.checkpoints = Checkpoints(
+            parts.storage, parts.store(), every_s=settings.checkpoint_every_s, tell=tell, clock=clock
+        )
+        spool_pulse = Pulse(clock)
+        self.spool = open_spool(
+            parts, self.leases, accelerator, spool_pulse, on_end=self.checkpoints.look_again
+        )
         gate = StepGate(
             store,
             self.leases,
@@ -90,9 +101,6 @@ class Worker:
         settlement = Settlement(
             store, tickets, self.leases, uploader, accelerator, patience, tell=tell, clock=clock
         )
-        self.checkpoints = Checkpoints(
-            parts.storage, parts.store(), every_s=settings.checkpoint_every_s, tell=tell, clock=clock
-        )
         story = Story(
             renderer,
             spec,
@@ -100,6 +108,7 @@ class Worker:
             accelerator,
             gate,
             uploader,
+            self.spool,
             settlement,
             ladder,
             patience,
@@ -111,6 +120,7 @@ class Worker:
             store,
             parts.storage,
             self.leases,
+            self.spool,
             story,
             settlement,
             patience,
@@ -135,11 +145,16 @@ class Worker:
         self._last_store = parts.store()
         self.grace_s = hang_grace_s(plan, settings.hang_grace_s)
         self.watchdog = Watchdog(pulse, self.grace_s, last_words=self._last_words, end=parts.end)
+        # Two calls to a storage, each given up in its time, may pass between two signs of life.
+        self.spool_watchdog = Watchdog(
+            spool_pulse, 2 * self.grace_s, last_words=self._last_words, end=parts.end
+        )
 
     @contextmanager
     def alive(self) -> Iterator[None]:
         """Beat, announce, sweep and watch inside the block; off the list of live workers behind it."""
-        running = (self.keeper, self.presence, self.sweep, self.watchdog, self.departure)
+        sending = (self.spool_watchdog, self.departure, self.spool)  # a departure ends the sending, too
+        running = (self.keeper, self.presence, self.sweep, *sending, self.watchdog)
         for part in running:
             part.start()
         try:
@@ -169,13 +184,16 @@ class Worker:
         work_until_stopped(
             gpu_worker, self.engine, pause=parts.leave.wait, pulse=self._pulse, tell=parts.tell
         )
+        leave_on_signal(self.engine, parts.clock)
 
     def _last_words(self, silence_s: float) -> None:
         """Hand the jobs back before the process ends: they need not wait for their leases to run out."""
         self._parts.tell(Hung(silence_s))
+        rendered = self.spool.held  # not what hung
         for held in self.leases.held:
             try:
-                self._last_store.release(*held, "worker_hung", counts_as_loss=True, alone=True)
+                blamed = held not in rendered
+                self._last_store.release(*held, "worker_hung", counts_as_loss=blamed, alone=blamed)
             except RedisError as error:
                 self._parts.tell(StoreUnreachable("release", str(error)))
                 return
@@ -207,7 +225,12 @@ def serve(parts: Parts, metrics: WorkerMetrics) -> int:
         parts.tell(WeightsLoaded(loaded.renderer.spec.name, parts.clock() - began))
         worker = Worker(parts, plan, loaded, pulse)
         with worker.alive():
-            health.at_work(worker.grace_s, lambda: worker.presence.unheard_s, lambda: worker.engine.stopping)
+            health.at_work(
+                worker.grace_s,
+                unheard_s=lambda: worker.presence.unheard_s,
+                stopping=lambda: worker.engine.stopping,
+                spool_full=lambda: worker.spool.full,
+            )
             worker.loop()
     finally:
         probes.stop()

@@ -24,6 +24,7 @@ from worker.events import (
     MemoryRungHelped,
     MemoryRungLeft,
     Resumed,
+    SpoolChanged,
     StageFinished,
     StepFinished,
     StorageAway,
@@ -103,6 +104,14 @@ class WorkerMetrics:
             "Calls to storage that failed and were put off.",
             registry=registry,
         )
+        self._spool = {
+            part: Gauge(name + f"spool_{part}", says, registry=registry)
+            for part, says in (
+                ("videos", "Rendered videos that wait to be stored."),
+                ("bytes", "Bytes of the videos that wait to be stored."),
+                ("full", "1 while the spool is full and nothing is claimed."),
+            )
+        }
         self._unreachable = Counter(
             name + "store_unreachable_total",
             "Commands to the record that got no answer.",
@@ -158,6 +167,9 @@ class WorkerMetrics:
                 self._lost.labels(by).inc()
             case StorageRetried() | StorageAway():
                 self._storage.inc()
+            case SpoolChanged(videos, size, full):
+                for part, amount in (("videos", videos), ("bytes", size), ("full", int(full))):
+                    self._spool[part].set(amount)
             case StoreUnreachable(command=command):
                 self._unreachable.labels(command).inc()
             case KeyframeLost():

@@ -1,7 +1,7 @@
 """/livez, /readyz and /metrics of one worker, on one small port of its own.
 
 Live: the loop turns or a job moves on; an orchestrator restarts what is not live, so Redis being away is no
-reason. Ready: warmed up, on the list of live workers, and not on its way out.
+reason. Ready: warmed up, on the list of live workers, with room in the spool, and not on its way out.
 """
 
 from __future__ import annotations

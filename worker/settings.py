@@ -59,9 +59,16 @@ class WorkerSettings(BaseSettings):
     #: How long after a first SIGTERM what runs may go on before it is given back, kept as it stands; unset:
     #: to its end. Shorter than the time to SIGKILL by a step and a few seconds at least.
     drain_grace_s: float | None = Field(default=None, ge=0)
-    #: How long one object is offered to a storage that does not take it, before the job goes back to the
-    #: queue.
-    upload_patience_s: float = Field(default=60.0, ge=0)
+    #: How long a storage that answers may refuse a rendered video, before its job goes back to the queue.
+    #: One that is away is waited for.
+    upload_patience_s: float = Field(default=300.0, ge=0)
+    #: Where rendered videos wait for the storage; a local folder.
+    spool_dir: Path = Path("~/.cache/microcinema/spool")
+    #: When so many videos wait, or so many bytes, nothing more is claimed (bytes: 1 MiB to 1 TiB).
+    spool_videos: int = Field(default=32, ge=1, le=1000)
+    spool_bytes: int = Field(default=1024**3, ge=1024**2, le=1024**4)
+    #: A worker that is to end goes on offering what waits for this long, then hands it back.
+    spool_drain_s: float = Field(default=20.0, ge=0, le=3600)
     #: Where /livez, /readyz and /metrics listen; port 0 takes a free one and logs it.
     probe_host: str = "127.0.0.1"
     probe_port: int = Field(default=0, ge=0, le=65535)

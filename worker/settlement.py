@@ -27,7 +27,8 @@ from worker.stops import Stop
 from worker.upload import Uploader
 
 GIVE_BACKS_MAX = 5
-"""An attempt with this number fails instead of going back once more for a storage that takes nothing."""
+"""An attempt with this number fails instead of going back once more for a storage that is there and does not
+do its part. For one that is away a job waits as long as it has to."""
 
 
 class DeviceBroken(Exception):
@@ -108,7 +109,8 @@ class Settlement:
             return
         if max(len(attempts), together) > 1:
             self._split(attempts, verdict)
-        elif verdict.remedy is Remedy.GIVE_BACK and attempts[0].number < GIVE_BACKS_MAX:
+        elif verdict.remedy is Remedy.GIVE_BACK and self._may_go_back(attempts[0]):
+            attempts[0].starved = True
             self._release(attempts[0], verdict.failure.code)
         else:
             self.fail(attempts[0], verdict.failure)
@@ -121,6 +123,9 @@ class Settlement:
         self._tell(DeviceFault(reason))
         for attempt in attempts:
             self._release(attempt, "device_fault", counts_as_loss=True, alone=True)
+
+    def _may_go_back(self, attempt: Attempt) -> bool:
+        return attempt.number < GIVE_BACKS_MAX or not self._uploader.storage_is_there()
 
     def _split(self, attempts: Sequence[Attempt], verdict: Verdict) -> None:
         """One job of a batch may have spoilt it for all.

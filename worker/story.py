@@ -1,6 +1,6 @@
 """The story of an attempt, stage by stage; attempts of one compat key live through the model stages together.
 
-    text_to_image -> the keyframe, stored at once -> image_to_video -> decode and encode -> upload -> finish
+    text_to_image -> the keyframe, stored at once -> image_to_video -> decode and encode -> the spool
 
 Stage 1 is skipped for an attempt whose job has a keyframe already: one that an earlier attempt stored, or the
 client's own picture. Stage 2 goes on behind the step that an earlier attempt kept. A model without keyframes
@@ -9,6 +9,7 @@ has one stage, text_to_video, in place of the first two.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -23,7 +24,7 @@ from service.contracts.keys import KEYFRAME, VIDEO
 from service.contracts.lifecycle import Stage
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import PictureRef
-from service.storage.artifact_store import ArtifactStore
+from service.storage.artifact_store import ArtifactStore, StorageUnavailable
 from worker.accelerator import Accelerator
 from worker.attempt import Attempt, share_device_time
 from worker.catalogue import misfit
@@ -38,6 +39,7 @@ from worker.orders import picture_order, video_order
 from worker.patience import GaveUp, Patience
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settlement import DeviceBroken, Settlement
+from worker.spool import Spool
 from worker.step_gate import StepGate
 from worker.stops import Stop, Stopped
 from worker.upload import Uploader
@@ -49,7 +51,7 @@ Made = TypeVar("Made")
 
 
 class Story:
-    """Runs attempts from claim to settlement. One that is stopped or fails leaves; the others go on."""
+    """Runs attempts from claim to the spool. One that is stopped or fails leaves; the others go on."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Story:
         accelerator: Accelerator,
         gate: StepGate,
         uploader: Uploader,
+        spool: Spool,
         settlement: Settlement,
         ladder: OomLadder,
         patience: Patience,
@@ -68,12 +71,12 @@ class Story:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._renderer, self._spec, self._storage, self._accelerator = renderer, spec, storage, accelerator
-        self._ladder, self._checkpoints = ladder, checkpoints
+        self._ladder, self._spool, self._checkpoints = ladder, spool, checkpoints
         self._gate, self._uploader, self._settlement, self._patience = gate, uploader, settlement, patience
         self._tell, self._clock = tell, clock
 
     def run(self, attempts: Sequence[Attempt]) -> None:
-        """Live through all stages; afterwards no attempt is live.
+        """Live through all stages; afterwards no attempt is live but those in the spool.
 
         Raises DeviceBroken, and then those that had not ended before are live still.
         """
@@ -126,15 +129,28 @@ class Story:
         return self._together(attempts, Stage.TEXT_TO_IMAGE, spec.picture_steps, work)
 
     def _keep_keyframe(self, attempt: Attempt, picture: Picture) -> None:
-        """Make stage 1's work durable, so that no crash from here on repeats it."""
+        """Make stage 1's work durable, so that no crash from here on repeats it.
+
+        A storage that does not take it now gets it from the spool, before the video: the GPU does not wait.
+        """
         body = to_png(picture)
-        may_go_on = partial(self._gate.pass_or_stop, attempt)
-        key = self._uploader.put(attempt, KEYFRAME, body, PNG, may_go_on).key
         height, width, _ = picture.shape
         steps = self._renderer.spec.picture_steps
-        artifact = picture_artifact(key, body, width, height)
-        self._note_keyframe(attempt, artifact, Stage.TEXT_TO_IMAGE, steps, steps)
+        artifact = picture_artifact(attempt.key(KEYFRAME), body, width, height)
         attempt.keyframe = picture
+        if self._stored(attempt, body):
+            self._note_keyframe(attempt, artifact, Stage.TEXT_TO_IMAGE, steps, steps)
+        else:
+            attempt.unstored_keyframe = artifact, body
+
+    def _stored(self, attempt: Attempt, keyframe: bytes) -> bool:
+        if self._spool.storage_away:
+            return False
+        try:
+            self._uploader.put(attempt, KEYFRAME, keyframe, PNG, partial(self._gate.pass_or_stop, attempt))
+        except StorageUnavailable:
+            return False
+        return True
 
     def _note_keyframe(
         self, attempt: Attempt, artifact: Artifact, stage: Stage, step: int, steps: int
@@ -169,29 +185,26 @@ class Story:
         return (yield from self._renderer.animate([order], keyframes))
 
     def _film(self, attempt: Attempt, latents: Tensor) -> None:
-        """Latents become a stored and verified file, and the job succeeds."""
+        """Latents become a verified file, and the spool's."""
         began = self._clock()
         film = self._ladder.run([attempt], Stage.ENCODE, partial(self._encode, attempt, latents))
         share_device_time([attempt], self._clock() - began)
         self._stage_finished([attempt], Stage.ENCODE, began)
 
-        began = self._clock()
         self._gate.note(attempt, Stage.UPLOAD, 0, 1)
-        may_go_on = partial(self._gate.pass_or_stop, attempt)
-        stored = self._uploader.put(attempt, VIDEO, film.body, CONTENT_TYPE, may_go_on)
-        self._stage_finished([attempt], Stage.UPLOAD, began)
         artifact = Artifact(
-            key=stored.key,
+            key=attempt.key(VIDEO),
             content_type=CONTENT_TYPE,
             bytes=len(film.body),
-            sha256=stored.sha256,
+            sha256=hashlib.sha256(film.body).hexdigest(),
             width=film.width,
             height=film.height,
             frames=film.frames,
             fps=film.fps,
             frame_digest=film.frame_digest,
         )
-        self._settlement.succeed(attempt, artifact, self._ladder.rung)
+        may_go_on = partial(self._gate.pass_or_stop, attempt)
+        self._spool.put(attempt, artifact, film.body, self._ladder.rung, may_go_on)
         self._ladder.succeeded(attempt)
 
     def _encode(self, attempt: Attempt, latents: Tensor) -> EncodedVideo:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import TERMINAL
-from service.storage.artifact_store import ArtifactStore, StorageUnavailable
+from service.storage.artifact_store import ArtifactStore, StorageError, StorageUnavailable
 from service.store.nouns import Finished
 from worker.attempt import Attempt
 from worker.events import StorageRetried, Tell
@@ -67,6 +67,14 @@ class Uploader:
                 self._tell(StorageRetried(key, str(error)))
             self._pause(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def storage_is_there(self) -> bool:
+        """Whether the storage as a whole can be used now."""
+        try:
+            self._storage.check()
+        except StorageError:
+            return False
+        return True
 
     def withdraw(self, attempt: Attempt, answer: Finished, record: VideoJob | None) -> None:
         """Delete what a beaten attempt has stored.

@@ -1,6 +1,7 @@
 """A whole worker on a real Valkey and a real folder; only the model is small, and misbehaves on request."""
 
 import dataclasses
+import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from redis import Redis
+from rig.fake_accelerator import FakeAccelerator
+from rig.processes import wait_until
 from rig.valkey import VOLATILE, running_valkey
 
 from models.errors import CheckpointUnfit
@@ -22,7 +26,7 @@ from service.contracts.compat import compat_key
 from service.contracts.deadline import Deadline
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import Stage
-from service.contracts.request import VideoRequest
+from service.contracts.request import PictureRef, VideoRequest
 from service.queue import Tickets
 from service.storage.files import FileStore
 from service.storage.links import LinkSigner
@@ -30,8 +34,8 @@ from service.store.connections import connect_sync
 from service.store.nouns import Submission, SubmitOutcome
 from service.store.script import Store
 from service.store.store import JobStore
-from worker.accelerator import DeviceMemory
 from worker.events import AttemptEnded, WorkerEvent
+from worker.keyframe import picture_artifact
 from worker.loading import Loaded
 from worker.main import Worker
 from worker.memory_plan import GIB, MemoryPlan, plan_memory
@@ -140,28 +144,6 @@ class FakeRenderer:
             action()
 
 
-class FakeAccelerator:
-    """A device whose errors are known by their text."""
-
-    def __init__(self) -> None:
-        self.freed: list[BaseException] = []
-
-    def memory(self) -> DeviceMemory:
-        return DeviceMemory(16 * GIB, is_host=False)
-
-    def is_out_of_memory(self, error: BaseException) -> bool:
-        return "out of memory" in str(error)
-
-    def is_broken(self, error: BaseException) -> bool:
-        return "CUDA error" in str(error)
-
-    def wait(self) -> None:
-        """Always done."""
-
-    def free_memory(self, error: BaseException) -> None:
-        self.freed.append(error)
-
-
 @dataclass
 class Ward:
     """One worker and its surroundings, and short ways to make and look at jobs."""
@@ -174,6 +156,7 @@ class Ward:
     renderer: FakeRenderer = field(default_factory=FakeRenderer)
     accelerator: FakeAccelerator = field(default_factory=FakeAccelerator)
     loads: int = 0
+    workers: list[Worker] = field(default_factory=list)
 
     def load(self) -> Any:
         self.loads += 1
@@ -186,6 +169,7 @@ class Ward:
 
     def parts(self, name: str = "w1", storage: Any = None, **settings: Any) -> Parts:
         quick = {"lease_s": 30.0, "beat_s": 0.2, "upload_patience_s": 0.3, "max_batch": 1}
+        quick |= {"spool_dir": self.storage.root.with_name("spool"), "spool_drain_s": 0.0}
         whole = quick | settings
         return Parts(
             settings=WorkerSettings(**whole),
@@ -201,7 +185,15 @@ class Ward:
         self, name: str = "w1", storage: Any = None, clock: Any = time.monotonic, **settings: Any
     ) -> Worker:
         parts = dataclasses.replace(self.parts(name, storage, **settings), clock=clock)
-        return Worker(parts, parts.plan(), self.load(), Pulse())
+        self.workers.append(Worker(parts, parts.plan(), self.load(), Pulse()))
+        return self.workers[-1]
+
+    def settle(self) -> None:
+        """What a worker's spool thread would do: these workers have no threads, and whoever looks at what
+        came of a job looks at the end of it."""
+        for worker in self.workers:
+            while worker.spool.turn():
+                pass
 
     def submit(
         self,
@@ -240,7 +232,17 @@ class Ward:
         assert self.store.submit(submission).outcome is SubmitOutcome.CREATED
         return job_id
 
+    def own_picture(self, size: tuple[int, int] = (32, 16)) -> PictureRef:
+        """A client's picture for the job video_a, stored."""
+        body = io.BytesIO()
+        Image.new("RGB", size, (200, 10, 10)).save(body, "PNG")
+        key = "default/video_a/input/picture.png"
+        self.storage.put(key, body.getvalue(), "image/png")
+        stored = picture_artifact(key, body.getvalue(), *size)
+        return PictureRef(key=key, sha256=stored.sha256, width=size[0], height=size[1])
+
     def job(self, job_id: str = "video_a") -> VideoJob:
+        self.settle()
         job = self.store.get("default", job_id)
         assert job is not None
         return job
@@ -255,6 +257,7 @@ class Ward:
         return [step for stage, step in self.renderer.stepped if stage == Stage.IMAGE_TO_VIDEO]
 
     def objects(self) -> list[str]:
+        self.settle()
         return sorted(stored.key for stored in self.storage.list("default/"))
 
     def body(self, key: str) -> bytes:
@@ -263,6 +266,11 @@ class Ward:
     def outcomes(self) -> list[tuple[str, int, str, str]]:
         """(job, attempt, outcome, code) of each attempt that ended here."""
         return [(e.job_id, e.attempt, e.outcome, e.code) for e in self.heard(AttemptEnded)]
+
+    @staticmethod
+    def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Ask again and again: what waits in a spool is offered at its own pace."""
+        wait_until(true, seconds, "the condition of the test")
 
     @staticmethod
     def raising(error: Exception) -> Callable[[], None]:
@@ -274,12 +282,16 @@ class Ward:
         return action
 
     def heard(self, kind: type) -> list[Any]:
+        self.settle()
         return [event for event in self.told if isinstance(event, kind)]
 
 
 @pytest.fixture
-def ward(connect: Callable[[], Redis], tmp_path: Path) -> Ward:
+def ward(connect: Callable[[], Redis], tmp_path: Path) -> Iterator[Ward]:
     signer = LinkSigner(b"a secret of thirty-two bytes....", "http://127.0.0.1", time.time)
-    return Ward(
+    ward = Ward(
         JobStore(Store(connect())), Tickets(connect()), FileStore(tmp_path / "objects", signer), connect
     )
+    yield ward
+    for worker in ward.workers:
+        worker.spool.stop()

@@ -34,6 +34,7 @@ def test_a_running_attempt_keeps_one_clip_and_an_ended_job_none(ward: Any) -> No
     ward.renderer.at = {(Stage.IMAGE_TO_VIDEO, step): look(step) for step in range(2, 7)}
     ward.submit()
     worker.engine.run_ticket()
+    ward.settle()
     worker.checkpoints.flush()
     # the one that the record names, and the one that it will name after this step
     assert seen[6] == ["1/checkpoint-4.safetensors", "1/checkpoint-5.safetensors", "1/keyframe.png"]

@@ -70,6 +70,7 @@ def test_what_an_earlier_attempt_kept_is_the_janitors_once_nobody_can_want_it(wa
     second = ward.worker("w2", lease_s=60.0)
     ward.renderer.at = {(Stage.IMAGE_TO_VIDEO, 5): janitor.sweep}
     second.engine.run_ticket()
+    ward.settle()
     second.checkpoints.flush()
     assert [key for key in ward.objects() if "checkpoint" in key] == left[:1]  # named while the second ran
     janitor.sweep()

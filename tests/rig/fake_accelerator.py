@@ -1,0 +1,26 @@
+"""A device that is not there, for tests of the worker around it."""
+
+from worker.accelerator import DeviceMemory
+from worker.memory_plan import GIB
+
+
+class FakeAccelerator:
+    """A device whose errors are known by their text."""
+
+    def __init__(self) -> None:
+        self.freed: list[BaseException] = []
+
+    def memory(self) -> DeviceMemory:
+        return DeviceMemory(16 * GIB, is_host=False)
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return "out of memory" in str(error)
+
+    def is_broken(self, error: BaseException) -> bool:
+        return "CUDA error" in str(error)
+
+    def wait(self) -> None:
+        """Always done."""
+
+    def free_memory(self, error: BaseException) -> None:
+        self.freed.append(error)
