@@ -32,13 +32,16 @@ class Trap:
 class LossyProxy:
     """Forwards 127.0.0.1:`port` to `upstream` and meddles as it is told.
 
-    One trap at a time; `refusing` closes every new connection at once; `delay_s` holds each request back.
+    One trap at a time; `refusing` closes every new connection at once; `delay_s` holds each request back;
+    `cut_after` breaks the next connection that sends more than so many bytes behind them, once.
     """
 
     upstream: tuple[str, int]
     lost: int = 0  # answers thrown away so far
     refusing: bool = False
     delay_s: float = 0.0
+    cut_after: int | None = None
+    cuts: int = 0  # connections broken by `cut_after` so far
     _trap: Trap | None = None
     _links: set[_Link] = field(default_factory=set, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -128,9 +131,17 @@ class _Link:
             threading.Thread(target=pump, daemon=True).start()
 
     def _requests(self) -> None:
+        sent = 0
         with contextlib.suppress(OSError):
             while piece := self._client.recv(65536):
                 time.sleep(self._proxy.delay_s)
+                left = None if self._proxy.cut_after is None else self._proxy.cut_after - sent
+                if left is not None and len(piece) > left:
+                    self._server.sendall(piece[:left])
+                    self._proxy.cut_after = None
+                    self._proxy.cuts += 1
+                    break
+                sent += len(piece)
                 trap = self._proxy.caught(piece)
                 if trap is not None and trap.moment is Moment.BEFORE:
                     self._spring(trap)
