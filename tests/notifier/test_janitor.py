@@ -220,6 +220,23 @@ def test_objects_of_unknown_jobs_go_after_an_hour(janitor, jobs, artifacts, subm
     assert keys(artifacts) == {known.key}
 
 
+@pytest.mark.parametrize("minutes", [-30, 30])
+def test_a_host_whose_clock_is_wrong_takes_nothing_that_may_still_be_named(
+    janitor, jobs, artifacts, submit, clock, minutes: int
+) -> None:
+    """A picture whose job is not submitted yet, a keyframe not noted yet, a video not finished yet."""
+    clock.ahead = 60 * minutes
+    picture = input_picture_key("default", "video_soon")
+    artifacts.put(picture, b"picture", "image/png")
+    job_id = submit()
+    attempt = begin(jobs)
+    keyframe = stored(artifacts, job_id, attempt, "keyframe.png")
+    video = stored(artifacts, job_id, attempt)
+    assert janitor.sweep() == Cleared()
+    assert keys(artifacts) == {picture, keyframe.key, video.key}
+    assert jobs.finish(job_id, attempt, Succeeded(video, {})).accepted
+
+
 def test_a_job_of_another_tenant_protects_nothing(janitor, jobs, artifacts, submit, clock) -> None:
     job_id = submit()
     known = succeed(jobs, artifacts, job_id)
