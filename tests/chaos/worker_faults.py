@@ -96,9 +96,11 @@ class WorkerPressed(WorkerDrained):
     def strike(self, at: Strike) -> Sequence[str]:
         part = at.busy_worker()
         hit = at.running(part)
+        pressed = part.forked.pid
         part.forked.send(signal.SIGTERM)
         time.sleep(1.1)  # sooner it would be taken for an echo
-        part.forked.send(signal.SIGTERM)
+        if part.forked.pid == pressed:  # not its successor, which may not even listen for signals yet
+            part.forked.send(signal.SIGTERM)
         return hit
 
 
