@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chaos.scene import LEASE_S, Scene
+from chaos.storage_faults import StorageDown, StorageDownForLong, StorageFull
 from chaos.strike import Fault, Plain, Strike, kill, spring_at
 from chaos.worker_faults import (
     NativeHang,
@@ -175,22 +176,6 @@ class ConnectionsCut(Plain):
         return hit
 
 
-class StorageDown(Plain):
-    name, says = "storage_down", "the storage folder gone for 3 s (an upload is offered for 2 s)"
-
-    def strike(self, at: Strike) -> Sequence[str]:
-        at.wait_for_work()
-        hit = at.running()
-        root = at.scene.storage.root
-        away = root.with_name("artifacts-away")
-        root.rename(away)
-        root.touch()  # a file in its place: nobody can make the folder again
-        time.sleep(3.0)
-        root.unlink()
-        away.rename(root)
-        return hit
-
-
 @dataclass
 class ReceiverAilment(Plain):
     """The receiver misbehaves for `for_s` seconds while jobs go on."""
@@ -261,6 +246,8 @@ FAULTS: dict[str, type[Fault]] = {
         RepliesLost,
         ConnectionsCut,
         StorageDown,
+        StorageDownForLong,
+        StorageFull,
         ReceiverAilment,
         ReceiverSlow,
         ReceiverRedirects,

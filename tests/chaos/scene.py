@@ -133,6 +133,7 @@ def running_scene(folder: Path, weights: Path, settings: Mapping[str, str]) -> I
             "MICROCINEMA_LEASE_S": str(LEASE_S),
             "MICROCINEMA_BEAT_S": "0.5",
             "MICROCINEMA_UPLOAD_PATIENCE_S": "2",
+            "MICROCINEMA_SPOOL_DIR": str(folder / "spool"),
             "MICROCINEMA_CHECKPOINT_EVERY_S": "0",  # behind every step, so that faults strike here too
             "HF_HUB_OFFLINE": "1",
             **settings,
