@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from redis import Redis
 from rig.server_clock import ServerClock
+from rig.time_ahead import TimeAhead
 from rig.valkey import running_valkey
 from standardwebhooks import Webhook
 
@@ -188,6 +189,12 @@ def deliveries(redis: Redis) -> DeliveryStore:
 @pytest.fixture
 def server_clock(redis: Redis) -> ServerClock:
     return ServerClock(redis)
+
+
+@pytest.fixture
+def clock() -> TimeAhead:
+    """The host's time of day, which a test may move on."""
+    return TimeAhead()
 
 
 @pytest.fixture

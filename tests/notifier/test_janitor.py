@@ -28,21 +28,6 @@ HOUR_S = 3601.0
 FAILED = Failed(Failure(code=FailureCode.INTERNAL, message="it broke", retryable=False))
 
 
-class Clock:
-    """Real time plus what a test lets pass: files have real times."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 def artifacts(tmp_path: Path) -> FileStore:
     return FileStore(tmp_path / "artifacts", LinkSigner(b"sixteen bytes or more", "http://x", time.time))
