@@ -18,7 +18,7 @@ from worker.events import BatchClaimed, Fault, StorageAway, Tell
 from worker.lease import Leases
 from worker.patience import GaveUp, Patience
 from worker.settlement import DeviceBroken, Settlement
-from worker.spool import Spool
+from worker.spool.spool import Spool
 from worker.story import Story
 
 

@@ -50,7 +50,7 @@ from worker.probes import Probes
 from worker.readiness import tell_plan, warm_up
 from worker.settings import WorkerSettings
 from worker.settlement import Settlement
-from worker.spool_parts import open_spool
+from worker.spool.opening import open_spool
 from worker.step_gate import StepGate
 from worker.story import Story
 from worker.upload import Uploader

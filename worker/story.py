@@ -39,7 +39,7 @@ from worker.orders import picture_order, video_order
 from worker.patience import GaveUp, Patience
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settlement import DeviceBroken, Settlement
-from worker.spool import Spool
+from worker.spool.spool import Spool
 from worker.step_gate import StepGate
 from worker.stops import Stop, Stopped
 from worker.upload import Uploader

@@ -12,7 +12,7 @@ from rig.down import Down
 from service.contracts.deadline import Deadline
 from service.contracts.lifecycle import Stage, State
 from worker.events import SpoolChanged, SpoolFolderRefused, SpoolFull, StorageAway
-from worker.kept import KeptDamaged, keep_in_memory, keep_on_disk
+from worker.spool.kept import KeptDamaged, keep_in_memory, keep_on_disk
 
 PREFIX = "default/video_a/"
 LONG = {"lease_s": 60.0}  # these workers have no thread that beats

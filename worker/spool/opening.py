@@ -11,10 +11,10 @@ from worker.lease import Leases
 from worker.parts import Parts
 from worker.patience import Patience
 from worker.settlement import Settlement
-from worker.spool import Spool
+from worker.spool.spool import Spool
+from worker.spool.waiting import Bounds
 from worker.step_gate import StepGate
 from worker.upload import Uploader
-from worker.waiting import Bounds
 from worker.watchdog import Pulse
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from service.contracts.artifact import Artifact
 from worker.attempt import Attempt
-from worker.kept import Kept
+from worker.spool.kept import Kept
 
 
 @dataclass(frozen=True)

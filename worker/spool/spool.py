@@ -28,15 +28,15 @@ from worker.events import (
     StorageRetried,
     Tell,
 )
-from worker.kept import Kept, keep_in_memory, keep_on_disk
 from worker.lease import Held, Leases
 from worker.patience import GaveUp, Patience
 from worker.rhythm import Rhythm
 from worker.settlement import Settlement
+from worker.spool.kept import Kept, keep_in_memory, keep_on_disk
+from worker.spool.waiting import Bounds, Waiting
 from worker.step_gate import StepGate
 from worker.stops import Stop, Stopped
 from worker.upload import Uploader
-from worker.waiting import Bounds, Waiting
 from worker.watchdog import Pulse
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
