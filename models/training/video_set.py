@@ -43,6 +43,7 @@ class VideoSet:
             raise ValueError(f"clips is {clip_set.clips} but {len(latents)} latents are stored")
         self.latents = latents
         self.scenes: list[Scene] = draw_scenes(clip_set.clips, clip_set.seed, "train")
+        self._rotating = np.array([scene.motion == "rotating" for scene in self.scenes])
 
     @classmethod
     def load(cls, config: Path, work: Path) -> "VideoSet":
@@ -54,7 +55,7 @@ class VideoSet:
 
         A turn moves few pixels, and only three shapes show it: drawn evenly, it was the last thing learned.
         """
-        weights = np.where([scene.motion == "rotating" for scene in self.scenes], rotating_weight, 1.0)
+        weights = np.where(self._rotating, rotating_weight, 1.0)
         return rng.choice(len(self.scenes), size=count, p=weights / weights.sum())
 
     def clips(self, numbers: NDArray[np.int64]) -> Tensor:
