@@ -88,6 +88,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("/nano", "/nowhere", BadWeights, "no cinema.json, so it is to be inflated"),
         ("seed = 5\n", 'seed = 5\nprecision = "fp16"\n', ValueError, "fp16.*needs a GPU"),
         ("fp32", "fp8", ValueError, "dtype is 'fp8'"),
+        ("[objective]", "[objective]\ncontrary_share = 0.3", ValueError, "contrary_share is 0.3"),
+        ("[objective]", "[objective]\nrotating_weight = 3", ValueError, "rotating_weight is 3; it must be 1"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_the_first_step(

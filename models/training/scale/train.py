@@ -85,6 +85,12 @@ def open_source(
     if len(named) != 1:
         raise ValueError(f"{config.name} must have one of [shards] and [stored], it has {len(named)}")
     if named == {"shards"}:
+        for name, plain in (("rotating_weight", 1.0), ("contrary_share", 0.0)):
+            if getattr(objective, name) != plain:
+                raise ValueError(
+                    f"{name} is {getattr(objective, name)}; it must be {plain:g} with [shards]: only stored "
+                    "clips of the procedural world say what they show"
+                )
         folder = Path(table(config, "shards", Shards).folder)
         return ShardClips.open(folder, clips, plan.batch, plan.seed, processes.number, processes.count)
     stored = table(config, "stored", Stored)
