@@ -18,6 +18,7 @@ BENCH_OPTIONS ?=
 QUEUE_OPTIONS ?=
 DEMO_OPTIONS ?=
 ABLATION_OPTIONS ?=
+TRAIN_OPTIONS ?=
 FAULTS ?=
 SOAK_OPTIONS ?=
 STRIKES ?= 20
@@ -94,7 +95,7 @@ bench: $(SERVE) ## Count the networks (parameters, FLOPs, memory), then time the
 	$(BIN)/python -m benchmarks.render $(BENCH_OPTIONS)
 
 train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (about 100 minutes of two cores)
-	OMP_WAIT_POLICY=passive $(BIN)/python -m models.training.chain
+	OMP_WAIT_POLICY=passive $(BIN)/python -m models.training.chain $(TRAIN_OPTIONS)
 
 # The short form is for a look: only the whole one is written to docs/.
 evaluate-micro: $(SERVE) ## Hold the shipped model against its bars: 400 prompts, half an hour (PROMPTS=4: a look)

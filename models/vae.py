@@ -6,6 +6,7 @@ Shapes: pictures uint8 (H, W, 3); latents (C, h, w) float32, scaled to about uni
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,6 +33,16 @@ class PictureCodec:
         self._model = model
         self._scale = float(model.config.scaling_factor)
         self._border = PrecisionBorder(model.dtype)
+
+    @classmethod
+    def load(cls, folder: Path) -> PictureCodec:
+        """The autoencoder of a diffusers folder, on the CPU in the folder's own precision."""
+        return cls(AutoencoderKL.from_pretrained(folder).eval())
+
+    @property
+    def device(self) -> torch.device:
+        """Where latents to decode must be."""
+        return self._model.device
 
     @torch.inference_mode()
     def encode(self, pictures: Sequence[Picture]) -> Tensor:

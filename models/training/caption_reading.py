@@ -41,6 +41,6 @@ class CaptionReader(nn.Module):
         last = states[told, -1]
         total = states.new_zeros(())
         for name, values in ATTRIBUTES.items():
-            wanted = torch.tensor([values.index(getattr(scenes[n], name)) for n in told])
+            wanted = torch.tensor([values.index(getattr(scenes[n], name)) for n in told], device=last.device)
             total = total + functional.cross_entropy(self.heads[name](last), wanted)
         return total

@@ -1,6 +1,7 @@
 """What the world is called: phrasings, and the split that keeps combinations out of training."""
 
 import hashlib
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -67,9 +68,15 @@ def split_of(combination: Combination) -> Split:
     return combination_split(combination.color, combination.shape, combination.background, combination.motion)
 
 
-def combinations(split: Split) -> list[Combination]:
+@cache
+def combinations(split: Split) -> tuple[Combination, ...]:
     """All combinations on one side of the split, in a fixed order."""
-    return [combination for combination in all_combinations() if split_of(combination) == split]
+    return tuple(combination for combination in all_combinations() if split_of(combination) == split)
+
+
+@cache
+def _trained_moving(motion: str) -> tuple[Combination, ...]:
+    return tuple(combination for combination in combinations("train") if combination.motion == motion)
 
 
 def caption(combination: Combination, rng: np.random.Generator, templates: tuple[str, ...]) -> str:
@@ -99,10 +106,8 @@ def other_look(combination: Combination, rng: np.random.Generator) -> Combinatio
     """
     choices = [
         each
-        for each in combinations("train")
-        if each.motion == combination.motion
-        and each.color != combination.color
-        and each.background != combination.background
+        for each in _trained_moving(combination.motion)
+        if each.color != combination.color and each.background != combination.background
     ]
     return choices[int(rng.integers(len(choices)))]
 

@@ -32,10 +32,14 @@ class Example:
 
 @dataclass(frozen=True)
 class FirstStep:
-    """share: of examples, in [0, 1]. gamma: the noise prior's weight in sampling's start."""
+    """share: of examples, in [0, 1]. gamma: the noise prior's weight in sampling's start.
+
+    most: with it, every example's gamma is drawn evenly from `gamma` to `most`: no gamma is favoured then.
+    """
 
     share: float
     gamma: float
+    most: float = 0.0
 
     def mixed(
         self,
@@ -55,6 +59,9 @@ class FirstStep:
         before_end = EARLIEST * schedule.train_steps * torch.rand(batch, generator=source) ** 2
         t = torch.where(starts, schedule.train_steps - 1 - before_end.long(), ordinary.t)
         z = with_appearance(noise, z_c, self.gamma)
+        if self.most > self.gamma:
+            more = (self.most - self.gamma) * torch.rand(batch, 1, 1, 1, generator=source)
+            z = with_appearance(z, more * z_c, 1.0)
         bar = schedule.alpha_bar[t].view(-1, *[1] * (clean.ndim - 1))
         target = (z - bar.sqrt() * clean) / (1 - bar).sqrt()
         rows = starts.view_as(bar)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+PRECISIONS = ("float32", "tf32")
 Clock = Callable[[], float]
 LossOf = Callable[[int], Tensor]
 
@@ -23,7 +24,8 @@ class Plan:
 
     minutes: wall-clock budget. learning_rate: peak; linear warm-up over warmup_steps, then a
     cosine over the budget down to 1 % of the peak. ema_decay: in [0, 1), approached from below
-    so that early steps do not drag the initial weights along.
+    so that early steps do not drag the initial weights along. precision: of matrix products on a
+    GPU, one of PRECISIONS; all that is stored is float32 in both, and a CPU knows only the first.
     """
 
     minutes: float
@@ -38,12 +40,15 @@ class Plan:
     log_every_steps: int = 25
     checkpoint_seconds: float = 60.0
     sheet_minutes: float = 6.0
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.minutes <= 0:
             raise ValueError(f"minutes is {self.minutes}; it must be above 0")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must lie in [0, 1)")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}")
 
 
 class Pace(Protocol):
@@ -153,11 +158,13 @@ class Training:
         That makes a resumed run continue with the batches that it had not yet seen.
         """
         resumed = self.resume()
+        if self.plan.precision == "tf32":
+            torch.set_float32_matmul_precision("high")
         print(f"{self.name}: {'resumed at' if resumed else 'from'} step {self.step}", flush=True)
         started = last = saved = self.clock()
         begun_minutes, begun_step = self.minutes, self.step
         next_sheet = self.minutes + self.plan.sheet_minutes
-        sums, count = 0.0, 0
+        sums, count = torch.zeros(()), 0  # read when reported: to read a loss is to wait for the device
         while self.progress < 1:
             rate = learning_rate_at(self.plan, self.step, self.progress)
             for group in self.optimizer.param_groups:
@@ -169,13 +176,13 @@ class Training:
             self.optimizer.step()
             self.ema.update(self.parameters, self.step)
             self.step += 1
-            sums, count = sums + float(loss.detach()), count + 1
+            sums, count = sums.to(loss.device) + loss.detach(), count + 1
             last = self.clock()
             self.minutes = begun_minutes + (last - started) / 60
             if self.step % self.plan.log_every_steps == 0:
                 speed = (self.step - begun_step) / max(last - started, 1e-9)
-                self.report(sums / count, speed)
-                sums, count = 0.0, 0
+                self.report(float(sums) / count, speed)
+                sums, count = torch.zeros(()), 0
             if last - saved >= self.plan.checkpoint_seconds:
                 self.save()
                 saved = last

@@ -27,16 +27,18 @@ from models.image_to_video import ImageToVideo
 from models.inflate import inflate
 from models.orders import PictureOrder, VideoOrder
 from models.picture_configs import read_unet_spec
+from models.precision import choose_device
 from models.spec import MICRO, CinemaSpec
 from models.stepwise import result_of
 from models.text import TextEncoder
 from models.text_to_image import TextToImage
+from models.training.ahead import Ahead
 from models.training.captions import TRAIN_TEMPLATES, held_out_prompts
 from models.training.config import table
 from models.training.loop import Plan, Training, write_atomically
 from models.training.objective import Objective
-from models.training.stage_two_loss import StageTwoLoss
-from models.training.text_embedding import embed
+from models.training.stage_two_loss import Lesson, StageTwoLoss
+from models.training.text_embedding import embed, token_ids
 from models.training.video_set import VideoSet
 from models.training.warm_start import Start, start_stage_two
 from models.training.words import training_vocabulary
@@ -52,7 +54,8 @@ def redrawn_keyframes(videos: VideoSet, codec: PictureCodec, work: Path) -> Tens
         centre = torch.from_numpy(
             np.ascontiguousarray(videos.latents[:, videos.latents.shape[1] // 2])
         ).float()
-        again = [codec.encode([codec.decode(z) for z in part]).half() for part in torch.split(centre, 50)]
+        parts = torch.split(centre.to(codec.device), 50)
+        again = [codec.encode(list(codec.decode_clip(part, len(part)))).half().cpu() for part in parts]
         write_atomically(path, lambda partial: save_array(partial, torch.cat(again)))
     return torch.from_numpy(np.load(path)).float()
 
@@ -64,7 +67,10 @@ def save_array(path: Path, values: Tensor) -> None:
 
 
 class StageTwo:
-    """The networks in training, and their loss; `compose` joins the two halves to one denoiser."""
+    """The networks in training, and their loss; `compose` joins the two halves to one denoiser.
+
+    On the GPU when there is one: everything random is drawn on the CPU, so both learn from the same batches.
+    """
 
     def __init__(
         self,
@@ -77,7 +83,7 @@ class StageTwo:
         self.objective, self.plan = objective, plan
         self.videos, self.error = videos, StageTwoLoss(objective)
         self.schedule = self.error.schedule
-        folder = work / "stage1"
+        self.device, folder = choose_device(), work / "stage1"
         self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).eval()
         vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
         self.codec = PictureCodec(vae)
@@ -88,10 +94,20 @@ class StageTwo:
         self.main, self.appearnet = inflate(self.unet, spec)
         # Not channels_last: torch 2.13's CPU backward of the inflated network crashes in that format.
         self.denoiser = compose(self.main, self.appearnet)
+        for net in (self.unet, vae, self.text_encoder, self.main, self.appearnet, self.denoiser):
+            net.to(self.device)
         self.redrawn = redrawn_keyframes(videos, self.codec, work)
+        self.batches = Ahead.beside(self.device, self.batch)
 
     def loss(self, step: int) -> Tensor:
         """`StageTwoLoss` of one batch of clips."""
+        lesson, ids = self.batches(step)
+        with torch.no_grad():
+            text = embed(self.text_encoder, ids)
+        return self.error.of(self.denoiser, lesson, text)
+
+    def batch(self, step: int) -> tuple[Lesson, Tensor]:
+        """What is shown at a step, and its captions' tokens (B, L): a function of the step alone."""
         objective, batch = self.objective, self.plan.batch
         rng = np.random.default_rng((self.plan.seed, step))
         noise_source = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + step)
@@ -100,9 +116,7 @@ class StageTwo:
         redrawn = torch.from_numpy(rng.random(batch) < objective.redrawn_share).view(-1, 1, 1, 1)
         z_c = torch.where(redrawn, self.redrawn[numbers], clean[:, clean.shape[1] // 2])
         captions = self.videos.captions(numbers, rng, objective.text_dropped, objective.contrary_share)
-        with torch.no_grad():
-            text = embed(self.tokenizer, self.text_encoder, captions)
-        return self.error(self.denoiser, clean, z_c, text, noise_source)
+        return self.error.lesson(clean, z_c, noise_source), token_ids(self.tokenizer, captions)
 
 
 class Previews:

@@ -20,15 +20,18 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from models.precision import choose_device
+from models.training.ahead import Ahead
 from models.training.caption_reading import CaptionReader
 from models.training.captions import TRAIN_TEMPLATES, held_out_prompts
 from models.training.config import table
 from models.training.loop import Plan, Training
 from models.training.objective import Objective, weighted_error
-from models.training.text_embedding import embed
+from models.training.text_embedding import embed, token_ids
 from models.training.tokenizer import save_with_plain_files
 from models.training.video_set import VideoSet
 from models.training.warm_start import Start, start_stage_one
+from models.training.world import Scene
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,20 @@ def ddim_scheduler(objective: Objective) -> DDIMScheduler:
     )
 
 
+@dataclass(frozen=True)
+class PictureLesson:
+    """One batch, on the CPU: noisy latents, noise (B, C, h, w), steps (B,), tokens (B, L) and their words."""
+
+    noisy: Tensor
+    noise: Tensor
+    timesteps: Tensor
+    ids: Tensor
+    captions: list[str]
+    scenes: list[Scene]
+
+
 class StageOne:
-    """The models in training, and their loss."""
+    """The models in training, and their loss; on the GPU when there is one."""
 
     def __init__(self, config: Path, work: Path, videos: VideoSet) -> None:
         shape = table(config, "model", StageOneShape)
@@ -107,11 +122,26 @@ class StageOne:
         self.unet = build_unet(shape, videos.latents.shape[2], videos.latents.shape[3])
         self.reader = CaptionReader(shape.text_width)
         start_stage_one(table(config, "start", Start), self.unet, self.text_encoder)
-        self.unet.to(memory_format=torch.channels_last)
+        self.device = choose_device()
+        for net in (self.vae, self.text_encoder, self.reader):
+            net.to(self.device)
+        self.unet.to(self.device, memory_format=torch.channels_last)
         self.schedule = self.objective.schedule()
+        self.batches = Ahead.beside(self.device, self.batch)
 
     def loss(self, step: int) -> Tensor:
         """Weighted epsilon error of one batch plus the reading lesson, a function of step and weights."""
+        shown, objective, device = self.batches(step), self.objective, self.device
+        text = embed(self.text_encoder, shown.ids)
+        noisy = shown.noisy.to(device).contiguous(memory_format=torch.channels_last)
+        predicted = self.unet(noisy, shown.timesteps.to(device), text).sample
+        noise = shown.noise.to(device)
+        painting = weighted_error(self.schedule, predicted, noise, shown.timesteps, objective)
+        reading = self.reader.loss(text, shown.captions, shown.scenes)
+        return painting + objective.reading_weight * reading
+
+    def batch(self, step: int) -> PictureLesson:
+        """What is shown at a step, a function of the step alone."""
         objective, batch = self.objective, self.plan.batch
         rng = np.random.default_rng((self.plan.seed, step))
         noise_source = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + step)
@@ -124,12 +154,8 @@ class StageOne:
         timesteps = torch.randint(objective.train_timesteps, (batch,), generator=noise_source)
         noisy = self.schedule.noised(clean, noise, timesteps)
         captions = self.videos.captions(numbers, rng, objective.text_dropped)
-        text = embed(self.tokenizer, self.text_encoder, captions)
-        noisy = noisy.contiguous(memory_format=torch.channels_last)
-        predicted = self.unet(noisy, timesteps, text).sample
-        painting = weighted_error(self.schedule, predicted, noise, timesteps, objective)
-        reading = self.reader.loss(text, captions, [self.videos.scenes[number] for number in numbers])
-        return painting + objective.reading_weight * reading
+        ids, scenes = token_ids(self.tokenizer, captions), [self.videos.scenes[number] for number in numbers]
+        return PictureLesson(noisy, noise, timesteps, ids, captions, scenes)
 
     def pipeline(self) -> StableDiffusionPipeline:
         """The models as an ordinary Stable Diffusion pipeline."""

@@ -17,11 +17,13 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.precision import choose_device
+from models.training.ahead import Ahead
 from models.training.captions import draw_scenes, other_look, training_caption
 from models.training.config import table
 from models.training.world import Scene, render
 
-CLIPS_AT_ONCE = 4
+CLIPS_AT_ONCE = {"cpu": 4, "cuda": 50}
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,21 @@ class VideoSet:
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKL, scenes: list[Scene], frames: int, size: int) -> NDArray[np.float16]:
-    """Scaled latents (N, F, C, h, w): the posterior's mode times the scaling factor."""
-    clips = np.concatenate([render(scene, frames, size) for scene in scenes])
-    pixels = torch.from_numpy(clips).permute(0, 3, 1, 2).float() / 127.5 - 1
+def encode(vae: AutoencoderKL, clips: NDArray[np.uint8]) -> NDArray[np.float16]:
+    """Clips (N, F, H, W, 3) -> scaled latents (N, F, C, h, w): the posterior's mode times the factor."""
+    together = torch.from_numpy(clips).to(vae.device).flatten(0, 1)
+    pixels = together.permute(0, 3, 1, 2).float() / 127.5 - 1
     latents = (
         vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist.mode()
         * vae.config.scaling_factor
     )
-    return latents.unflatten(0, (len(scenes), frames)).half().numpy()
+    stored: NDArray[np.float16] = latents.unflatten(0, clips.shape[:2]).half().cpu().numpy()
+    return stored
+
+
+def rendered(scenes: list[Scene], clip_set: ClipSet) -> NDArray[np.uint8]:
+    """The clips of these scenes, (N, F, H, W, 3)."""
+    return np.stack([render(scene, clip_set.frames, clip_set.size) for scene in scenes])
 
 
 def build(config: Path, work: Path) -> Path:
@@ -101,17 +109,20 @@ def build(config: Path, work: Path) -> Path:
         return finished
     clip_set = table(config, "clips", ClipSet)
     torch.set_num_threads(clip_set.threads)
-    vae = AutoencoderKL.from_pretrained(work / "vae").eval().to(memory_format=torch.channels_last)
+    device = choose_device()
+    vae = AutoencoderKL.from_pretrained(work / "vae").eval().to(device, memory_format=torch.channels_last)
+    count = CLIPS_AT_ONCE[device.type]
     scenes = draw_scenes(clip_set.clips, clip_set.seed, "train")
     edge = clip_set.size // 2 ** (len(vae.config.block_out_channels) - 1)
     shape = (clip_set.clips, clip_set.frames, vae.config.latent_channels, edge, edge)
     done = int(count_file.read_text()) if count_file.exists() and partial.exists() else 0
     latents = np.lib.format.open_memmap(partial, mode="r+" if done else "w+", dtype=np.float16, shape=shape)
     started, first = time.monotonic(), done
+    clips_of = Ahead.beside(device, lambda part: rendered(scenes[first + part * count :][:count], clip_set))
     while done < clip_set.clips:
-        together = scenes[done : done + CLIPS_AT_ONCE]
-        latents[done : done + len(together)] = encode(vae, together, clip_set.frames, clip_set.size)
-        done += len(together)
+        encoded = encode(vae, clips_of((done - first) // count))
+        latents[done : done + len(encoded)] = encoded
+        done += len(encoded)
         if done % 100 == 0:
             latents.flush()
             count_file.write_text(str(done))

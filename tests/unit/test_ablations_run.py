@@ -174,6 +174,26 @@ def test_a_kill_anywhere_changes_nothing_in_the_end(
     assert measured(tmp_path) == measured(undisturbed)
 
 
+def test_processes_share_a_study_by_naming_their_cells(
+    undisturbed: Path, tmp_path: Path, model: Path, config: Path
+) -> None:
+    page, work = page_in(tmp_path), tmp_path / "work"
+    empty = page.read_text()
+    run(config, model, work, page, Clock(), ["denormalisation-lambda-0-gamma-0.05"])
+    others = ["denormalisation-lambda-0", "denormalisation-lambda-0.1", "none-lambda-0.1"]
+    run(config, model, work, page, Clock(), others)
+    assert page.read_text() == empty  # a part does not write the page
+    for weights in work.glob("*/trials/*/weights.safetensors"):
+        weights.unlink()  # of measured cells the files are enough
+    run(config, model, work, page, Clock())
+    assert measured(tmp_path) == measured(undisturbed)
+
+
+def test_a_cell_that_is_not_of_the_study_is_refused(tmp_path: Path, model: Path, config: Path) -> None:
+    with pytest.raises(ValueError, match=r"gamma-0\.07.*there are .*gamma-0\.05"):
+        run(config, model, tmp_path / "work", page_in(tmp_path), Clock(), ["none-lambda-0.1-gamma-0.07"])
+
+
 def test_a_finished_study_runs_nothing_again(undisturbed: Path, model: Path, config: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (undisturbed / "work").rglob("*") if path.is_file()}
     run(config, model, undisturbed / "work", undisturbed / "ablations.md", Clock(readings=0))

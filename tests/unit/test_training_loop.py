@@ -1,5 +1,6 @@
 """Budget, average and resume of the shared training loop, on a model of one number."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,5 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path: Path) -> None:
 def test_plan_bounds() -> None:
     with pytest.raises(ValueError, match="minutes is 0"):
         start(Path(), minutes=0)
+    with pytest.raises(ValueError, match="precision is 'bf16'; it must be one of float32, tf32"):
+        replace(PLAN, precision="bf16")

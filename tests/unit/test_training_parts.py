@@ -183,7 +183,9 @@ def test_latents_are_stored_once_scaled_and_in_order(work: Path) -> None:
     assert video_set.build(config, work).stat().st_mtime_ns == written
     videos = VideoSet.load(config, work)
     vae = AutoencoderKL.from_pretrained(work / "vae").eval()
-    alone = torch.from_numpy(video_set.encode(vae, [videos.scenes[7]], 4, 64)).float()
+    alone = torch.from_numpy(
+        video_set.encode(vae, video_set.rendered([videos.scenes[7]], table(config, "clips", ClipSet)))
+    ).float()
     clips = videos.clips(np.array([7, 2]))
     assert clips.shape == (2, 4, 4, 8, 8)
     torch.testing.assert_close(clips[0], alone[0], rtol=0, atol=2e-3)

@@ -5,17 +5,15 @@ other trial would have to unlearn before it could learn.
 """
 
 import hashlib
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from models.manifest import check_manifest
 from models.spec import CinemaSpec
 from models.training import video_set
+from models.training.adopt import copy_whole
 from models.training.train_image_to_video import StageTwo
 from models.training.video_set import VideoSet
 from models.weights import read_spec
@@ -44,19 +42,6 @@ def prepare(model: Path, config: Path, root: Path) -> Start:
         copy_whole(model / source, work / place)
     video_set.build(config, work)
     return Start(work, read_spec(model), weight_hash)
-
-
-def copy_whole(source: Path, place: Path) -> None:
-    """Copy a component's folder, whole or not at all; weights become float32, which training computes in."""
-    if place.exists():
-        return
-    partial = place.with_name(place.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    for path in source.glob("*.safetensors"):
-        stored = {name: value.to(torch.float32) for name, value in load_file(path).items()}
-        save_file(stored, partial / path.name, {"format": "pt"})  # transformers refuses a file without it
-    partial.rename(place)
 
 
 def open_clips(start: Start, config: Path) -> VideoSet:
