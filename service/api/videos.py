@@ -65,6 +65,11 @@ _BODY: dict[str, Any] = {
         },
     }
 }
+#: What to do with an accepted job's id: tools that read OpenAPI follow these from one call to the next.
+_LINKS = {
+    name: {"operationId": name, "parameters": {"video_id": "$response.body#/id"}}
+    for name in ("retrieve_video", "cancel_video", "download_video", "delete_video")
+}
 #: Schemas that routes refer to and FastAPI cannot find by itself, because the body is read by hand.
 SCHEMAS = {
     "CreateVideo": {name: part for name, part in _FIELDS.items() if name != "$defs"},
@@ -85,6 +90,7 @@ SCHEMAS = {
         202: {
             "description": "Accepted: the job is on record and will be worked on.",
             "headers": {"Location": {"schema": {"type": "string"}, "description": "The job."}},
+            "links": _LINKS,
         },
         **documented(
             UnreadableBody,
