@@ -20,6 +20,7 @@ DEMO_OPTIONS ?=
 ABLATION_OPTIONS ?=
 TRAIN_OPTIONS ?=
 FAULTS ?=
+CLIENTS ?=
 SOAK_OPTIONS ?=
 STRIKES ?= 20
 
@@ -28,7 +29,7 @@ DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
 OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations conformance-models chaos soak
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations conformance conformance-models chaos soak
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +72,9 @@ up: $(SERVE) ## Run the service on http://127.0.0.1:8000 until Ctrl-C
 
 test: $(DEVELOP) ## Run the tests
 	$(BIN)/pytest
+
+conformance: $(DEVELOP) ## Unmodified clients against the service, each in its own venv (CLIENTS='"openai 2.54.0"')
+	PYTHONPATH=.:tests $(BIN)/python -m conformance.run $(CLIENTS)
 
 conformance-models: $(DEVELOP) ## Every public model family through the whole service, in miniature (minutes)
 	MICROCINEMA_ALL_FAMILIES=1 $(BIN)/pytest tests/e2e/test_foreign_models.py
