@@ -16,6 +16,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from service.contracts.artifact import Artifact
+
 CONTENT_TYPE = "video/mp4"
 _BT709 = 1  # ITU-T H.273 code point, the same number for primaries, transfer and matrix
 _LIMITED_RANGE = 1
@@ -41,6 +43,23 @@ class EncodedVideo:
     frames: int
     fps: int
     frame_digest: str
+
+
+def video_artifact(key: str, film: EncodedVideo, thumbnail: Artifact, spritesheet: Artifact) -> Artifact:
+    """How the record names a film stored under `key`, with the pictures of it beside."""
+    return Artifact(
+        key=key,
+        content_type=CONTENT_TYPE,
+        bytes=len(film.body),
+        sha256=hashlib.sha256(film.body).hexdigest(),
+        width=film.width,
+        height=film.height,
+        frames=film.frames,
+        fps=film.fps,
+        frame_digest=film.frame_digest,
+        thumbnail=thumbnail,
+        spritesheet=spritesheet,
+    )
 
 
 class _SeekableBuffer(io.BytesIO):

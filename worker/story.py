@@ -9,7 +9,6 @@ has one stage, text_to_video, in place of the first two.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -29,7 +28,7 @@ from worker.accelerator import Accelerator
 from worker.attempt import Attempt, share_device_time
 from worker.catalogue import misfit
 from worker.checkpoints import Checkpoints
-from worker.encode import CONTENT_TYPE, EncodedVideo, encode_mp4
+from worker.encode import EncodedVideo, encode_mp4, video_artifact
 from worker.events import CheckpointIgnored, KeyframeLost, StageFinished, StepFinished, Tell
 from worker.failures import BadInput
 from worker.keyframe import CONTENT_TYPE as PNG
@@ -41,6 +40,7 @@ from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settlement import DeviceBroken, Settlement
 from worker.spool.spool import Spool
 from worker.step_gate import StepGate
+from worker.stills import Still, Stills
 from worker.stops import Stop, Stopped
 from worker.upload import Uploader
 
@@ -187,30 +187,22 @@ class Story:
     def _film(self, attempt: Attempt, latents: Tensor) -> None:
         """Latents become a verified file, and the spool's."""
         began = self._clock()
-        film = self._ladder.run([attempt], Stage.ENCODE, partial(self._encode, attempt, latents))
+        film, stills = self._ladder.run([attempt], Stage.ENCODE, partial(self._encode, attempt, latents))
         share_device_time([attempt], self._clock() - began)
         self._stage_finished([attempt], Stage.ENCODE, began)
 
         self._gate.note(attempt, Stage.UPLOAD, 0, 1)
-        artifact = Artifact(
-            key=attempt.key(VIDEO),
-            content_type=CONTENT_TYPE,
-            bytes=len(film.body),
-            sha256=hashlib.sha256(film.body).hexdigest(),
-            width=film.width,
-            height=film.height,
-            frames=film.frames,
-            fps=film.fps,
-            frame_digest=film.frame_digest,
-        )
+        artifact = video_artifact(attempt.key(VIDEO), film, *(still.artifact for still in stills))
         may_go_on = partial(self._gate.pass_or_stop, attempt)
-        self._spool.put(attempt, artifact, film.body, self._ladder.rung, may_go_on)
+        self._spool.put(attempt, artifact, film.body, stills, self._ladder.rung, may_go_on)
         self._ladder.succeeded(attempt)
 
-    def _encode(self, attempt: Attempt, latents: Tensor) -> EncodedVideo:
+    def _encode(self, attempt: Attempt, latents: Tensor) -> tuple[EncodedVideo, tuple[Still, Still]]:
         wish = attempt.request
-        frames = self._passing(attempt, self._renderer.decode(latents))
-        return encode_mp4(frames, fps=wish.fps, expected_frames=wish.num_frames)
+        stills = Stills(wish.num_frames)
+        frames = stills.watch(self._passing(attempt, self._renderer.decode(latents)))
+        film = encode_mp4(frames, fps=wish.fps, expected_frames=wish.num_frames)
+        return film, stills.finished(attempt)
 
     def _passing(self, attempt: Attempt, frames: Iterator[Picture]) -> Iterator[Picture]:
         count = attempt.request.num_frames

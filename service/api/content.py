@@ -1,4 +1,4 @@
-"""`/videos/{id}/content`: the MP4 or the keyframe of one job, and the signed links of the files backend."""
+"""`/videos/{id}/content`: the MP4 of one job or a picture of it, and the signed links of local storage."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -28,27 +28,30 @@ from service.storage.links import LinkRefused
 
 router = APIRouter()
 
-_SUFFIXES = {"video/mp4": ".mp4", "image/png": ".png"}
+_SUFFIXES = {"video/mp4": ".mp4", "image/png": ".png", "image/webp": ".webp", "image/jpeg": ".jpg"}
 _TYPES = {suffix: content_type for content_type, suffix in _SUFFIXES.items()}
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 _FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The whole file.", "content": {"video/mp4": _BYTES, "image/png": _BYTES}},
-    206: {"description": "The range asked for.", "content": {"video/mp4": _BYTES, "image/png": _BYTES}},
+    200: {"description": "The whole file.", "content": dict.fromkeys(_SUFFIXES, _BYTES)},
+    206: {"description": "The range asked for.", "content": dict.fromkeys(_SUFFIXES, _BYTES)},
     304: {"description": "The client has this file already (If-None-Match)."},
 }
 
 
 class Variant(StrEnum):
-    """Which of a job's files: the MP4, or the keyframe that stage 1 painted."""
+    """Which of a job's files: the MP4, its centre frame (WebP), up to 16 small frames in rows of four (JPEG),
+    or the keyframe (PNG)."""
 
     VIDEO = "video"
+    THUMBNAIL = "thumbnail"
+    SPRITESHEET = "spritesheet"
     IMAGE = "image"
 
 
 @router.get(
     "/videos/{video_id}/content",
     tags=["videos"],
-    summary="Download the video or its keyframe",
+    summary="Download the video or a picture of it",
     response_class=Response,
     responses={
         **_FILE_ANSWERS,
@@ -70,13 +73,22 @@ async def download_video(
     parts: Parts,
     tenant: Tenant,
     video_id: str,
-    variant: Annotated[Variant, Query(description="video: the MP4. image: the keyframe.")] = Variant.VIDEO,
+    variant: Annotated[
+        Variant,
+        Query(
+            description="video: the MP4. thumbnail: the centre frame, WebP, at most 512 pixels. spritesheet: "
+            "up to 16 frames in reading order, four a row, JPEG. image: the keyframe, PNG."
+        ),
+    ] = Variant.VIDEO,
 ) -> Response:
-    """Streams the file; understands Range, If-Range and If-None-Match. The ETag is the file's sha256."""
+    """Streams the file; understands Range, If-Range and If-None-Match. The ETag is the file's sha256.
+
+    HEAD is answered here even where GET redirects: a presigned link is good for the method it was signed for.
+    """
     job = await parts.intake.show(tenant, video_id)
     artifact = _artifact(job, variant)
     name = _filename(job, artifact)
-    if parts.settings.content == "redirect":
+    if parts.settings.content == "redirect" and request.method != "HEAD":
         link = await parts.shelf.link(artifact.key, parts.settings.link_ttl_s, name)
         return RedirectResponse(link, 302, {"cache-control": "no-store"})
     file = ServedFile(artifact.key, artifact.bytes, artifact.sha256, artifact.content_type, name)
@@ -129,6 +141,8 @@ async def fresh_links(job: VideoJob, parts: GatewayParts, now: float) -> Links:
         return Links()
     return Links(
         video=await _link(job, job.artifact, parts),
+        thumbnail=await _link(job, _of_film(job, Variant.THUMBNAIL), parts),
+        spritesheet=await _link(job, _of_film(job, Variant.SPRITESHEET), parts),
         image=await _link(job, job.keyframe, parts),
         expires_at=int(now) + parts.settings.link_ttl_s,
     )
@@ -141,7 +155,7 @@ async def _link(job: VideoJob, artifact: Artifact | None, parts: GatewayParts) -
 
 
 def _artifact(job: VideoJob, variant: Variant) -> Artifact:
-    found = job.artifact if variant is Variant.VIDEO else job.keyframe
+    found = job.keyframe if variant is Variant.IMAGE else _of_film(job, variant)
     if found is not None:
         return found
     if job.terminal:
@@ -149,6 +163,13 @@ def _artifact(job: VideoJob, variant: Variant) -> Artifact:
     raise ContentNotReady(
         f"the video {job.id} is {job.state}: its {variant} is not there yet", param="variant"
     )
+
+
+def _of_film(job: VideoJob, variant: Variant) -> Artifact | None:
+    film = job.artifact
+    if film is None or variant is Variant.VIDEO:
+        return film
+    return film.thumbnail if variant is Variant.THUMBNAIL else film.spritesheet
 
 
 def _filename(job: VideoJob, artifact: Artifact) -> str:

@@ -53,8 +53,12 @@ class UrlsView(BaseModel):
     self_: str = Field(serialization_alias="self")
     content: str
     image: str
+    thumbnail: str
+    spritesheet: str
     cancel: str
     video_link: str | None = Field(None, description="Signed, for anyone, until `link_expires_at`.")
+    thumbnail_link: str | None = Field(None, description="Signed, for anyone, until `link_expires_at`.")
+    spritesheet_link: str | None = Field(None, description="Signed, for anyone, until `link_expires_at`.")
     image_link: str | None = Field(None, description="Signed, for anyone, until `link_expires_at`.")
     link_expires_at: int | None = None
 
@@ -101,6 +105,8 @@ class VideoView(BaseModel):
     metadata: dict[str, str]
     usage: dict[str, float]
     video: FileView | None = None
+    thumbnail: FileView | None = None
+    spritesheet: FileView | None = Field(None, description="`frames` small frames, four a row, without gaps.")
     keyframe: FileView | None = None
     warnings: list[str] = Field(
         description="What you should know: words of the prompt that the model does not know, no live worker."
@@ -166,6 +172,8 @@ class Links:
     """Fresh signed links of one job's files."""
 
     video: str | None = None
+    thumbnail: str | None = None
+    spritesheet: str | None = None
     image: str | None = None
     expires_at: int | None = None
 
@@ -232,6 +240,8 @@ def video_view(
             "metadata": request.metadata,
             "usage": job.usage,
             "video": _file(job.artifact),
+            "thumbnail": _file(job.artifact.thumbnail if job.artifact else None),
+            "spritesheet": _file(job.artifact.spritesheet if job.artifact else None),
             "keyframe": _file(job.keyframe),
             "warnings": [*job.warnings, *outlook.warnings],
             "queue": outlook.queue,
@@ -239,8 +249,12 @@ def video_view(
                 self_=place,
                 content=f"{place}/content",
                 image=f"{place}/content?variant=image",
+                thumbnail=f"{place}/content?variant=thumbnail",
+                spritesheet=f"{place}/content?variant=spritesheet",
                 cancel=f"{place}/cancel",
                 video_link=links.video,
+                thumbnail_link=links.thumbnail,
+                spritesheet_link=links.spritesheet,
                 image_link=links.image,
                 link_expires_at=links.expires_at,
             ),
@@ -260,7 +274,7 @@ def _error(job: VideoJob) -> ErrorView | None:
 
 
 def _file(artifact: Artifact | None) -> FileView | None:
-    return None if artifact is None else FileView.model_validate(artifact.model_dump(exclude={"key"}))
+    return None if artifact is None else FileView.model_validate(artifact, from_attributes=True)
 
 
 def _seconds(moment: float | None) -> int | None:

@@ -11,6 +11,8 @@ class Artifact(BaseModel):
     `bytes` is the object's length; `width` and `height` are pixels; `frames` and `fps` are None for a
     picture. `sha256` is of the stored bytes; `frame_digest` is the sha256 of the uint8 frames (F H W C, RGB)
     before encoding: two videos are the same video when their frame digests are equal.
+    Beside a video its worker stores two pictures of it (worker/stills.py): `thumbnail`, and `spritesheet` of
+    `frames` small frames. A video of before there were any has none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -24,6 +26,13 @@ class Artifact(BaseModel):
     frames: int | None = Field(default=None, ge=1)
     fps: int | None = Field(default=None, ge=1)
     frame_digest: str | None = Field(default=None, pattern=SHA256_PATTERN)
+    thumbnail: "Artifact | None" = None
+    spritesheet: "Artifact | None" = None
+
+    def names(self, key: str) -> bool:
+        """Whether `key` is this object's, or that of a picture beside it."""
+        beside = (self.thumbnail, self.spritesheet)
+        return self.key == key or any(still is not None and still.key == key for still in beside)
 
 
 class Checkpoint(BaseModel):

@@ -77,5 +77,6 @@ class VideoJob(BaseModel):
 
     def names(self, key: str) -> bool:
         """Whether the record names the stored object `key`, which then must not be deleted."""
-        stored = (self.keyframe, self.checkpoint, self.artifact, self.request.input_picture)
-        return any(part is not None and part.key == key for part in stored)
+        stored = (self.keyframe, self.checkpoint, self.request.input_picture)
+        ours = any(part is not None and part.key == key for part in stored)
+        return ours or (self.artifact is not None and self.artifact.names(key))

@@ -59,6 +59,8 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
 
 VIDEO = "video.mp4"
 KEYFRAME = "keyframe.png"
+THUMBNAIL = "thumbnail.webp"
+SPRITESHEET = "spritesheet.jpg"
 
 
 def artifact_prefix(tenant: str, job_id: str) -> str:

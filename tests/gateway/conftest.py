@@ -107,7 +107,8 @@ class FakeWorker:
 
     def film(self, claim: Claim) -> Succeeded:
         """Stage 2, encoded and stored."""
-        job, key = claim.job, f"{attempt_prefix(claim.job.tenant, claim.job.id, claim.attempt)}video.mp4"
+        job, prefix = claim.job, attempt_prefix(claim.job.tenant, claim.job.id, claim.attempt)
+        key = f"{prefix}video.mp4"
         stored = self.artifacts.put(key, MP4, "video/mp4")
         request = job.request
         return Succeeded(
@@ -121,8 +122,21 @@ class FakeWorker:
                 frames=request.num_frames,
                 fps=request.fps,
                 frame_digest="f" * 64,
+                thumbnail=self._still(f"{prefix}thumbnail.webp", "image/webp", png(kind="WEBP")),
+                spritesheet=self._still(f"{prefix}spritesheet.jpg", "image/jpeg", png(kind="JPEG")),
             ),
             {"gpu_seconds": 1.5},
+        )
+
+    def _still(self, key: str, content_type: str, body: bytes) -> Artifact:
+        stored = self.artifacts.put(key, body, content_type)
+        return Artifact(
+            key=key,
+            content_type=content_type,
+            bytes=stored.bytes,
+            sha256=stored.sha256 or "",
+            width=64,
+            height=64,
         )
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:

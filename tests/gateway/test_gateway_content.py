@@ -46,6 +46,34 @@ def test_the_keyframe(site: Any, video_id: str) -> None:
     assert answer.content.startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("variant", "content_type", "suffix", "magic"),
+    [("thumbnail", "image/webp", "webp", b"RIFF"), ("spritesheet", "image/jpeg", "jpg", b"\xff\xd8\xff")],
+)
+def test_the_pictures_beside_the_video(
+    site: Any, video_id: str, variant: str, content_type: str, suffix: str, magic: bytes
+) -> None:
+    answer = site.client.get(f"/v1/videos/{video_id}/content", params={"variant": variant})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, content_type)
+    assert answer.content.startswith(magic)
+    assert answer.headers["content-disposition"] == f'inline; filename="{video_id}.{suffix}"'
+    video = site.client.get(f"/videos/{video_id}").json()
+    assert video[variant]["bytes"] == len(answer.content)
+    link = urlsplit(video["urls"][f"{variant}_link"])
+    followed = site.client.get(f"{link.path}?{link.query}")
+    assert (followed.content, followed.headers["content-type"]) == (answer.content, content_type)
+
+
+def test_a_video_of_before_there_were_stills_has_none(site: Any) -> None:
+    site.create()
+    claim = site.worker.claim()
+    film = site.worker.film(claim)
+    bare = film.artifact.model_copy(update={"thumbnail": None, "spritesheet": None})
+    site.worker.finish(claim, replace(film, artifact=bare))
+    answer = site.client.get(f"/videos/{claim.job.id}/content?variant=thumbnail")
+    assert site.problem(404, answer)["code"] == "no_content"
+
+
 def test_a_range_of_it(site: Any, video_id: str, mp4: bytes) -> None:
     url = f"/videos/{video_id}/content"
     answer = site.client.get(url, headers={"range": "bytes=4-7"})
@@ -78,7 +106,8 @@ def test_head_and_not_modified_send_no_body(site: Any, video_id: str, mp4: bytes
 def test_an_unknown_variant_is_named(site: Any, video_id: str) -> None:
     problem = site.problem(422, site.client.get(f"/videos/{video_id}/content?variant=hologram"))
     assert problem["errors"][0]["field"] == "variant"
-    assert "'video' or 'image'" in problem["errors"][0]["bound"]
+    for variant in ("video", "thumbnail", "spritesheet", "image"):
+        assert f"'{variant}'" in problem["errors"][0]["bound"]
 
 
 def test_nothing_to_download_yet_and_never(site: Any) -> None:
@@ -115,12 +144,16 @@ def test_signed_links_work_without_any_header(site: Any, video_id: str) -> None:
     site.problem(403, site.client.get(other))
 
 
-def test_redirect_mode_sends_clients_to_the_link(start_gateway: Any, site: Any, video_id: str) -> None:
+def test_redirect_mode_sends_clients_to_the_link(
+    start_gateway: Any, site: Any, video_id: str, mp4: bytes
+) -> None:
     redirecting = start_gateway(content="redirect")
     answer = redirecting.client.get(f"/videos/{video_id}/content")
     assert answer.status_code == 302
     assert "/artifacts/default/" in answer.headers["location"]
     assert answer.headers["cache-control"] == "no-store"
+    head = redirecting.client.head(f"/videos/{video_id}/content")
+    assert (head.status_code, int(head.headers["content-length"])) == (200, len(mp4))
 
 
 class BrokenStore:

@@ -25,6 +25,7 @@ from models.thrift import Thrift
 from service.contracts.compat import compat_key
 from service.contracts.deadline import Deadline
 from service.contracts.job import VideoJob
+from service.contracts.keys import SPRITESHEET, THUMBNAIL, VIDEO
 from service.contracts.lifecycle import Stage
 from service.contracts.request import PictureRef, VideoRequest
 from service.queue import Tickets
@@ -257,8 +258,12 @@ class Ward:
         return [step for stage, step in self.renderer.stepped if stage == Stage.IMAGE_TO_VIDEO]
 
     def objects(self) -> list[str]:
+        """All stored keys; the two stills beside a video are not told, those without one are."""
         self.settle()
-        return sorted(stored.key for stored in self.storage.list("default/"))
+        keys = {stored.key for stored in self.storage.list("default/")}
+        for video in [key for key in keys if key.endswith(VIDEO)]:
+            keys -= {video.replace(VIDEO, THUMBNAIL), video.replace(VIDEO, SPRITESHEET)}
+        return sorted(keys)
 
     def body(self, key: str) -> bytes:
         return b"".join(self.storage.read(key))

@@ -236,8 +236,9 @@ def test_a_folder_that_takes_nothing_costs_no_video(ward: Any, tmp_path: Path) -
     ward.submit()
     ward.worker(spool_dir=tmp_path / "blocked" / "spool").engine.run_ticket()
     assert ward.job().state is State.SUCCEEDED
-    (refused,) = ward.heard(SpoolFolderRefused)
-    assert "blocked" in refused.reason
+    refused = ward.heard(SpoolFolderRefused)
+    assert len(refused) == 3  # the video and its two stills
+    assert all("blocked" in each.reason for each in refused)
 
 
 def test_a_kept_file_has_no_name_and_tells_damage(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from worker.settlement import Settlement
 from worker.spool.kept import Kept, keep_in_memory, keep_on_disk
 from worker.spool.waiting import Bounds, Waiting
 from worker.step_gate import StepGate
+from worker.stills import Still
 from worker.stops import Stop, Stopped
 from worker.upload import Uploader
 from worker.watchdog import Pulse
@@ -91,9 +92,16 @@ class Spool:
         return self._away
 
     def put(
-        self, attempt: Attempt, artifact: Artifact, body: bytes, memory_rung: int, go_on: Callable[[], None]
+        self,
+        attempt: Attempt,
+        artifact: Artifact,
+        body: bytes,
+        stills: Sequence[Still],
+        memory_rung: int,
+        go_on: Callable[[], None],
     ) -> None:
-        """Take a verified video, named by `artifact`; from here on the attempt is the spool's to end.
+        """Take a verified video, named by `artifact`, and the pictures of it; from here on the attempt is the
+        spool's to end.
 
         While there is no room for it this waits, and asks `go_on` again and again, which ends the waiting by
         raising.
@@ -103,7 +111,8 @@ class Spool:
             named, png = attempt.unstored_keyframe
             keyframe = named, self._keep(KEYFRAME, named.content_type, png)
         video = self._keep(VIDEO, artifact.content_type, body)
-        waiting = Waiting(attempt, artifact, video, keyframe, memory_rung, self._clock())
+        beside = tuple(self._keep(still.name, still.artifact.content_type, still.body) for still in stills)
+        waiting = Waiting(attempt, artifact, video, beside, keyframe, memory_rung, self._clock())
         try:
             while not self._let_in(waiting):
                 go_on()
@@ -194,7 +203,8 @@ class Spool:
             self._patience.ask("note", note, go_on)
             waiting.keyframe = None
             picture.forget()
-        self._uploader.put(attempt, VIDEO, waiting.video.body(), waiting.video.content_type, go_on)
+        for kept in (*waiting.stills, waiting.video):
+            self._uploader.put(attempt, kept.name, kept.body(), kept.content_type, go_on)
 
     def _succeed(self, waiting: Waiting) -> None:
         seconds = self._clock() - waiting.since

@@ -22,11 +22,12 @@ class Bounds:
 
 @dataclass(eq=False)
 class Waiting:
-    """A rendered video. `ending`: somebody is ending its attempt, and nobody else may."""
+    """A rendered video with its stills. `ending`: somebody is ending its attempt, and nobody else may."""
 
     attempt: Attempt
     artifact: Artifact
     video: Kept
+    stills: tuple[Kept, ...]
     keyframe: tuple[Artifact, Kept] | None
     memory_rung: int
     since: float
@@ -35,9 +36,12 @@ class Waiting:
 
     @property
     def size(self) -> int:
-        return self.video.size + (self.keyframe[1].size if self.keyframe else 0)
+        return sum(kept.size for kept in self._all())
 
     def forget(self) -> None:
-        self.video.forget()
-        if self.keyframe is not None:
-            self.keyframe[1].forget()
+        for kept in self._all():
+            kept.forget()
+
+    def _all(self) -> tuple[Kept, ...]:
+        keyframe = (self.keyframe[1],) if self.keyframe is not None else ()
+        return (self.video, *self.stills, *keyframe)
