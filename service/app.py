@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from service.api import content, health, videos
+from service.api import content, health, remixes, videos
 from service.api.parts import VERSION_PREFIX, GatewayParts
 from service.api.problems import ProblemView, refusal_of_http, refusal_of_validation
 from service.api.scope import OnePath, RequestScope
@@ -33,7 +33,7 @@ class Gateway(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             schemas = document["components"]["schemas"]
-            schemas |= videos.SCHEMAS
+            schemas |= videos.SCHEMAS | remixes.SCHEMAS
             problem = ProblemView.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= problem.pop("$defs")
             schemas["Problem"] = problem
@@ -68,10 +68,12 @@ def create_app(parts: GatewayParts) -> FastAPI:
     )
     app.state.parts = parts
     app.include_router(videos.router)
+    app.include_router(remixes.router)
     app.include_router(content.router)
     app.include_router(health.router)
     app.include_router(_heads(videos.router, content.router, health.router))
     app.include_router(videos.router, prefix=VERSION_PREFIX, include_in_schema=False)
+    app.include_router(remixes.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(content.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(_heads(videos.router, content.router), prefix=VERSION_PREFIX)
     app.add_exception_handler(HTTPException, _declined_by_router)
@@ -123,7 +125,7 @@ def _methods_of(path: str) -> set[str]:
     below = path.removeprefix(VERSION_PREFIX)
     methods = {
         method
-        for route in _routes(videos.router, content.router, health.router)
+        for route in _routes(videos.router, remixes.router, content.router, health.router)
         if route.path_regex.match(below)
         for method in route.methods or ()
     }

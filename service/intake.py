@@ -68,6 +68,14 @@ class Accepted:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The video that a remix comes from, and the digest of what was asked of it."""
+
+    video_id: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Intake:
     """Use-cases on the record. Every method may raise RecordUnavailable.
 
@@ -90,6 +98,7 @@ class Intake:
         given: Mapping[str, object],
         picture: bytes | None = None,
         idempotency_key: str | None = None,
+        origin: Origin | None = None,
     ) -> Accepted:
         """Accepts a video: `given` are the fields as the client wrote them, `picture` the uploaded file.
 
@@ -98,15 +107,15 @@ class Intake:
         """
         key = checked_idempotency_key(idempotency_key)
         asked, faults = read_fields(given)
-        digest = request_digest(asked, picture)
-        if key is not None and not faults:
-            async with reaching_record():
-                known = await self.jobs.known(tenant, key, digest)
-            if known is not None:  # the record says it all: neither a model nor the storage has to be there
-                return await self._as_before(tenant, key, known)
+        digest = request_digest(asked, picture) if origin is None else origin.digest
+        before = None if faults else await self.made_before(tenant, key, digest)
+        if before is not None:
+            return before
         faults += deadline_faults(asked, given, self.clock())
         spec = chosen_model(await self.catalogue(), asked, faults)
         request = self._checked(asked, spec, faults, picture)
+        if origin is not None:
+            request = request.model_copy(update={"remixed_from": origin.video_id})
         job_id = self.new_id()
         if picture is not None:
             request = await self._with_picture(request, asked.fit or Fit.EXACT, picture, spec, tenant, job_id)
@@ -134,6 +143,17 @@ class Intake:
         if submitted.outcome is SubmitOutcome.FULL:
             raise QueueFull(f"{self.queue_limit} or more videos wait already; try again later")
         return await self._as_before(tenant, key, submitted)
+
+    async def made_before(self, tenant: str, key: str | None, digest: str) -> Accepted | None:
+        """The job that this Idempotency-Key made, None for a new one. Raises IdempotencyConflict.
+
+        The record says it all: neither a model nor the storage has to be there.
+        """
+        if key is None:
+            return None
+        async with reaching_record():
+            known = await self.jobs.known(tenant, key, digest)
+        return None if known is None else await self._as_before(tenant, key, known)
 
     async def show(self, tenant: str, job_id: str) -> VideoJob:
         """The job. Raises UnknownVideo."""

@@ -30,6 +30,7 @@ from service.store.script import AsyncStore
 from service.store.settings import RedisSettings
 from service.store.store import AsyncJobStore
 from service.sweep import Sweep
+from service.waiting_room import WaitingRoom
 
 #: Requests that are still being answered at the end of this are cut (seconds).
 SHUTDOWN_S = 20
@@ -77,6 +78,7 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
         signer=artifacts.signer if isinstance(artifacts, FileStore) else None,
         public_base_url=storage.public_base_url if told else None,
         close=close,
+        waiting_room=WaitingRoom(settings.max_concurrent_requests // 2),
     )
 
 

@@ -113,6 +113,12 @@ class ContentNotReady(Refusal):
     status, code, title = 409, "content_not_ready", "Not ready yet"
 
 
+class SourceNotReady(Refusal):
+    """A video that has not succeeded cannot be made over."""
+
+    status, code, title = 409, "source_not_ready", "This video cannot be made over"
+
+
 class AlreadyFinished(Refusal):
     """A job that has ended cannot be cancelled."""
 
@@ -151,6 +157,12 @@ class InvalidFields(Refusal):
     def __init__(self, faults: Sequence[FieldFault]):
         super().__init__("; ".join(fault.message for fault in faults), param=faults[0].field)
         self.faults = tuple(faults)
+
+
+class CannotExtend(Refusal):
+    """No model here continues a video."""
+
+    status, code, title = 422, "cannot_extend", "No model here continues a video"
 
 
 class IdempotencyConflict(Refusal):

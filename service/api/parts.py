@@ -14,6 +14,7 @@ from service.settings import GatewaySettings
 from service.storage.links import LinkSigner
 from service.store.nouns import CatalogueEntry, Snapshot
 from service.sweep import Sweep
+from service.waiting_room import WaitingRoom
 
 #: OpenAI's clients are given a base_url that ends so.
 VERSION_PREFIX = "/v1"
@@ -28,7 +29,8 @@ class GatewayParts:
 
     `signer` checks the links of the files backend (None: the storage serves its own). `checks` are the parts
     that must answer before the gateway is ready: name -> call that raises. `public_base_url` is the address
-    that clients use (None: the one they called). `close` ends the connections.
+    that clients use (None: the one they called). `close` ends the connections. `waiting_room` holds requests
+    that wait for a job's end.
     """
 
     settings: GatewaySettings
@@ -42,6 +44,7 @@ class GatewayParts:
     signer: LinkSigner | None
     public_base_url: str | None
     close: Callable[[], Awaitable[None]]
+    waiting_room: WaitingRoom
 
 
 def _parts(request: Request) -> GatewayParts:

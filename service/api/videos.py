@@ -1,28 +1,21 @@
 """The videos API, in the shape of OpenAI's."""
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from service.access import reaching_record
 from service.api.body import read_body
-from service.api.content import fresh_links
-from service.api.parts import GatewayParts, Parts, Tenant, served_base
+from service.api.parts import Parts, Tenant, served_base
+from service.api.presenting import answer_accepted, asked_wait, outlooks, present
 from service.api.problems import documented
 from service.api.views import (
     DeletedView,
     ModelListView,
     ModelView,
-    Outlook,
     VideoListView,
     VideoView,
-    outlook_of,
     video_view,
 )
-from service.contracts.job import VideoJob
-from service.contracts.lifecycle import State
 from service.fields import PICTURE_FIELD, CreateVideo
 from service.refusals import (
     AlreadyFinished,
@@ -34,7 +27,6 @@ from service.refusals import (
     NoModelYet,
     QueueFull,
     RecordUnavailable,
-    Refusal,
     ServiceBusy,
     UnknownModel,
     UnknownVideo,
@@ -45,9 +37,6 @@ from service.refusals import (
 from service.store.nouns import Order
 
 router = APIRouter()
-
-#: A job is shown without its outlook rather than late (seconds).
-OUTLOOK_LIMIT_S = 1.0
 
 _FIELDS = CreateVideo.model_json_schema(ref_template="#/components/schemas/{model}")
 _PICTURE = {
@@ -66,9 +55,27 @@ _BODY: dict[str, Any] = {
     }
 }
 #: What to do with an accepted job's id: tools that read OpenAPI follow these from one call to the next.
-_LINKS = {
+LINKS = {
     name: {"operationId": name, "parameters": {"video_id": "$response.body#/id"}}
     for name in ("retrieve_video", "cancel_video", "download_video", "delete_video")
+}
+Prefer = Annotated[
+    str | None,
+    Header(
+        description="`wait=20`: answer when the job has ended, after so many seconds (60 at most) anyway."
+    ),
+]
+#: The two ways in which a job is accepted.
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": VideoView,
+        "description": "The job that this Idempotency-Key made before, or one that ended while you waited.",
+    },
+    202: {
+        "description": "Accepted: the job is on record and will be worked on.",
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "The job."}},
+        "links": LINKS,
+    },
 }
 #: Schemas that routes refer to and FastAPI cannot find by itself, because the body is read by hand.
 SCHEMAS = {
@@ -86,12 +93,7 @@ SCHEMAS = {
     response_model=VideoView,
     openapi_extra=_BODY,
     responses={
-        200: {"model": VideoView, "description": "The job that this Idempotency-Key made before."},
-        202: {
-            "description": "Accepted: the job is on record and will be worked on.",
-            "headers": {"Location": {"schema": {"type": "string"}, "description": "The job."}},
-            "links": _LINKS,
-        },
+        **ACCEPTED,
         **documented(
             UnreadableBody,
             UnknownModel,
@@ -117,14 +119,12 @@ async def create_video(
     idempotency_key: Annotated[
         str | None, Header(description="The same key and request again answer with the same job.")
     ] = None,
+    prefer: Prefer = None,
 ) -> VideoView:
     """JSON and multipart/form-data are read alike; only the latter can carry `input_reference`."""
     body = await read_body(request, parts.settings.max_text_bytes)
     accepted = await parts.intake.submit(tenant, body.given, body.picture, idempotency_key)
-    view = await _view(request, parts, accepted.job)
-    response.status_code = 202 if accepted.created else 200
-    response.headers["location"] = view.urls.self_
-    return view
+    return await answer_accepted(request, response, parts, tenant, accepted, asked_wait(prefer))
 
 
 @router.get(
@@ -144,7 +144,7 @@ async def list_videos(
     """Without signed links: ask for one video to get fresh ones."""
     page = await parts.intake.page(tenant, after, limit, order)
     base = served_base(request, parts)
-    outlook = await _outlooks(parts, page.jobs)
+    outlook = await outlooks(parts, page.jobs)
     data = [video_view(job, base, outlook(job)) for job in page.jobs]
     return VideoListView(
         data=data,
@@ -166,7 +166,7 @@ async def retrieve_video(
     """Poll this until `status` is completed or failed; `openai-poll-after-ms` says how often."""
     job = await parts.intake.show(tenant, video_id)
     response.headers["openai-poll-after-ms"] = str(parts.settings.poll_after_ms)
-    return await _view(request, parts, job)
+    return await present(request, parts, job)
 
 
 @router.delete(
@@ -190,7 +190,7 @@ async def delete_video(parts: Parts, tenant: Tenant, video_id: str) -> DeletedVi
 async def cancel_video(request: Request, parts: Parts, tenant: Tenant, video_id: str) -> VideoView:
     """A waiting job is `cancelled` at once; a running one stops after the step in its hands (until then
     `cancel_requested`). It ends with status failed and error.code cancelled. Asking twice is no error."""
-    return await _view(request, parts, await parts.intake.cancel(tenant, video_id))
+    return await present(request, parts, await parts.intake.cancel(tenant, video_id))
 
 
 @router.get("/models", tags=["models"], summary="List the models", responses=documented(RecordUnavailable))
@@ -203,24 +203,3 @@ async def list_models(parts: Parts) -> ModelListView:
             for entry in entries
         ]
     )
-
-
-async def _view(request: Request, parts: GatewayParts, job: VideoJob) -> VideoView:
-    links = await fresh_links(job, parts, parts.intake.clock())
-    outlook = await _outlooks(parts, [job])
-    return video_view(job, served_base(request, parts), outlook(job), links)
-
-
-async def _outlooks(parts: GatewayParts, jobs: Sequence[VideoJob]) -> Callable[[VideoJob], Outlook]:
-    """From a job to its outlook, by one reading for all of `jobs`.
-
-    Kind but not needed: jobs are shown without it when the record has just gone away.
-    """
-    waiting = [job.id for job in jobs if job.state is State.QUEUED]
-    if waiting:
-        with suppress(Refusal):
-            async with reaching_record(OUTLOOK_LIMIT_S):
-                snapshot, catalogue = await parts.snapshots.get(), await parts.catalogues.get()
-                ahead = await parts.intake.jobs.ahead(waiting)
-                return lambda job: outlook_of(job, snapshot, catalogue, ahead.get(job.id))
-    return lambda _: Outlook()

@@ -80,7 +80,7 @@ class VideoView(BaseModel):
     seconds: str
     size: str
     error: ErrorView | None = None
-    remixed_from_video_id: None = None
+    remixed_from_video_id: str | None = None
 
     state: State
     stage: Stage | None = None
@@ -217,6 +217,7 @@ def video_view(
             "seconds": f"{request.num_frames / request.fps:g}",
             "size": f"{request.width}x{request.height}",
             "error": _error(job),
+            "remixed_from_video_id": request.remixed_from,
             "state": job.state,
             "stage": job.stage,
             "step": job.step,

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.contracts.artifact import SHA256_PATTERN
-from service.contracts.ids import NAME_PATTERN
+from service.contracts.ids import ID_PATTERN, NAME_PATTERN
 
 MAX_SEED = 2**32 - 1
 MIN_PRIORITY, MAX_PRIORITY = -10, 10
@@ -39,7 +39,8 @@ class VideoRequest(BaseModel):
     The bounds here hold for any model; those of one model (sizes, frames, steps, ...) are its ModelSpec's and
     are checked at intake. `num_frames` at `fps` frames per second is the film's length. `gamma` is the
     strength of the Appearance Noise Prior at sampling (MicroCinema, section 3.3; 0 switches it off).
-    A higher `priority` runs earlier among the tenant's own jobs.
+    A higher `priority` runs earlier among the tenant's own jobs. `remixed_from` is the video that a remix was
+    made of, which may be gone by now.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -58,6 +59,7 @@ class VideoRequest(BaseModel):
     sampler: str = Field(min_length=1)
     priority: int = Field(default=0, ge=MIN_PRIORITY, le=MAX_PRIORITY)
     input_picture: PictureRef | None = None
+    remixed_from: str | None = Field(default=None, pattern=ID_PATTERN)
     webhook_url: str | None = Field(default=None, max_length=2048)
     metadata: dict[
         Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]

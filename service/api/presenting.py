@@ -1,0 +1,72 @@
+"""Jobs as answers: with fresh links, with what a waiting one has before it, and after `Prefer: wait`."""
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from fastapi import Request, Response
+
+from service.access import reaching_record
+from service.api.content import fresh_links
+from service.api.parts import GatewayParts, served_base
+from service.api.views import Outlook, VideoView, outlook_of, video_view
+from service.contracts.job import VideoJob
+from service.contracts.lifecycle import State
+from service.intake import Accepted
+from service.refusals import Refusal
+
+#: A job is shown without its outlook rather than late (seconds).
+OUTLOOK_LIMIT_S = 1.0
+
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
+
+
+async def answer_accepted(
+    request: Request,
+    response: Response,
+    parts: GatewayParts,
+    tenant: str,
+    accepted: Accepted,
+    wait_s: int | None,
+) -> VideoView:
+    """202 for a job that is new and goes on; 200 for one that was there before, or has ended meanwhile."""
+    job = accepted.job
+    if wait_s is not None and not job.terminal:
+        waited = await parts.waiting_room.until_ended(
+            lambda: parts.intake.show(tenant, job.id), wait_s, request.is_disconnected
+        )
+        if waited is not None:
+            job = waited
+            response.headers["preference-applied"] = f"wait={wait_s}"
+    view = await present(request, parts, job)
+    response.status_code = 202 if accepted.created and not job.terminal else 200
+    response.headers["location"] = view.urls.self_
+    return view
+
+
+def asked_wait(prefer: str | None) -> int | None:
+    """The seconds of `Prefer: wait=N` (RFC 7240, 4.3). None: not asked, or not readable: no error, by 2."""
+    found = _WAIT.search(prefer or "")
+    return int(found[1]) if found else None
+
+
+async def present(request: Request, parts: GatewayParts, job: VideoJob) -> VideoView:
+    """One job, with signed links made now."""
+    links = await fresh_links(job, parts, parts.intake.clock())
+    outlook = await outlooks(parts, [job])
+    return video_view(job, served_base(request, parts), outlook(job), links)
+
+
+async def outlooks(parts: GatewayParts, jobs: Sequence[VideoJob]) -> Callable[[VideoJob], Outlook]:
+    """From a job to its outlook, by one reading for all of `jobs`.
+
+    Kind but not needed: jobs are shown without it when the record has just gone away.
+    """
+    waiting = [job.id for job in jobs if job.state is State.QUEUED]
+    if waiting:
+        with suppress(Refusal):
+            async with reaching_record(OUTLOOK_LIMIT_S):
+                snapshot, catalogue = await parts.snapshots.get(), await parts.catalogues.get()
+                ahead = await parts.intake.jobs.ahead(waiting)
+                return lambda job: outlook_of(job, snapshot, catalogue, ahead.get(job.id))
+    return lambda _: Outlook()

@@ -1,0 +1,120 @@
+"""Videos made of videos."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+
+from service.api.body import read_body
+from service.api.parts import Parts, Tenant
+from service.api.presenting import answer_accepted, asked_wait
+from service.api.problems import documented
+from service.api.videos import ACCEPTED, Prefer
+from service.api.views import VideoView
+from service.fields import PICTURE_FIELD
+from service.refusals import (
+    BodyTooLarge,
+    CannotExtend,
+    ContentGone,
+    ContentUnavailable,
+    IdempotencyConflict,
+    IntakePaused,
+    InvalidFields,
+    NoContent,
+    NoModelYet,
+    QueueFull,
+    RecordUnavailable,
+    ServiceBusy,
+    SourceNotReady,
+    UnknownModel,
+    UnknownVideo,
+    UnreadableBody,
+    UnsupportedBody,
+    UploadTooSlow,
+)
+from service.remix import RemixVideo, remix
+
+router = APIRouter()
+
+_FIELDS = RemixVideo.model_json_schema(ref_template="#/components/schemas/{model}")
+_PICTURE = {"type": "string", "format": "binary", "description": "A picture to animate instead."}
+SCHEMAS: dict[str, Any] = {
+    "RemixVideo": {name: part for name, part in _FIELDS.items() if name != "$defs"},
+    "RemixVideoForm": {
+        **{name: part for name, part in _FIELDS.items() if name not in ("$defs", "examples")},
+        "properties": {**_FIELDS["properties"], PICTURE_FIELD: _PICTURE},
+    },
+}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/RemixVideo"}},
+            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/RemixVideoForm"}},
+        },
+    }
+}
+
+
+@router.post(
+    "/videos/{video_id}/remix",
+    tags=["videos"],
+    summary="Make a video over with another prompt",
+    status_code=202,
+    response_model=VideoView,
+    openapi_extra=_BODY,
+    responses={
+        **ACCEPTED,
+        **documented(
+            UnreadableBody,
+            UnknownVideo,
+            UnknownModel,
+            NoContent,
+            UploadTooSlow,
+            SourceNotReady,
+            ContentGone,
+            BodyTooLarge,
+            UnsupportedBody,
+            InvalidFields,
+            IdempotencyConflict,
+            QueueFull,
+            RecordUnavailable,
+            NoModelYet,
+            IntakePaused,
+            ContentUnavailable,
+            ServiceBusy,
+        ),
+    },
+)
+async def remix_video(
+    request: Request,
+    response: Response,
+    parts: Parts,
+    tenant: Tenant,
+    video_id: str,
+    idempotency_key: Annotated[
+        str | None, Header(description="The same key and request again answer with the same job.")
+    ] = None,
+    prefer: Prefer = None,
+) -> VideoView:
+    """A new job like the succeeded one: same model, size, length, seed and sampling, and the picture that its
+    client sent. Whatever the body names is taken instead; `keep_keyframe` animates the old keyframe anew."""
+    body = await read_body(request, parts.settings.max_text_bytes)
+    accepted = await remix(parts.intake, tenant, video_id, body.given, body.picture, idempotency_key)
+    return await answer_accepted(request, response, parts, tenant, accepted, asked_wait(prefer))
+
+
+@router.post(
+    "/videos/{video_id}/extend",
+    tags=["videos"],
+    summary="Go on where a video ends",
+    status_code=422,
+    response_class=Response,
+    responses=documented(UnknownVideo, CannotExtend, RecordUnavailable, ServiceBusy),
+)
+async def extend_video(parts: Parts, tenant: Tenant, video_id: str) -> Response:
+    """Always a 422 that says why: no model here continues a clip. Asked, so that no client has to guess."""
+    job = await parts.intake.show(tenant, video_id)
+    raise CannotExtend(
+        f"{job.request.model} makes each clip whole and goes on from none; "
+        f"POST /videos/{job.id}/remix makes this one over, input_reference begins with a picture"
+    )

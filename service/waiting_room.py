@@ -1,0 +1,51 @@
+"""Requests that wait for the end of a job (`Prefer: wait`): so many, for so long, at no one else's cost."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from service.contracts.job import VideoJob
+from service.refusals import Refusal
+
+LONGEST_WAIT_S = 60
+LOOK_EVERY_S = 0.25
+
+
+class WaitingRoom:
+    """`places` requests wait at most; the next ones are answered at once, which RFC 7240 allows.
+
+    `clock` gives seconds of any origin that only grow.
+    """
+
+    def __init__(
+        self,
+        places: int,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._free, self._clock, self._pause = places, clock, pause
+
+    async def until_ended(
+        self,
+        look: Callable[[], Awaitable[VideoJob]],
+        wait_s: float,
+        gone: Callable[[], Awaitable[bool]],
+    ) -> VideoJob | None:
+        """The job once it has ended, or as it stands after `wait_s` seconds (LONGEST_WAIT_S at most).
+
+        None where there was no place to wait. It ends early when the client is `gone`, and when the record
+        cannot be asked: the job was accepted all the same.
+        """
+        if self._free <= 0:
+            return None
+        self._free -= 1
+        try:
+            until, job = self._clock() + min(wait_s, LONGEST_WAIT_S), None
+            try:
+                while not (job := await look()).terminal and self._clock() < until and not await gone():
+                    await self._pause(LOOK_EVERY_S)
+            except Refusal:
+                pass
+            return job
+        finally:
+            self._free += 1
