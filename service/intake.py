@@ -99,9 +99,12 @@ class Intake:
         picture: bytes | None = None,
         idempotency_key: str | None = None,
         origin: Origin | None = None,
+        *,
+        repeat: bool | None = None,
     ) -> Accepted:
         """Accepts a video: `given` are the fields as the client wrote them, `picture` the uploaded file.
 
+        `repeat` says whether a library sends this again by itself (None: unknown); a key goes before it.
         Raises InvalidFields (with every fault found), UnknownModel, NoModelYet, IdempotencyConflict,
         IntakePaused, QueueFull or ContentUnavailable; after any of them nothing has been accepted.
         """
@@ -132,6 +135,7 @@ class Intake:
             warnings=unknown_words(request.prompt, spec),
             start_by=asked.start_by,
             finish_by=asked.finish_by,
+            repeat=repeat if key is None else None,
         )
         submitted = await self._submitted(submission)
         if submitted.outcome is SubmitOutcome.CREATED:

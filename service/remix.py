@@ -25,6 +25,7 @@ async def remix(
     given: Mapping[str, object],
     picture: bytes | None,
     idempotency_key: str | None,
+    repeat: bool | None = None,
 ) -> Accepted:
     """Accepts a video like the succeeded one `video_id`; `given` needs `prompt` and may hold any other field.
 
@@ -52,7 +53,9 @@ async def remix(
         picture = await _picture_of(intake, source, keep)
         if keep:
             inherited.pop("fit", None)
-    return await intake.submit(tenant, inherited | told, picture, key, Origin(video_id, digest))
+    return await intake.submit(
+        tenant, inherited | told, picture, key, Origin(video_id, digest), repeat=repeat
+    )
 
 
 def _asked_to_keep(value: object, picture: bytes | None) -> bool:

@@ -50,6 +50,13 @@ def asked_wait(prefer: str | None) -> int | None:
     return int(found[1]) if found else None
 
 
+def is_repeat(retry_count: str | None) -> bool | None:
+    """Whether a library repeats by itself; None for a client that does not count."""
+    if retry_count is None or not (retry_count.isascii() and retry_count.isdigit()):
+        return None
+    return retry_count.strip("0") != ""
+
+
 async def present(request: Request, parts: GatewayParts, job: VideoJob) -> VideoView:
     """One job, with signed links made now."""
     links = await fresh_links(job, parts, parts.intake.clock())

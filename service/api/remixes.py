@@ -6,9 +6,9 @@ from fastapi import APIRouter, Header, Request, Response
 
 from service.api.body import read_body
 from service.api.parts import Parts, Tenant
-from service.api.presenting import answer_accepted, asked_wait
+from service.api.presenting import answer_accepted, asked_wait, is_repeat
 from service.api.problems import documented
-from service.api.videos import ACCEPTED, Prefer
+from service.api.videos import ACCEPTED, Prefer, RetryCount
 from service.api.views import VideoView
 from service.fields import PICTURE_FIELD
 from service.refusals import (
@@ -95,11 +95,13 @@ async def remix_video(
         str | None, Header(description="The same key and request again answer with the same job.")
     ] = None,
     prefer: Prefer = None,
+    x_stainless_retry_count: RetryCount = None,
 ) -> VideoView:
     """A new job like the succeeded one: same model, size, length, seed and sampling, and the picture that its
     client sent. Whatever the body names is taken instead; `keep_keyframe` animates the old keyframe anew."""
     body = await read_body(request, parts.settings.max_text_bytes)
-    accepted = await remix(parts.intake, tenant, video_id, body.given, body.picture, idempotency_key)
+    repeat = is_repeat(x_stainless_retry_count)
+    accepted = await remix(parts.intake, tenant, video_id, body.given, body.picture, idempotency_key, repeat)
     return await answer_accepted(request, response, parts, tenant, accepted, asked_wait(prefer))
 
 

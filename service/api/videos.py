@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.api.body import read_body
 from service.api.parts import Parts, Tenant, served_base
-from service.api.presenting import answer_accepted, asked_wait, outlooks, present
+from service.api.presenting import answer_accepted, asked_wait, is_repeat, outlooks, present
 from service.api.problems import documented
 from service.api.views import (
     DeletedView,
@@ -65,6 +65,10 @@ Prefer = Annotated[
         description="`wait=20`: answer when the job has ended, after so many seconds (60 at most) anyway."
     ),
 ]
+RetryCount = Annotated[
+    str | None,
+    Header(description="Sent by OpenAI's clients. Above 0, the job of the same body a minute ago answers."),
+]
 #: The two ways in which a job is accepted.
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     200: {
@@ -120,10 +124,13 @@ async def create_video(
         str | None, Header(description="The same key and request again answer with the same job.")
     ] = None,
     prefer: Prefer = None,
+    x_stainless_retry_count: RetryCount = None,
 ) -> VideoView:
     """JSON and multipart/form-data are read alike; only the latter can carry `input_reference`."""
     body = await read_body(request, parts.settings.max_text_bytes)
-    accepted = await parts.intake.submit(tenant, body.given, body.picture, idempotency_key)
+    accepted = await parts.intake.submit(
+        tenant, body.given, body.picture, idempotency_key, repeat=is_repeat(x_stainless_retry_count)
+    )
     return await answer_accepted(request, response, parts, tenant, accepted, asked_wait(prefer))
 
 

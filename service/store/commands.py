@@ -62,6 +62,7 @@ def submit(submission: Submission) -> Command[Submitted]:
             _moment(submission.start_by),
             _moment(submission.finish_by),
             work_of(request),
+            "" if submission.repeat is None else "again" if submission.repeat else "first",
         ),
         lambda reply: Submitted(
             SubmitOutcome(reply[0]), reply[1], pause_of(reply[2]) if len(reply) > 2 else None

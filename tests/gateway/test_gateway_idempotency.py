@@ -97,6 +97,50 @@ def test_twenty_at_once_make_one_job(site: Any) -> None:
     assert sorted(answer.status_code for answer in answers) == [200] * 19 + [202]
 
 
+def by_library(site: Any, count: str, **fields: Any) -> Any:
+    body = {"prompt": "x", **fields}
+    return site.client.post("/videos", json=body, headers={"x-stainless-retry-count": count})
+
+
+def test_a_library_that_repeats_without_a_key_gets_its_first_job(site: Any) -> None:
+    first = by_library(site, "0")
+    again = by_library(site, "1")
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json()["id"] == first.json()["id"] == by_library(site, "2").json()["id"]
+    other = by_library(site, "1", seed=1)
+    assert (other.status_code, other.json()["id"] != first.json()["id"]) == (202, True)
+    kept = site.redis.keys("{mc}:recent:*")
+    assert len(kept) == 2
+    assert all(0 < site.redis.ttl(key) <= 60 for key in kept)
+
+
+def test_a_repeat_after_a_minute_or_a_delete_is_a_new_job(site: Any) -> None:
+    first = by_library(site, "0").json()["id"]
+    for key in site.redis.keys("{mc}:recent:*"):
+        site.redis.delete(key)  # as if a minute had passed
+    second = by_library(site, "1")
+    assert (second.status_code, second.json()["id"] != first) == (202, True)
+    site.client.delete(f"/videos/{second.json()['id']}")
+    assert by_library(site, "1").status_code == 202
+
+
+def test_two_wishes_of_a_library_are_two_jobs(site: Any) -> None:
+    assert by_library(site, "0").json()["id"] != by_library(site, "0").json()["id"]
+    assert by_library(site, "many").status_code == 202
+    assert site.create()["id"] != site.create()["id"]  # who does not count is not guessed at
+
+
+def test_a_repeated_upload_leaves_one_picture(site: Any, png: Any) -> None:
+    for count in "01":
+        site.client.post(
+            "/videos",
+            data={"prompt": "x"},
+            files={"input_reference": ("a.png", png())},
+            headers={"x-stainless-retry-count": count},
+        )
+    assert len(list(site.artifacts.list(""))) == 1
+
+
 def test_deleting_a_job_frees_its_key(site: Any) -> None:
     video_id = post(site, "k").json()["id"]
     site.client.delete(f"/videos/{video_id}")

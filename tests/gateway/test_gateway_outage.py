@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from rig.processes import Running, free_ports, wait_until
 from rig.valkey import answers, valkey
 
-from service.api.videos import OUTLOOK_LIMIT_S
+from service.api.presenting import OUTLOOK_LIMIT_S
 from service.bell import Bell
 from service.remembered import Remembered
 from service.store.errors import StoreUnavailable

@@ -3,7 +3,7 @@
 local id, tenant, pool, model, priority, request = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local compat, digest, idempotency = ARGV[7], ARGV[8], ARGV[9]
 local queue_limit, retention_s, webhook_url, warnings = tonumber(ARGV[10]), ARGV[11], ARGV[12], ARGV[13]
-local start_by, finish_by, work = ARGV[14], ARGV[15], ARGV[16]
+local start_by, finish_by, work, sent = ARGV[14], ARGV[15], ARGV[16], ARGV[17]
 local t = now()
 
 -- A deadline is a time, or '+' and seconds from now: only this clock knows when now is.
@@ -23,6 +23,13 @@ local key = KEY.IDEMPOTENCY .. tenant .. ':' .. idempotency
 if idempotency ~= '' then
   local known = redis.call('HMGET', key, 'job', 'digest')
   if known[1] then return { known[2] == digest and 'existing' or 'conflict', known[1] } end
+end
+
+-- A client library that repeats by itself says so, and sends no key: what it sent a moment ago is its job.
+local recent = KEY.RECENT .. tenant .. ':' .. digest
+if sent == 'again' then
+  local first = redis.call('GET', recent)
+  if first and load_own(first, tenant) then return { 'existing', first } end
 end
 
 local pause = paused('intake')
@@ -48,6 +55,7 @@ local job = {
 write(job, job)
 -- Without an end until the job has ended (doom() gives it one): a promise outlives any clock.
 if idempotency ~= '' then redis.call('HSET', key, 'job', id, 'digest', digest) end
+if sent ~= '' then redis.call('SET', recent, id, 'EX', RECENT_S) end
 redis.call('ZADD', KEY.TENANT_JOBS .. tenant, whole(arrival), id)
 redis.call('HINCRBY', KEY.STATES, 'queued', 1)
 watch_deadline(job)
