@@ -1,15 +1,33 @@
-"""What decides about a submission before the record is asked: its model, its digest, its idempotency key."""
+"""What decides about a submission before the record is asked, and what comes of it."""
 
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
-from service.fields import CreateVideo
+from service.fields import PICTURE_FIELD, CreateVideo
 from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel, shown
 from service.store.nouns import CatalogueEntry
 
 MAX_IDEMPOTENCY_KEY_CHARS = 255
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The job that answers for a submission; `created` is False when an earlier one made it."""
+
+    job: VideoJob
+    created: bool
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The video that a remix comes from, and the digest of what was asked of it."""
+
+    video_id: str
+    digest: str
 
 
 def chosen_model(
@@ -29,6 +47,16 @@ def chosen_model(
         raise NoModelYet("no worker has announced a model yet; start one, or try again in a moment")
     names = ", ".join(entry.spec.name for entry in entries)
     raise UnknownModel(f"no model {shown(wanted)}; known models: {names}", param="model")
+
+
+def picture_faults(spec: ModelSpec, *, given: bool) -> list[FieldFault]:
+    """What is wrong with there being a picture, or none, for this model."""
+    if given and not spec.image_input:
+        return [FieldFault.of(PICTURE_FIELD, "a file", f"left out: {spec.name} takes none")]
+    if not given and spec.image_required:
+        bound = f"a picture: {spec.name} animates pictures and makes none"
+        return [FieldFault(PICTURE_FIELD, "", bound, f"{PICTURE_FIELD} is required: {bound}")]
+    return []
 
 
 def request_digest(asked: CreateVideo, picture: bytes | None) -> str:

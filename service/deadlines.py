@@ -1,4 +1,4 @@
-"""The deadlines of a request against the time at which it arrived."""
+"""The deadlines of a request against the time at which it arrived, and how long its video may stay."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ from service.contracts.deadline import LONGEST_S, SHORTEST_S
 from service.fields import CreateVideo
 from service.refusals import FieldFault
 
+SHORTEST_RETENTION_S = 60.0
 AHEAD = f"{SHORTEST_S:g} second to {LONGEST_S / 86400:g} days ahead"
 
 
@@ -25,3 +26,12 @@ def deadline_faults(asked: CreateVideo, given: Mapping[str, object], now: float)
     if not faults and moments.get("start_by", 0.0) > moments.get("finish_by", float("inf")):
         faults.append(FieldFault.of("start_by", given["start_by"], "no later than finish_by"))
     return faults
+
+
+def retention_faults(asked: CreateVideo, given: Mapping[str, object], longest_s: float) -> list[FieldFault]:
+    """What is wrong with expires_after: a delay between a minute and what the operator allows (seconds)."""
+    wanted, shortest_s = asked.expires_after, min(SHORTEST_RETENTION_S, longest_s)
+    if wanted is None or (wanted.relative and shortest_s <= wanted.seconds <= longest_s):
+        return []
+    bound = f"a delay of {shortest_s:g} to {longest_s:g} seconds, or such as 10m, 2h or 1d"
+    return [FieldFault.of("expires_after", given["expires_after"], bound)]

@@ -86,6 +86,13 @@ Moment = Annotated[
         }
     ),
 ]
+Delay = Annotated[
+    Deadline,
+    BeforeValidator(read_deadline),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 1}, {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"}]}
+    ),
+]
 Single = Annotated[int, BeforeValidator(read_single), WithJsonSchema({"const": 1})]
 
 
@@ -142,6 +149,11 @@ class CreateVideo(BaseModel):
     )
     finish_by: Moment | None = Field(
         None, description="The job stops and expires unless its video is stored by then; given as `start_by`."
+    )
+    expires_after: Delay | None = Field(
+        None,
+        description="How long record and files stay after the job has ended: seconds, or such as `10m`, `1d`; "
+        "60 seconds to what the operator allows, which is the default.",
     )
     fit: Fit | None = Field(
         None,

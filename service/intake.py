@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.access import Shelf, reaching_record
-from service.admission import checked_idempotency_key, chosen_model, request_digest
+from service.admission import (
+    Accepted,
+    Origin,
+    checked_idempotency_key,
+    chosen_model,
+    picture_faults,
+    request_digest,
+)
 from service.bell import Bell
 from service.bounds import BoundsCheck
 from service.contracts.compat import compat_key
@@ -22,8 +29,8 @@ from service.contracts.keys import input_picture_key
 from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import MAX_SEED, Fit, PictureRef, VideoRequest
-from service.deadlines import deadline_faults
-from service.fields import PICTURE_FIELD, CreateVideo, read_fields
+from service.deadlines import deadline_faults, retention_faults
+from service.fields import CreateVideo, read_fields
 from service.logs import get_logger
 from service.pictures import normalise_picture
 from service.refusals import (
@@ -36,6 +43,7 @@ from service.refusals import (
     RecordUnavailable,
     Refusal,
     UnknownVideo,
+    VideoGone,
     shown,
 )
 from service.store.errors import StoreUnavailable, UnknownCursor
@@ -57,22 +65,6 @@ from service.vocabulary import unknown_words
 SUBMIT_PAUSES_S = (0.05, 0.2)
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """The job that answers for a submission; `created` is False when an earlier one made it."""
-
-    job: VideoJob
-    created: bool
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The video that a remix comes from, and the digest of what was asked of it."""
-
-    video_id: str
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -114,7 +106,9 @@ class Intake:
         before = None if faults else await self.made_before(tenant, key, digest)
         if before is not None:
             return before
-        faults += deadline_faults(asked, given, self.clock())
+        faults += deadline_faults(asked, given, self.clock()) + retention_faults(
+            asked, given, self.retention_s
+        )
         spec = chosen_model(await self.catalogue(), asked, faults)
         request = self._checked(asked, spec, faults, picture)
         if origin is not None:
@@ -130,7 +124,7 @@ class Intake:
             compat=compat_key(request, spec, spec.first_stage(own_picture=picture is not None)),
             digest=digest,
             queue_limit=self.queue_limit,
-            retention_s=self.retention_s,
+            retention_s=self.retention_s if asked.expires_after is None else asked.expires_after.seconds,
             idempotency_key=key,
             warnings=unknown_words(request.prompt, spec),
             start_by=asked.start_by,
@@ -160,12 +154,12 @@ class Intake:
         return None if known is None else await self._as_before(tenant, key, known)
 
     async def show(self, tenant: str, job_id: str) -> VideoJob:
-        """The job. Raises UnknownVideo."""
+        """The job. Raises UnknownVideo, or VideoGone once its retention is over."""
         _check_id(job_id)
         async with reaching_record():
             job = await self.jobs.get(tenant, job_id)
         if job is None:
-            raise _unknown(job_id)
+            raise await self._missing(tenant, job_id)
         return job
 
     async def page(self, tenant: str, after: str | None, limit: int, order: Order) -> Page:
@@ -188,7 +182,7 @@ class Intake:
         async with reaching_record():
             outcome = await self.jobs.cancel(tenant, job_id)
         if outcome is CancelOutcome.MISSING:
-            raise _unknown(job_id)
+            raise await self._missing(tenant, job_id)
         job = await self.show(tenant, job_id)
         if outcome is CancelOutcome.TERMINAL:
             raise AlreadyFinished(f"the video {job_id} has ended already: it is {job.state}")
@@ -202,7 +196,7 @@ class Intake:
         async with reaching_record():
             outcome = await self.jobs.delete(tenant, job_id)
         if outcome is DeleteOutcome.MISSING:
-            raise _unknown(job_id)
+            raise await self._missing(tenant, job_id)
 
     async def catalogue(self) -> list[CatalogueEntry]:
         """Every model that is or was served: those with live workers first, then by name."""
@@ -215,11 +209,7 @@ class Intake:
     ) -> VideoRequest:
         check = BoundsCheck(asked, spec, frozenset(fault.field for fault in faults))
         request = check.request(seed=self.draw_seed(MAX_SEED + 1))
-        if picture is not None and not spec.image_input:
-            faults = [*faults, FieldFault.of(PICTURE_FIELD, "a file", f"left out: {spec.name} takes none")]
-        if picture is None and spec.image_required:
-            bound = f"a picture: {spec.name} animates pictures and makes none"
-            faults = [*faults, FieldFault(PICTURE_FIELD, "", bound, f"{PICTURE_FIELD} is required: {bound}")]
+        faults = [*faults, *picture_faults(spec, given=picture is not None)]
         if request is None or faults:
             raise InvalidFields([*faults, *check.faults])
         return request
@@ -276,6 +266,11 @@ class Intake:
                 finish_by=submission.finish_by.at(now) if submission.finish_by else None,
                 warnings=submission.warnings,
             )
+
+    async def _missing(self, tenant: str, job_id: str) -> Refusal:
+        async with reaching_record():
+            gone = await self.jobs.gone(tenant, job_id)
+        return VideoGone(f"the time of the video {job_id} is over") if gone else _unknown(job_id)
 
     async def _forget_picture(self, request: VideoRequest) -> None:
         """No record names it; the janitor would find it too, an hour later."""

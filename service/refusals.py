@@ -131,6 +131,12 @@ class ContentGone(Refusal):
     status, code, title = 410, "content_gone", "File is gone"
 
 
+class VideoGone(Refusal):
+    """The job's retention is over: record and files have been deleted."""
+
+    status, code, title = 410, "video_gone", "Video is gone"
+
+
 class BodyTooLarge(Refusal):
     """The body is longer than the gateway accepts."""
 

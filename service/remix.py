@@ -5,12 +5,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from service.admission import checked_idempotency_key
+from service.admission import Accepted, Origin, checked_idempotency_key
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.fields import CreateVideo
-from service.intake import Accepted, Intake, Origin
+from service.intake import Intake
 from service.refusals import FieldFault, InvalidFields, NoContent, SourceNotReady
 
 #: Asks that the new video be animated from the old one's keyframe instead of a new one.

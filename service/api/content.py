@@ -23,6 +23,7 @@ from service.refusals import (
     UnknownRoute,
     UnknownVideo,
     UnsatisfiableRange,
+    VideoGone,
 )
 from service.storage.links import LinkRefused
 
@@ -61,6 +62,7 @@ class Variant(StrEnum):
             NoContent,
             ContentNotReady,
             ContentGone,
+            VideoGone,
             UnsatisfiableRange,
             InvalidFields,
             RecordUnavailable,
@@ -87,6 +89,8 @@ async def download_video(
     """
     job = await parts.intake.show(tenant, video_id)
     artifact = _artifact(job, variant)
+    if _is_over(job, parts.intake.clock()):
+        raise ContentGone(f"the time of the video {video_id} is over")
     name = _filename(job, artifact)
     if parts.settings.content == "redirect" and request.method != "HEAD":
         link = await parts.shelf.link(artifact.key, parts.settings.link_ttl_s, name)
@@ -137,7 +141,7 @@ async def follow_link(
 
 async def fresh_links(job: VideoJob, parts: GatewayParts, now: float) -> Links:
     """Signed links to the files that the record names, made now and never stored."""
-    if job.artifact is None and job.keyframe is None:
+    if (job.artifact is None and job.keyframe is None) or _is_over(job, now):
         return Links()
     return Links(
         video=await _link(job, job.artifact, parts),
@@ -163,6 +167,11 @@ def _artifact(job: VideoJob, variant: Variant) -> Artifact:
     raise ContentNotReady(
         f"the video {job.id} is {job.state}: its {variant} is not there yet", param="variant"
     )
+
+
+def _is_over(job: VideoJob, now: float) -> bool:
+    """From `expires_at` on nothing is served, also while the janitor has not come by yet."""
+    return job.expires_at is not None and job.expires_at <= now
 
 
 def _of_film(job: VideoJob, variant: Variant) -> Artifact | None:

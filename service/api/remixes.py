@@ -30,6 +30,7 @@ from service.refusals import (
     UnreadableBody,
     UnsupportedBody,
     UploadTooSlow,
+    VideoGone,
 )
 from service.remix import RemixVideo, remix
 
@@ -72,6 +73,7 @@ _BODY: dict[str, Any] = {
             UploadTooSlow,
             SourceNotReady,
             ContentGone,
+            VideoGone,
             BodyTooLarge,
             UnsupportedBody,
             InvalidFields,
@@ -111,7 +113,7 @@ async def remix_video(
     summary="Go on where a video ends",
     status_code=422,
     response_class=Response,
-    responses=documented(UnknownVideo, CannotExtend, RecordUnavailable, ServiceBusy),
+    responses=documented(UnknownVideo, VideoGone, CannotExtend, RecordUnavailable, ServiceBusy),
 )
 async def extend_video(parts: Parts, tenant: Tenant, video_id: str) -> Response:
     """Always a 422 that says why: no model here continues a clip. Asked, so that no client has to guess."""

@@ -33,6 +33,7 @@ from service.refusals import (
     UnreadableBody,
     UnsupportedBody,
     UploadTooSlow,
+    VideoGone,
 )
 from service.store.nouns import Order
 
@@ -165,7 +166,7 @@ async def list_videos(
     "/videos/{video_id}",
     tags=["videos"],
     summary="Look at one video",
-    responses=documented(UnknownVideo, RecordUnavailable),
+    responses=documented(UnknownVideo, VideoGone, RecordUnavailable),
 )
 async def retrieve_video(
     request: Request, response: Response, parts: Parts, tenant: Tenant, video_id: str
@@ -180,7 +181,7 @@ async def retrieve_video(
     "/videos/{video_id}",
     tags=["videos"],
     summary="Delete a video",
-    responses=documented(UnknownVideo, RecordUnavailable),
+    responses=documented(UnknownVideo, VideoGone, RecordUnavailable),
 )
 async def delete_video(parts: Parts, tenant: Tenant, video_id: str) -> DeletedView:
     """Hides the job at once, stops it if it runs, and deletes its files soon after."""
@@ -192,7 +193,7 @@ async def delete_video(parts: Parts, tenant: Tenant, video_id: str) -> DeletedVi
     "/videos/{video_id}/cancel",
     tags=["videos"],
     summary="Call a video off",
-    responses=documented(UnknownVideo, AlreadyFinished, RecordUnavailable),
+    responses=documented(UnknownVideo, AlreadyFinished, VideoGone, RecordUnavailable),
 )
 async def cancel_video(request: Request, parts: Parts, tenant: Tenant, video_id: str) -> VideoView:
     """A waiting job is `cancelled` at once; a running one stops after the step in its hands (until then

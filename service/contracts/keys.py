@@ -16,6 +16,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "EVENTS": f"{TAG}:events:",  # + id: stream, entry ids "<seq>-0"
         "IDEMPOTENCY": f"{TAG}:idempotency:",  # + tenant ":" sha256 of the client's key: hash {job, digest}
         "RECENT": f"{TAG}:recent:",  # + tenant ":" digest of what a client library sent: the job it made
+        "GONE": f"{TAG}:gone:",  # + tenant ":" id: a job whose retention was over, for as long as one may ask
         # one per tenant
         "TENANT_JOBS": f"{TAG}:jobs:",  # + tenant: zset id -> arrival, what a listing shows
         "PLACE": f"{TAG}:place:",  # + tenant ":" id: the arrival of a job that left the listing lately

@@ -70,6 +70,7 @@ class Audit:
             "EVENTS": lambda _, job_id: self._needs_job(job_id),
             "IDEMPOTENCY": self._idempotency,
             "RECENT": self._runs_out,
+            "GONE": self._runs_out,
             "PLACE": self._runs_out,
             "WORKER": self._runs_out,
             "TENANT_JOBS": lambda key, _: self._members(key, frozenset(State)),

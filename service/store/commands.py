@@ -84,6 +84,11 @@ def get(tenant: str, job_id: str) -> Command[VideoJob | None]:
     return Command("get", (job_id, tenant), _job_or_none)
 
 
+def gone(tenant: str, job_id: str) -> Command[bool]:
+    """Whether the tenant had this job and its retention ended it, within the last 30 days."""
+    return Command("gone", (tenant, job_id), bool)
+
+
 def record(job_id: str) -> Command[VideoJob | None]:
     """The record whoever owns it, tombstones included: for the janitor, not for clients."""
     return Command("get", (job_id, ""), _job_or_none)

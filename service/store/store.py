@@ -54,6 +54,9 @@ class JobStore:
     def get(self, tenant: str, job_id: str) -> VideoJob | None:
         return self.store.run(commands.get(tenant, job_id))
 
+    def gone(self, tenant: str, job_id: str) -> bool:
+        return self.store.run(commands.gone(tenant, job_id))
+
     def record(self, job_id: str) -> VideoJob | None:
         return self.store.run(commands.record(job_id))
 
@@ -163,6 +166,9 @@ class AsyncJobStore:
 
     async def record(self, job_id: str) -> VideoJob | None:
         return await self.store.run(commands.record(job_id))
+
+    async def gone(self, tenant: str, job_id: str) -> bool:
+        return await self.store.run(commands.gone(tenant, job_id))
 
     async def list_jobs(
         self, tenant: str, after: str | None = None, limit: int = 20, order: Order = Order.DESC

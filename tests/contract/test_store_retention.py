@@ -70,3 +70,17 @@ def test_a_purged_job_leaves_nothing_behind(scene, make_artifact):
     assert 3500 < scene.redis.ttl(left.pop()) <= 3600
     named = [key for key in scene.redis.keys("{mc}:*") if scene.redis.type(key) == b"zset"]
     assert all(b"video_a" not in b"".join(scene.redis.zrange(key, 0, -1)) for key in named)
+
+
+def test_who_asks_for_what_is_over_learns_that_it_was_there(scene, make_artifact):
+    finish(scene, make_artifact, "video_a", retention_s=10)
+    finish(scene, make_artifact, "video_b", retention_s=10)
+    assert not scene.jobs.gone("default", "video_a")
+    scene.jobs.delete("default", "video_b")
+    scene.clock.advance(10)
+    assert scene.jobs.purge("video_a")
+    assert scene.jobs.purge("video_b")
+    assert scene.jobs.gone("default", "video_a")
+    assert not scene.jobs.gone("default", "video_b")  # its owner deleted it, and wants no trace
+    assert not scene.jobs.gone("another", "video_a")
+    assert 0 < scene.redis.ttl("{mc}:gone:default:video_a") <= 30 * 86400

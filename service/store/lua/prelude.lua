@@ -3,6 +3,7 @@
 -- and outbox can never tell different stories.
 
 local EVENTS_KEPT = 200
+local GONE_KEPT_S = 30 * 86400
 local RECENT_S = 60 -- how long a library's own repeats of a submission find it
 local PLACE_KEPT_S = 3600 -- far longer than anybody takes from one page of a listing to the next
 local PRIORITY_WORTH = 600 * 1000000 -- a step of priority is worth ten minutes of waiting, in microseconds

@@ -8,6 +8,8 @@ local key = own_idempotency_key(job)
 if key then redis.call('DEL', key) end
 redis.call('ZREM', KEY.DOOMED, id)
 unlist(job)
+-- Who deleted it knows; anybody else learns for a while that it was there.
+if job.deleted ~= '1' then redis.call('SET', KEY.GONE .. job.tenant .. ':' .. id, '', 'EX', GONE_KEPT_S) end
 redis.call('HINCRBY', KEY.STATES, job.state, -1)
 redis.call('DEL', KEY.JOB .. id, KEY.EVENTS .. id)
 return 1
