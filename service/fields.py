@@ -152,7 +152,7 @@ class CreateVideo(BaseModel):
     )
     expires_after: Delay | None = Field(
         None,
-        description="How long record and files stay after the job has ended: seconds, or such as `10m`, `1d`; "
+        description="How long record and files stay once the job has ended: seconds, or such as `10m`, `1d`; "
         "60 seconds to what the operator allows, which is the default.",
     )
     fit: Fit | None = Field(

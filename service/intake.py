@@ -162,14 +162,16 @@ class Intake:
             raise await self._missing(tenant, job_id)
         return job
 
-    async def page(self, tenant: str, after: str | None, limit: int, order: Order) -> Page:
-        """Up to `limit` jobs in order of arrival, from the one behind `after`. Raises InvalidFields."""
+    async def page(
+        self, tenant: str, after: str | None, limit: int, order: Order, metadata: Mapping[str, str]
+    ) -> Page:
+        """Up to `limit` jobs with all of `metadata`, by arrival, behind `after`. Raises InvalidFields."""
         fault = FieldFault.of("after", after, "the id of one of your videos")
         if after is not None and not is_id(after):
             raise InvalidFields([fault])
         try:
             async with reaching_record():
-                return await self.jobs.list_jobs(tenant, after, limit, order)
+                return await self.jobs.list_jobs(tenant, after, limit, order, metadata)
         except UnknownCursor:
             raise InvalidFields([fault]) from None
 

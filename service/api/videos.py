@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.api.body import read_body
+from service.api.metadata_filter import METADATA_PARAMETER, asked_metadata
 from service.api.parts import Parts, Tenant, served_base
 from service.api.presenting import answer_accepted, asked_wait, is_repeat, outlooks, present
 from service.api.problems import documented
@@ -139,6 +140,7 @@ async def create_video(
     "/videos",
     tags=["videos"],
     summary="List your videos",
+    openapi_extra={"parameters": [METADATA_PARAMETER]},
     responses=documented(InvalidFields, RecordUnavailable),
 )
 async def list_videos(
@@ -150,7 +152,8 @@ async def list_videos(
     order: Annotated[Order, Query(description="By arrival; desc: the newest first.")] = Order.DESC,
 ) -> VideoListView:
     """Without signed links: ask for one video to get fresh ones."""
-    page = await parts.intake.page(tenant, after, limit, order)
+    metadata = asked_metadata(request.query_params.multi_items())
+    page = await parts.intake.page(tenant, after, limit, order, metadata)
     base = served_base(request, parts)
     outlook = await outlooks(parts, page.jobs)
     data = [video_view(job, base, outlook(job)) for job in page.jobs]

@@ -19,6 +19,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "GONE": f"{TAG}:gone:",  # + tenant ":" id: a job whose retention was over, for as long as one may ask
         # one per tenant
         "TENANT_JOBS": f"{TAG}:jobs:",  # + tenant: zset id -> arrival, what a listing shows
+        "LABELLED": f"{TAG}:labelled:",  # + tenant ":" sha1 of a metadata pair: zset id -> arrival
         "PLACE": f"{TAG}:place:",  # + tenant ":" id: the arrival of a job that left the listing lately
         # waiting
         "ARRIVALS": f"{TAG}:arrivals",  # counter: microseconds, the place of the job that came last

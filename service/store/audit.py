@@ -74,6 +74,7 @@ class Audit:
             "PLACE": self._runs_out,
             "WORKER": self._runs_out,
             "TENANT_JOBS": lambda key, _: self._members(key, frozenset(State)),
+            "LABELLED": lambda key, _: self._members(key, frozenset(State)),
             "READY": lambda key, _: self._members(key, frozenset({State.QUEUED})),
             "QUEUE": lambda key, _: self._members(key, frozenset({State.QUEUED})),
             "APPROVALS": lambda key, _: self._members(key, frozenset({State.AWAITING_APPROVAL})),

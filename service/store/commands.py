@@ -5,7 +5,7 @@ Each one is safe to send again after StoreUnavailable. The rules themselves are 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.contracts.artifact import Artifact
@@ -94,8 +94,10 @@ def record(job_id: str) -> Command[VideoJob | None]:
     return Command("get", (job_id, ""), _job_or_none)
 
 
-def list_jobs(tenant: str, after: str | None, limit: int, order: Order) -> Command[Page]:
-    """Up to `limit` jobs in order of arrival, from the one behind `after`.
+def list_jobs(
+    tenant: str, after: str | None, limit: int, order: Order, metadata: Mapping[str, str] | None = None
+) -> Command[Page]:
+    """Up to `limit` jobs in order of arrival, from the one behind `after`; only those with all of `metadata`.
 
     `after` may be a job deleted within the last hour: its place outlives it. Raises UnknownCursor.
     """
@@ -105,7 +107,7 @@ def list_jobs(tenant: str, after: str | None, limit: int, order: Order) -> Comma
             raise UnknownCursor(after or "")
         return Page(tuple(_job(fields) for fields in reply[2]), reply[1] == 1)
 
-    return Command("list", (tenant, after or "", limit, order), parse)
+    return Command("list", (tenant, after or "", limit, order, json.dumps(dict(metadata or {}))), parse)
 
 
 def events(tenant: str, job_id: str, after: int, limit: int) -> Command[tuple[Event, ...]]:

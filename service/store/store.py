@@ -4,7 +4,7 @@ What each command promises is said once, at the function of the same name in com
 raises StoreUnavailable when Redis does not answer, and may be called again after that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service.contracts.artifact import Artifact
@@ -61,9 +61,14 @@ class JobStore:
         return self.store.run(commands.record(job_id))
 
     def list_jobs(
-        self, tenant: str, after: str | None = None, limit: int = 20, order: Order = Order.DESC
+        self,
+        tenant: str,
+        after: str | None = None,
+        limit: int = 20,
+        order: Order = Order.DESC,
+        metadata: Mapping[str, str] | None = None,
     ) -> Page:
-        return self.store.run(commands.list_jobs(tenant, after, limit, order))
+        return self.store.run(commands.list_jobs(tenant, after, limit, order, metadata))
 
     def events(self, tenant: str, job_id: str, after: int = 0, limit: int = 200) -> tuple[Event, ...]:
         return self.store.run(commands.events(tenant, job_id, after, limit))
@@ -171,9 +176,14 @@ class AsyncJobStore:
         return await self.store.run(commands.gone(tenant, job_id))
 
     async def list_jobs(
-        self, tenant: str, after: str | None = None, limit: int = 20, order: Order = Order.DESC
+        self,
+        tenant: str,
+        after: str | None = None,
+        limit: int = 20,
+        order: Order = Order.DESC,
+        metadata: Mapping[str, str] | None = None,
     ) -> Page:
-        return await self.store.run(commands.list_jobs(tenant, after, limit, order))
+        return await self.store.run(commands.list_jobs(tenant, after, limit, order, metadata))
 
     async def events(self, tenant: str, job_id: str, after: int = 0, limit: int = 200) -> tuple[Event, ...]:
         return await self.store.run(commands.events(tenant, job_id, after, limit))

@@ -99,6 +99,17 @@ local function drop_lease(job)
   redis.call('SREM', KEY.HELD .. job.worker, lease_of(job))
 end
 
+-- Where the tenant's jobs with each of these metadata pairs are listed.
+local function label_keys(tenant, metadata)
+  local keys = {}
+  for name, value in pairs(metadata or {}) do
+    keys[#keys + 1] = KEY.LABELLED .. tenant .. ':' .. redis.sha1hex(#name .. ':' .. name .. value)
+  end
+  return keys
+end
+
+local function labels_of(job) return label_keys(job.tenant, cjson.decode(job.request).metadata) end
+
 -- Take a job off its owner's listing. Its place is remembered for a while: a client that has read the page that
 -- ends with this job goes on from here.
 local function unlist(job)
@@ -106,6 +117,7 @@ local function unlist(job)
   local arrival = redis.call('ZSCORE', listing, job.id)
   if not arrival then return end
   redis.call('ZREM', listing, job.id)
+  for _, key in ipairs(labels_of(job)) do redis.call('ZREM', key, job.id) end
   redis.call('SET', KEY.PLACE .. job.tenant .. ':' .. job.id, arrival, 'EX', PLACE_KEPT_S)
 end
 

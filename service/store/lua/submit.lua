@@ -57,6 +57,7 @@ write(job, job)
 if idempotency ~= '' then redis.call('HSET', key, 'job', id, 'digest', digest) end
 if sent ~= '' then redis.call('SET', recent, id, 'EX', RECENT_S) end
 redis.call('ZADD', KEY.TENANT_JOBS .. tenant, whole(arrival), id)
+for _, label in ipairs(labels_of(job)) do redis.call('ZADD', label, whole(arrival), id) end
 redis.call('HINCRBY', KEY.STATES, 'queued', 1)
 watch_deadline(job)
 enqueue(job, t)
