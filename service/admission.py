@@ -5,8 +5,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.bounds import BoundsCheck
 from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
+from service.contracts.request import VideoRequest
 from service.fields import PICTURE_FIELD, CreateVideo
 from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel, shown
 from service.store.nouns import CatalogueEntry
@@ -57,6 +59,21 @@ def picture_faults(spec: ModelSpec, *, given: bool) -> list[FieldFault]:
         bound = f"a picture: {spec.name} animates pictures and makes none"
         return [FieldFault(PICTURE_FIELD, "", bound, f"{PICTURE_FIELD} is required: {bound}")]
     return []
+
+
+def checked_request(
+    asked: CreateVideo, spec: ModelSpec, faults: Sequence[FieldFault], seed: int, with_picture: bool
+) -> VideoRequest:
+    """The whole request on this model, but for its picture; `seed` is for a client that named none.
+
+    Raises InvalidFields with `faults`, which were found before, and every other.
+    """
+    check = BoundsCheck(asked, spec, frozenset(fault.field for fault in faults))
+    request = check.request(seed=seed)
+    faults = [*faults, *picture_faults(spec, given=with_picture)]
+    if request is None or faults:
+        raise InvalidFields([*faults, *check.faults])
+    return request
 
 
 def request_digest(asked: CreateVideo, picture: bytes | None) -> str:

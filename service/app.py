@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from service.api import content, health, remixes, videos
+from service.api import content, estimates, health, remixes, videos
 from service.api.parts import VERSION_PREFIX, GatewayParts
 from service.api.problems import ProblemView, refusal_of_http, refusal_of_validation
 from service.api.scope import OnePath, RequestScope
@@ -68,11 +68,13 @@ def create_app(parts: GatewayParts) -> FastAPI:
     )
     app.state.parts = parts
     app.include_router(videos.router)
+    app.include_router(estimates.router)
     app.include_router(remixes.router)
     app.include_router(content.router)
     app.include_router(health.router)
     app.include_router(_heads(videos.router, content.router, health.router))
     app.include_router(videos.router, prefix=VERSION_PREFIX, include_in_schema=False)
+    app.include_router(estimates.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(remixes.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(content.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(_heads(videos.router, content.router), prefix=VERSION_PREFIX)
@@ -125,7 +127,7 @@ def _methods_of(path: str) -> set[str]:
     below = path.removeprefix(VERSION_PREFIX)
     methods = {
         method
-        for route in _routes(videos.router, remixes.router, content.router, health.router)
+        for route in _routes(videos.router, estimates.router, remixes.router, content.router, health.router)
         if route.path_regex.match(below)
         for method in route.methods or ()
     }

@@ -16,12 +16,11 @@ from service.admission import (
     Accepted,
     Origin,
     checked_idempotency_key,
+    checked_request,
     chosen_model,
-    picture_faults,
     request_digest,
 )
 from service.bell import Bell
-from service.bounds import BoundsCheck
 from service.contracts.compat import compat_key
 from service.contracts.ids import is_id, new_video_id
 from service.contracts.job import VideoJob
@@ -30,7 +29,7 @@ from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import MAX_SEED, Fit, PictureRef, VideoRequest
 from service.deadlines import deadline_faults, retention_faults
-from service.fields import CreateVideo, read_fields
+from service.fields import read_fields
 from service.logs import get_logger
 from service.pictures import normalise_picture
 from service.refusals import (
@@ -110,7 +109,7 @@ class Intake:
             asked, given, self.retention_s
         )
         spec = chosen_model(await self.catalogue(), asked, faults)
-        request = self._checked(asked, spec, faults, picture)
+        request = checked_request(asked, spec, faults, self.draw_seed(MAX_SEED + 1), picture is not None)
         if origin is not None:
             request = request.model_copy(update={"remixed_from": origin.video_id})
         job_id = self.new_id()
@@ -205,16 +204,6 @@ class Intake:
         async with reaching_record():
             entries = await self.jobs.catalogue()
         return sorted(entries.values(), key=lambda entry: (entry.live_workers == 0, entry.spec.name))
-
-    def _checked(
-        self, asked: CreateVideo, spec: ModelSpec, faults: list[FieldFault], picture: bytes | None
-    ) -> VideoRequest:
-        check = BoundsCheck(asked, spec, frozenset(fault.field for fault in faults))
-        request = check.request(seed=self.draw_seed(MAX_SEED + 1))
-        faults = [*faults, *picture_faults(spec, given=picture is not None)]
-        if request is None or faults:
-            raise InvalidFields([*faults, *check.faults])
-        return request
 
     async def _with_picture(
         self, request: VideoRequest, fit: Fit, raw: bytes, spec: ModelSpec, tenant: str, job_id: str

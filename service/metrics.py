@@ -40,6 +40,9 @@ class QueueGauges(Collector):
             families["doomed_jobs"].add_metric([], snapshot.doomed)
             families["outbox_events"].add_metric([], snapshot.outbox)
             families["intake_paused"].add_metric([], float("intake" in snapshot.pauses))
+            for (pool, model), ratios in snapshot.eta_ratios.items():
+                for quantile, ratio in zip(("0.5", "0.9"), ratios, strict=True):
+                    families["eta_ratio"].add_metric([pool, model, quantile], ratio)
             for pool, depth in snapshot.pools.items():
                 families["ready_jobs"].add_metric([pool], depth.ready)
                 families["oldest_ready_age_seconds"].add_metric([pool], depth.oldest_ready_age_s)
@@ -64,6 +67,10 @@ def _families() -> dict[str, GaugeMetricFamily]:
         "oldest_ready_age_seconds": ("Wait of the job that has been ready longest.", ["pool"]),
         "live_workers": ("Workers that announced themselves lately.", ["pool"]),
         "draining_workers": ("Live workers that an operator told to drain.", ["pool"]),
+        "eta_ratio": (
+            "Time that the last 100 videos took over the time foretold when they were accepted; 1 is exact.",
+            ["pool", "model", "quantile"],
+        ),
         "intake_paused": ("1 while an operator keeps new jobs out.", []),
         "pool_paused": ("1 while an operator keeps a pool's workers from claiming.", ["pool"]),
     }

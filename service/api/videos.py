@@ -47,7 +47,7 @@ _PICTURE = {
     "description": "A PNG, JPEG or WebP picture that becomes the keyframe; stage 1 is skipped.",
 }
 _FORM = {**_FIELDS, "properties": {**_FIELDS["properties"], PICTURE_FIELD: _PICTURE}}
-_BODY: dict[str, Any] = {
+BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -97,7 +97,7 @@ SCHEMAS = {
     summary="Ask for a video",
     status_code=202,
     response_model=VideoView,
-    openapi_extra=_BODY,
+    openapi_extra=BODY,
     responses={
         **ACCEPTED,
         **documented(

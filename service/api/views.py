@@ -11,7 +11,7 @@ from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import TABLE, Stage, State
 from service.contracts.model_spec import ModelSpec
-from service.store.nouns import CatalogueEntry, Snapshot
+from service.store.nouns import CatalogueEntry, Forecast, Snapshot
 
 
 class ErrorView(BaseModel):
@@ -43,6 +43,12 @@ class QueueView(BaseModel):
     ahead: int | None = Field(
         None,
         description="Jobs of this model that were queued before; fair turns may let later ones go first.",
+    )
+    eta_p50_seconds: float | None = Field(
+        None, description="From now until the video is there, in the middle; null before any was measured."
+    )
+    eta_p90_seconds: float | None = Field(
+        None, description="The same as nine of ten keep to; null before five videos could be compared."
     )
     live_workers: int
 
@@ -179,16 +185,21 @@ class Links:
 
 
 def outlook_of(
-    job: VideoJob, snapshot: Snapshot, catalogue: Mapping[str, CatalogueEntry], ahead: int | None = None
+    job: VideoJob,
+    snapshot: Snapshot,
+    catalogue: Mapping[str, CatalogueEntry],
+    forecast: Forecast | None = None,
 ) -> Outlook:
-    """Queue and warnings of a job that waits, with `ahead` jobs before it; nothing for any other."""
+    """Queue and warnings of a job that waits; nothing for any other."""
     if job.state is not State.QUEUED:
         return Outlook()
     depth = snapshot.pools.get(job.pool)
     queue = QueueView(
         pool=job.pool,
         ready=depth.ready if depth else 0,
-        ahead=ahead,
+        ahead=forecast.ahead if forecast else None,
+        eta_p50_seconds=forecast.p50_s if forecast else None,
+        eta_p90_seconds=forecast.p90_s if forecast else None,
         live_workers=depth.live_workers if depth else 0,
     )
     entry = catalogue.get(job.request.model)

@@ -32,6 +32,8 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "CLOCK": f"{TAG}:clock:",  # + pool: the pool's virtual clock
         "ENTERED": f"{TAG}:entered:",  # + pool: hash tenant with ready jobs -> the clock when it came (back)
         "PACES": f"{TAG}:paces",  # hash pool ":" model -> GPU seconds per unit of work, as measured
+        "WORKS": f"{TAG}:works",  # hash pool ":" model -> units of work of a video, as of late
+        "ETA_RATIOS": f"{TAG}:eta-ratios:",  # + pool ":" model: list, time taken over time foretold
         "DEADLINES": f"{TAG}:deadlines",  # zset id -> time at which it expires as it stands
         "APPROVALS": f"{TAG}:approvals",  # zset id -> time by which the client must approve
         # running

@@ -31,6 +31,8 @@ _BOUNDED = frozenset(
         "CLOCK",
         "ENTERED",
         "PACES",
+        "WORKS",
+        "ETA_RATIOS",
         "REAPER",
         "WORKERS",
         "SERVING",

@@ -119,18 +119,6 @@ def events(tenant: str, job_id: str, after: int, limit: int) -> Command[tuple[Ev
     )
 
 
-def ahead(job_ids: Sequence[str]) -> Command[dict[str, int]]:
-    """For each of these jobs that waits, how many of its pool and model were queued before it.
-
-    An estimate of its place: fair turns and priorities let later ones go first.
-    """
-    return Command(
-        "ahead",
-        tuple(job_ids),
-        lambda reply: {job_id: place for job_id, place in zip(job_ids, reply, strict=True) if place >= 0},
-    )
-
-
 def cancel(tenant: str, job_id: str) -> Command[CancelOutcome]:
     """Call a job off. Wins over any finish that has not been committed."""
     return Command("cancel", (job_id, tenant), CancelOutcome)

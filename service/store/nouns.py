@@ -185,6 +185,18 @@ Outcome: TypeAlias = Succeeded | Failed | Cancelled | Expired
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """`ahead` jobs of the model were queued before; the video should be there in `p50_s` seconds, in `p90_s` with
+    nine chances of ten. None: not measured yet, or no worker. `gpu_s`: GPU seconds that it should take.
+    """
+
+    ahead: int
+    p50_s: float | None = None
+    p90_s: float | None = None
+    gpu_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Finished:
     """The answer to a finish, the same however often it is asked.
 
@@ -242,6 +254,8 @@ class Snapshot:
     """Gauges for metrics: records by state, leases held, jobs to be purged, events to be relayed, pools.
 
     `pauses`: why the closed gates are closed, by gate (`intake`, `pool:<name>`).
+    `eta_ratios`: by pool and model, the time that the last videos took over the time that was foretold, in the
+    middle and for nine of ten.
     """
 
     states: Mapping[State, int]
@@ -250,3 +264,4 @@ class Snapshot:
     outbox: int
     pools: Mapping[str, PoolDepth]
     pauses: Mapping[str, Pause] = field(default_factory=dict)
+    eta_ratios: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)

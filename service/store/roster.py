@@ -52,6 +52,7 @@ def snapshot() -> Command[Snapshot]:
                 for name, ready, age, live, wanted, draining in reply[4]
             },
             pauses={gate: pause_of(text) for gate, text in pairs(reply[5]).items()},
+            eta_ratios={(pool, model): (float(p50), float(p90)) for pool, model, p50, p90 in reply[6]},
         )
 
     return Command("snapshot", (), parse)

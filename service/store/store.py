@@ -11,7 +11,8 @@ from service.contracts.artifact import Artifact
 from service.contracts.event import Event
 from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
-from service.store import commands, roster
+from service.contracts.request import VideoRequest
+from service.store import commands, forecasts, roster
 from service.store.nouns import (
     ApproveOutcome,
     Beat,
@@ -20,6 +21,7 @@ from service.store.nouns import (
     Claim,
     DeleteOutcome,
     Finished,
+    Forecast,
     Note,
     Order,
     Outcome,
@@ -73,8 +75,11 @@ class JobStore:
     def events(self, tenant: str, job_id: str, after: int = 0, limit: int = 200) -> tuple[Event, ...]:
         return self.store.run(commands.events(tenant, job_id, after, limit))
 
-    def ahead(self, job_ids: Sequence[str]) -> dict[str, int]:
-        return self.store.run(commands.ahead(job_ids))
+    def ahead(self, job_ids: Sequence[str]) -> dict[str, Forecast]:
+        return self.store.run(forecasts.ahead(job_ids))
+
+    def estimate(self, pool: str, request: VideoRequest) -> Forecast:
+        return self.store.run(forecasts.estimate(pool, request))
 
     def cancel(self, tenant: str, job_id: str) -> CancelOutcome:
         return self.store.run(commands.cancel(tenant, job_id))
@@ -188,8 +193,11 @@ class AsyncJobStore:
     async def events(self, tenant: str, job_id: str, after: int = 0, limit: int = 200) -> tuple[Event, ...]:
         return await self.store.run(commands.events(tenant, job_id, after, limit))
 
-    async def ahead(self, job_ids: Sequence[str]) -> dict[str, int]:
-        return await self.store.run(commands.ahead(job_ids))
+    async def ahead(self, job_ids: Sequence[str]) -> dict[str, Forecast]:
+        return await self.store.run(forecasts.ahead(job_ids))
+
+    async def estimate(self, pool: str, request: VideoRequest) -> Forecast:
+        return await self.store.run(forecasts.estimate(pool, request))
 
     async def cancel(self, tenant: str, job_id: str) -> CancelOutcome:
         return await self.store.run(commands.cancel(tenant, job_id))

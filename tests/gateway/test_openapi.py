@@ -45,6 +45,7 @@ def test_every_route_of_the_issue_is_there(document: dict[str, Any]) -> None:
         ("get", "/videos/{video_id}"),
         ("delete", "/videos/{video_id}"),
         ("post", "/videos/{video_id}/cancel"),
+        ("post", "/videos/estimate"),
         ("post", "/videos/{video_id}/remix"),
         ("post", "/videos/{video_id}/extend"),
         ("get", "/videos/{video_id}/content"),

@@ -11,6 +11,13 @@ for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
   pools[#pools + 1] = { pool, depth.ready, stamp(math.max(0, t - depth.oldest)), depth.live, depth.wanted,
     draining[pool] or 0 }
 end
+local etas = {}
+for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
+  for _, model in ipairs(redis.call('SMEMBERS', KEY.POOL_MODELS .. pool)) do
+    local middle, ninth = eta_ratios(pool .. ':' .. model)
+    if ninth then etas[#etas + 1] = { pool, model, stamp(middle), stamp(ninth) } end
+  end
+end
 return {
   redis.call('HGETALL', KEY.STATES),
   redis.call('ZCARD', KEY.LEASES),
@@ -18,4 +25,5 @@ return {
   redis.call('XLEN', KEY.OUTBOX),
   pools,
   redis.call('HGETALL', KEY.PAUSES),
+  etas,
 }

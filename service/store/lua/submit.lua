@@ -52,6 +52,9 @@ local job = {
   start_by = moment(start_by), finish_by = moment(finish_by),
   keyframe = '', keyframe_attempt = '', checkpoint = '', artifact = '', failure = '', usage = '',
 }
+-- What is foretold now is compared with what comes true (learn_eta).
+local eta = eta_of(pool, model, tonumber(work), redis.call('ZCARD', KEY.READY .. pool .. ':' .. model), t)
+job.eta = eta and stamp(eta) or ''
 write(job, job)
 -- Without an end until the job has ended (doom() gives it one): a promise outlives any clock.
 if idempotency ~= '' then redis.call('HSET', key, 'job', id, 'digest', digest) end

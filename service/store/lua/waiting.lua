@@ -102,6 +102,53 @@ local function learn_pace(job, seconds)
   local measured = seconds / tonumber(job.work)
   local known = tonumber(redis.call('HGET', KEY.PACES, lane(job)) or measured)
   redis.call('HSET', KEY.PACES, lane(job), string.format('%.17g', known + PACE_GAIN * (measured - known)))
+  local work = tonumber(job.work)
+  local usual = tonumber(redis.call('HGET', KEY.WORKS, lane(job)) or work)
+  redis.call('HSET', KEY.WORKS, lane(job), string.format('%.17g', usual + PACE_GAIN * (work - usual)))
+end
+
+-- ---- when a video will be there ---------------------------------------------------------------------------
+
+local RATIOS_KEPT, RATIOS_TOLD = 100, 5 -- and how many make a tenth worth telling
+
+-- Seconds until a video of so much work is done that has so many of its model before it; nil where no video of the
+-- model was measured yet, or no worker serves it.
+local function eta_of(pool, model, work, ahead, t)
+  local name = pool .. ':' .. model
+  local pace = tonumber(redis.call('HGET', KEY.PACES, name))
+  local live = redis.call('ZCOUNT', KEY.SERVING .. name, '(' .. stamp(t), '+inf')
+  if not pace or live == 0 then return nil end
+  local usual = tonumber(redis.call('HGET', KEY.WORKS, name) or work)
+  -- A worker that is busy has half a video before it, on average.
+  local busy = ahead > 0 or redis.call('ZCARD', KEY.LEASES) >= live
+  return pace * ((ahead / live + (busy and 0.5 or 0)) * usual + work)
+end
+
+-- How the last videos kept to what was foretold: the middle and the ninth tenth of (time taken / time foretold).
+-- 1 and nil before there are some.
+local function eta_ratios(name)
+  local ratios = redis.call('LRANGE', KEY.ETA_RATIOS .. name, 0, -1)
+  for i, ratio in ipairs(ratios) do ratios[i] = tonumber(ratio) end
+  if #ratios < RATIOS_TOLD then return 1, nil end
+  table.sort(ratios)
+  return ratios[math.ceil(0.5 * #ratios)], ratios[math.ceil(0.9 * #ratios)]
+end
+
+-- The same as text: {p50, p90}, '' for what is not known.
+local function eta_told(pool, model, work, ahead, t)
+  local eta = eta_of(pool, model, work, ahead, t)
+  if not eta then return '', '' end
+  local middle, ninth = eta_ratios(pool .. ':' .. model)
+  return stamp(eta * middle), ninth and stamp(eta * ninth) or ''
+end
+
+-- The video is there: how long did it take over what was foretold when it was accepted?
+local function learn_eta(job, t)
+  local eta = tonumber(job.eta or '')
+  if not eta or eta <= 0 then return end
+  local key = KEY.ETA_RATIOS .. lane(job)
+  redis.call('LPUSH', key, string.format('%.6g', (t - tonumber(job.created_at)) / eta))
+  redis.call('LTRIM', key, 0, RATIOS_KEPT - 1)
 end
 
 -- ---- how deep a pool is --------------------------------------------------------------------------------

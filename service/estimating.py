@@ -1,0 +1,34 @@
+"""What a video would cost, said by the code that would accept it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.access import reaching_record
+from service.admission import checked_request, chosen_model
+from service.contracts.request import VideoRequest
+from service.deadlines import deadline_faults, retention_faults
+from service.fields import read_fields
+from service.intake import Intake
+from service.store.nouns import Forecast
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A request with the model's defaults, and what it would cost now."""
+
+    request: VideoRequest
+    forecast: Forecast
+
+
+async def estimate(intake: Intake, given: Mapping[str, object], picture: bytes | None) -> Estimate:
+    """Accepts nothing. Raises InvalidFields, UnknownModel, NoModelYet or RecordUnavailable, as accepting would.
+
+    The picture itself is not looked at, only that there is one.
+    """
+    asked, faults = read_fields(given)
+    faults += deadline_faults(asked, given, intake.clock())
+    faults += retention_faults(asked, given, intake.retention_s)
+    spec = chosen_model(await intake.catalogue(), asked, faults)
+    request = checked_request(asked, spec, faults, seed=0, with_picture=picture is not None)
+    async with reaching_record():
+        return Estimate(request, await intake.jobs.estimate(spec.pool, request))
