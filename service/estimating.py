@@ -21,7 +21,7 @@ class Estimate:
 
 
 async def estimate(intake: Intake, given: Mapping[str, object], picture: bytes | None) -> Estimate:
-    """Accepts nothing. Raises InvalidFields, UnknownModel, NoModelYet or RecordUnavailable, as accepting would.
+    """Accepts nothing. Raises InvalidFields, UnknownModel, NoModelYet or RecordUnavailable.
 
     The picture itself is not looked at, only that there is one.
     """

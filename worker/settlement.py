@@ -61,6 +61,8 @@ class Settlement:
         usage = {f"{stage}_seconds": round(seconds, 3) for stage, seconds in attempt.stage_seconds.items()}
         usage["seconds"] = round(self._clock() - attempt.began, 3)
         usage["gpu_seconds"] = round(attempt.gpu_seconds, 3)
+        beside = (artifact.thumbnail, artifact.spritesheet)
+        usage["bytes"] = float(artifact.bytes + sum(still.bytes for still in beside if still is not None))
         if memory_rung:
             usage["memory_rung"] = float(memory_rung)
         self._finish(attempt, Succeeded(artifact, usage))

@@ -24,6 +24,16 @@ VIDEO: dict[str, Any] = {
     "step": 25,
     "steps": 25,
     "attempts": 1,
+    "attempt_log": [
+        {
+            "number": 1,
+            "worker": "gpu-0-4f1c",
+            "started_at": 1795377303.1,
+            "ended_at": 1795377311.4,
+            "outcome": "succeeded",
+            "reason": None,
+        }
+    ],
     "cancel_requested": False,
     "started_at": 1795377303,
     "start_by": None,

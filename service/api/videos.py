@@ -6,13 +6,12 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.api.body import read_body
 from service.api.metadata_filter import METADATA_PARAMETER, asked_metadata
+from service.api.model_views import ModelListView, ModelView
 from service.api.parts import Parts, Tenant, served_base
 from service.api.presenting import answer_accepted, asked_wait, is_repeat, outlooks, present
 from service.api.problems import documented
 from service.api.views import (
     DeletedView,
-    ModelListView,
-    ModelView,
     VideoListView,
     VideoView,
     video_view,

@@ -10,7 +10,6 @@ from service.api import examples
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import TABLE, Stage, State
-from service.contracts.model_spec import ModelSpec
 from service.store.nouns import CatalogueEntry, Forecast, Snapshot
 
 
@@ -53,6 +52,17 @@ class QueueView(BaseModel):
     live_workers: int
 
 
+class AttemptView(BaseModel):
+    """One try by one worker. `outcome` is the job's state behind it: `queued` means that it waits again."""
+
+    number: int
+    worker: str
+    started_at: float
+    ended_at: float | None = None
+    outcome: State | None = None
+    reason: str | None = Field(None, description="Such as worker_lost, or the error's code.")
+
+
 class UrlsView(BaseModel):
     """Addresses, so that no client has to build one. The links need no header and expire."""
 
@@ -93,6 +103,7 @@ class VideoView(BaseModel):
     step: int = 0
     steps: int = 0
     attempts: int = Field(description="Tries so far; 0 until a worker claims the job.")
+    attempt_log: list[AttemptView] = Field(description="The last 20 tries, in order.")
     cancel_requested: bool
     started_at: int | None = None
     start_by: int | None = Field(None, description="Unix seconds; the job expires unless begun by then.")
@@ -141,28 +152,6 @@ class DeletedView(BaseModel):
     id: str
     deleted: Literal[True] = True
     object: Literal["video.deleted"] = "video.deleted"
-
-
-class ModelView(BaseModel):
-    """A served model: OpenAI's model object with the bounds that intake enforces."""
-
-    model_config = ConfigDict(title="Model")
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int = Field(0, description="Always 0: models have no such date here; clients expect the field.")
-    owned_by: str = "microcinema"
-    live_workers: int
-    spec: ModelSpec
-
-
-class ModelListView(BaseModel):
-    """Every model that is or was served; those with live workers first."""
-
-    model_config = ConfigDict(title="ModelList")
-
-    object: Literal["list"] = "list"
-    data: list[ModelView]
 
 
 @dataclass(frozen=True)
@@ -234,6 +223,7 @@ def video_view(
             "step": job.step,
             "steps": job.steps,
             "attempts": job.attempt,
+            "attempt_log": [AttemptView.model_validate(each, from_attributes=True) for each in job.tries],
             "cancel_requested": job.cancel_requested,
             "started_at": _seconds(job.started_at),
             "start_by": _seconds(job.start_by),

@@ -11,7 +11,25 @@ from service.contracts.failure import Failure
 from service.contracts.lifecycle import TERMINAL, Stage, State
 from service.contracts.request import VideoRequest
 
-_JSON_FIELDS = frozenset({"request", "warnings", "keyframe", "checkpoint", "artifact", "failure", "usage"})
+_JSON_FIELDS = frozenset(
+    {"request", "warnings", "keyframe", "checkpoint", "artifact", "failure", "usage", "tries"}
+)
+
+
+class Try(BaseModel):
+    """One attempt as the record remembers it; times as in VideoJob.
+
+    `outcome` is the job's state behind it (queued: it waits again), `reason` says why; None while it runs.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    worker: str
+    started_at: float
+    ended_at: float | None = None
+    outcome: State | None = None
+    reason: str | None = None
 
 
 class VideoJob(BaseModel):
@@ -25,7 +43,7 @@ class VideoJob(BaseModel):
     artifacts may go, known once the job is terminal; `approve_by` is set while it awaits approval;
     the job expires unless its first attempt has begun by `start_by` and its video is stored by `finish_by`.
     `warnings` are what intake had to say about the request. `seq` numbers the job's events; `deleted` marks a
-    tombstone, which no client sees.
+    tombstone, which no client sees. `tries` are the last 20 attempts.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,6 +79,7 @@ class VideoJob(BaseModel):
     usage: dict[str, float] = {}
     warnings: tuple[str, ...] = ()
     seq: int = 0
+    tries: tuple[Try, ...] = ()
 
     @classmethod
     def from_record(cls, record: Mapping[str, str]) -> Self:

@@ -186,8 +186,8 @@ Outcome: TypeAlias = Succeeded | Failed | Cancelled | Expired
 
 @dataclass(frozen=True)
 class Forecast:
-    """`ahead` jobs of the model were queued before; the video should be there in `p50_s` seconds, in `p90_s` with
-    nine chances of ten. None: not measured yet, or no worker. `gpu_s`: GPU seconds that it should take.
+    """`ahead` jobs of the model were queued before; the video should be there in `p50_s` seconds, in `p90_s`
+    with nine chances of ten. None: not measured yet, or no worker. `gpu_s`: GPU seconds that it should take.
     """
 
     ahead: int
@@ -254,8 +254,8 @@ class Snapshot:
     """Gauges for metrics: records by state, leases held, jobs to be purged, events to be relayed, pools.
 
     `pauses`: why the closed gates are closed, by gate (`intake`, `pool:<name>`).
-    `eta_ratios`: by pool and model, the time that the last videos took over the time that was foretold, in the
-    middle and for nine of ten.
+    `eta_ratios`: by pool and model, the time that the last videos took over the time that was foretold, in
+    the middle and for nine of ten.
     """
 
     states: Mapping[State, int]

@@ -92,5 +92,6 @@ def test_the_example_of_a_video_has_exactly_the_fields_of_a_real_one(site: Any) 
     video_id = site.worker.render()
     real = site.client.get(f"/videos/{video_id}").json()
     assert list(VIDEO) == list(real)
+    assert list(VIDEO["attempt_log"][0]) == list(real["attempt_log"][0])
     for part in ("video", "thumbnail", "spritesheet", "keyframe", "urls"):
         assert list(VIDEO[part]) == list(real[part])

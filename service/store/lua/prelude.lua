@@ -161,6 +161,25 @@ local function is_overdue(id, t)
   return by and tonumber(by) <= t
 end
 
+-- ---- attempts ------------------------------------------------------------------------------------------
+
+local TRIES_KEPT = 20
+
+-- Write down in `changes` which attempt begins or ends by this move: who ran it, from when to when, and why it ended.
+local function keep_try(job, state, t, changes, reason)
+  local tries = (job.tries or '') ~= '' and cjson.decode(job.tries) or {}
+  if job.state == 'running' and #tries > 0 then
+    local last = tries[#tries]
+    last.ended_at, last.outcome = t, state
+    last.reason = reason or (changes.failure and cjson.decode(changes.failure).code)
+  end
+  if state == 'running' then
+    tries[#tries + 1] = { number = tonumber(changes.attempt), worker = changes.worker, started_at = t }
+    if #tries > TRIES_KEPT then table.remove(tries, 1) end
+  end
+  if #tries > 0 then changes.tries = cjson.encode(tries) end
+end
+
 -- ---- the one way from state to state -----------------------------------------------------------------
 
 local function move(job, state, t, changes, reason)
@@ -176,6 +195,7 @@ local function move(job, state, t, changes, reason)
   if job.state == 'awaiting_approval' then redis.call('ZREM', KEY.APPROVALS, job.id) end
   redis.call('HINCRBY', KEY.STATES, job.state, -1)
   redis.call('HINCRBY', KEY.STATES, state, 1)
+  keep_try(job, state, t, changes, reason)
   changes.state = state
   if TERMINAL[state] then
     changes.completed_at = stamp(t)

@@ -51,6 +51,7 @@ local job = {
   created_at = stamp(t), started_at = '', completed_at = '', expires_at = '', approve_by = '',
   start_by = moment(start_by), finish_by = moment(finish_by),
   keyframe = '', keyframe_attempt = '', checkpoint = '', artifact = '', failure = '', usage = '',
+  tries = '',
 }
 -- What is foretold now is compared with what comes true (learn_eta).
 local eta = eta_of(pool, model, tonumber(work), redis.call('ZCARD', KEY.READY .. pool .. ':' .. model), t)
