@@ -35,7 +35,8 @@ def test_a_video_is_accepted_with_everything_decided(site: Any) -> None:
     assert (video["progress"], video["attempts"], video["error"]) == (0, 0, None)
     assert video["metadata"] == {"order": "4711"}
     assert video["warnings"] == []
-    assert video["queue"] == {"pool": "default", "ready": 1, "live_workers": 1, "ahead": 0}
+    untold = {"eta_p50_seconds": None, "eta_p90_seconds": None}  # nothing was measured yet
+    assert video["queue"] == {"pool": "default", "ready": 1, "live_workers": 1, "ahead": 0, **untold}
     assert video["urls"]["content"] == f"{site.url}/videos/{video['id']}/content"
     record = site.jobs.get("default", video["id"])
     assert record.request.seed == video["seed"]
