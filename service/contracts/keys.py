@@ -15,7 +15,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "JOB": f"{TAG}:job:",  # + id: hash, the record of truth
         "EVENTS": f"{TAG}:events:",  # + id: stream, entry ids "<seq>-0"
         "IDEMPOTENCY": f"{TAG}:idempotency:",  # + tenant ":" sha256 of the client's key: hash {job, digest}
-        "RECENT": f"{TAG}:recent:",  # + tenant ":" digest of what a client library sent: the job it made
+        "RECENT": f"{TAG}:recent:",  # + tenant ":" digest of what a library sent: hash {job, refused}
         "GONE": f"{TAG}:gone:",  # + tenant ":" id: a job whose retention was over, for as long as one may ask
         # one per tenant
         "TENANT_JOBS": f"{TAG}:jobs:",  # + tenant: zset id -> arrival, what a listing shows

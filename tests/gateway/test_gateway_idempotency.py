@@ -124,6 +124,18 @@ def test_a_repeat_after_a_minute_or_a_delete_is_a_new_job(site: Any) -> None:
     assert by_library(site, "1").status_code == 202
 
 
+def test_equal_wishes_that_were_refused_are_not_taken_for_one(site: Any, start_gateway: Any) -> None:
+    small = start_gateway(queue_limit=1)
+    assert [by_library(small, "0").status_code for _ in range(3)] == [202, 429, 429]
+    made = []
+    for _ in range(2):
+        site.worker.render()
+        made.append(by_library(small, "1"))
+    assert [answer.status_code for answer in made] == [202, 202]
+    lost = by_library(small, "1")  # nothing was refused that is still owed: this answer was lost
+    assert (lost.status_code, lost.json()["id"]) == (200, made[1].json()["id"])
+
+
 def test_two_wishes_of_a_library_are_two_jobs(site: Any) -> None:
     assert by_library(site, "0").json()["id"] != by_library(site, "0").json()["id"]
     assert by_library(site, "many").status_code == 202

@@ -25,16 +25,28 @@ if idempotency ~= '' then
   if known[1] then return { known[2] == digest and 'existing' or 'conflict', known[1] } end
 end
 
--- A client library that repeats by itself says so, and sends no key: what it sent a moment ago is its job.
+-- A client library that repeats by itself says so, and sends no key: what it sent a moment ago is its job. Unless it
+-- repeats what was refused: of equal wishes at once one may have got in, and the others still want theirs.
 local recent = KEY.RECENT .. tenant .. ':' .. digest
 if sent == 'again' then
-  local first = redis.call('GET', recent)
-  if first and load_own(first, tenant) then return { 'existing', first } end
+  local told = redis.call('HMGET', recent, 'job', 'refused')
+  if tonumber(told[2] or '0') > 0 then
+    redis.call('HINCRBY', recent, 'refused', -1)
+  elseif told[1] and load_own(told[1], tenant) then
+    return { 'existing', told[1] }
+  end
+end
+local function refuse(answer)
+  if sent ~= '' then
+    redis.call('HINCRBY', recent, 'refused', 1)
+    redis.call('EXPIRE', recent, RECENT_S)
+  end
+  return answer
 end
 
 local pause = paused('intake')
-if pause then return { 'paused', id, pause } end
-if waiting_in(pool) >= queue_limit then return { 'full', id } end
+if pause then return refuse({ 'paused', id, pause }) end
+if waiting_in(pool) >= queue_limit then return refuse({ 'full', id }) end
 
 -- Arrivals are numbered by microseconds, and upwards even when the clock is set back. A job's rank never
 -- changes, yet it ages: whoever comes later stands behind it unless its priority outweighs the time between.
@@ -59,7 +71,10 @@ job.eta = eta and stamp(eta) or ''
 write(job, job)
 -- Without an end until the job has ended (doom() gives it one): a promise outlives any clock.
 if idempotency ~= '' then redis.call('HSET', key, 'job', id, 'digest', digest) end
-if sent ~= '' then redis.call('SET', recent, id, 'EX', RECENT_S) end
+if sent ~= '' then
+  redis.call('HSET', recent, 'job', id)
+  redis.call('EXPIRE', recent, RECENT_S)
+end
 redis.call('ZADD', KEY.TENANT_JOBS .. tenant, whole(arrival), id)
 for _, label in ipairs(labels_of(job)) do redis.call('ZADD', label, whole(arrival), id) end
 redis.call('HINCRBY', KEY.STATES, 'queued', 1)
