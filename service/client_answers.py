@@ -146,6 +146,7 @@ class VideoOptions(TypedDict, total=False):
     priority: int
     start_by: str | float
     finish_by: str | float
+    expires_after: str | float
     fit: Literal["exact", "cover", "contain"]
     webhook_url: str
     metadata: dict[str, str]
