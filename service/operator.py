@@ -1,4 +1,4 @@
-"""The operator's part of the `microcinema` command: pause, resume, worker, tenant, audit.
+"""The operator's part of the `microcinema` command: pause, resume, worker, tenant, keys, audit.
 
 Straight on the record, not over HTTP: it concerns every tenant, and whoever may do it can reach Redis anyway.
 """
@@ -13,8 +13,10 @@ from typing import Any, TypeAlias
 from redis import Redis
 
 from service.cli_arguments import decimal_number
+from service.contracts.api_key import Scope
 from service.stack.record import open_record
 from service.stack.settings import StackSettings
+from service.store.api_keys import KeyStore
 from service.store.audit import Audit
 from service.store.controls import INTAKE, MAX_REASON_CHARS, ControlStore, gate_of
 from service.store.script import Store
@@ -61,6 +63,24 @@ def add_operator_commands(commands: Commands, settings: StackSettings) -> None:
     share.add_argument("--running-cap", type=_cap, metavar="N", help="jobs that may run at once, or none")
     _acts(share, _set_share, settings)
 
+    keys = commands.add_parser("keys", help="make, see and revoke API keys").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    create = keys.add_parser("create", help="make a key; it is shown this once")
+    create.add_argument("--owner", required=True, help="whose videos it makes and sees")
+    create.add_argument(
+        "--scope",
+        required=True,
+        type=_scopes,
+        metavar="SCOPES",
+        help="read, write, admin: one, or several by comma",
+    )
+    _acts(create, _create_key, settings)
+    _acts(keys.add_parser("list", help="keys, with the time of their last use"), _list_keys, settings)
+    revoke = keys.add_parser("revoke", help="refuse a key from now on")
+    revoke.add_argument("key", metavar="KEY_ID", help="as `keys list` shows it")
+    _acts(revoke, _revoke_key, settings)
+
     audit = commands.add_parser("audit", help="list keys in Redis that nobody owns; 1 if there are any")
     _acts(audit, _audit, settings)
 
@@ -96,6 +116,15 @@ def _cap(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a whole number or none, got {text!r}") from None
+
+
+def _scopes(text: str) -> frozenset[Scope]:
+    try:
+        return frozenset(Scope(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be read, write or admin, several by comma, got {text!r}"
+        ) from None
 
 
 def _controls(redis: Redis) -> ControlStore:
@@ -158,6 +187,28 @@ def _set_share(redis: Redis, chosen: argparse.Namespace) -> int:
     cap = None if uncapped else chosen.running_cap
     _controls(redis).set_share(chosen.tenant, weight=chosen.weight, running_cap=cap, uncapped=uncapped)
     return _list_tenants(redis, chosen)
+
+
+def _create_key(redis: Redis, chosen: argparse.Namespace) -> int:
+    key_id, secret = KeyStore(Store(redis)).create(chosen.owner, chosen.scope)
+    print(f"{key_id} of {chosen.owner}; this is shown once:", file=sys.stderr)
+    print(secret)
+    return 0
+
+
+def _list_keys(redis: Redis, _: argparse.Namespace) -> int:
+    for key in KeyStore(Store(redis)).listed():
+        used = "never used" if key.last_used_at is None else f"last used {_moment(key.last_used_at)}"
+        scopes = ",".join(sorted(key.scopes))
+        print(f"{key.id}  {key.owner}  {scopes}  made {_moment(key.created_at)}  {used}")
+    return 0
+
+
+def _revoke_key(redis: Redis, chosen: argparse.Namespace) -> int:
+    if KeyStore(Store(redis)).revoke(chosen.key):
+        print(f"{chosen.key} is revoked")
+        return 0
+    return _complain(f"no key {chosen.key!r}; `microcinema keys list` shows them", 1)
 
 
 def _audit(redis: Redis, _: argparse.Namespace) -> int:

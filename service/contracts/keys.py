@@ -51,6 +51,8 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "WEIGHTS": f"{TAG}:weights",  # hash tenant -> weight of its share; 1 where there is none
         "CAPS": f"{TAG}:caps",  # hash tenant -> jobs that may run at once
         "DRAINS": f"{TAG}:drains",  # zset worker -> time at which it was told to drain
+        "API_KEYS": f"{TAG}:apikeys",  # hash sha256 of the secret -> "id owner scopes created_at"
+        "API_KEYS_USED": f"{TAG}:apikeys-used",  # hash sha256 of the secret -> time of its last use
         # ended
         "STATES": f"{TAG}:states",  # hash state -> number of records in it
         "DOOMED": f"{TAG}:doomed",  # zset id -> time from which record and artifacts may go

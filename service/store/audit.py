@@ -38,7 +38,18 @@ _BOUNDED = frozenset(
         "SERVING",
         "CATALOGUE",
     }
-    | {"STATES", "OUTBOX", "RUNNING", "PAUSES", "WEIGHTS", "CAPS", "DRAINS", "DELIVERIES_DEAD"}
+    | {
+        "STATES",
+        "OUTBOX",
+        "RUNNING",
+        "API_KEYS",
+        "API_KEYS_USED",
+        "PAUSES",
+        "WEIGHTS",
+        "CAPS",
+        "DRAINS",
+        "DELIVERIES_DEAD",
+    }
 )
 
 
