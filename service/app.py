@@ -14,9 +14,11 @@ from starlette.exceptions import HTTPException
 
 from service.api import content, estimates, health, remixes, videos
 from service.api.parts import VERSION_PREFIX, GatewayParts
-from service.api.problems import ProblemView, refusal_of_http, refusal_of_validation
+from service.api.problems import ProblemView, documented, refusal_of_http, refusal_of_validation
 from service.api.scope import OnePath, RequestScope
+from service.auth import KeyGate
 from service.limits import BodyLimit, ConcurrencyLimit
+from service.refusals import MissingScope, Unauthenticated
 
 DESCRIPTION = """\
 Text-to-video jobs: POST a prompt, poll (or wait for a signed webhook), download an MP4.
@@ -37,6 +39,8 @@ class Gateway(FastAPI):
             problem = ProblemView.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= problem.pop("$defs")
             schemas["Problem"] = problem
+            document["components"]["securitySchemes"] = {"ApiKey": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"ApiKey": []}, {}]  # or none: keys may be off
             _without_unused_validation(document)
         assert self.openapi_schema is not None
         return self.openapi_schema
@@ -67,9 +71,10 @@ def create_app(parts: GatewayParts) -> FastAPI:
         redirect_slashes=False,  # OnePath answers at once
     )
     app.state.parts = parts
-    app.include_router(videos.router)
-    app.include_router(estimates.router)
-    app.include_router(remixes.router)
+    locked = documented(Unauthenticated, MissingScope)
+    app.include_router(videos.router, responses=locked)
+    app.include_router(estimates.router, responses=locked)
+    app.include_router(remixes.router, responses=locked)
     app.include_router(content.router)
     app.include_router(health.router)
     app.include_router(_heads(videos.router, content.router, health.router))
@@ -88,6 +93,7 @@ def create_app(parts: GatewayParts) -> FastAPI:
         timeout_s=settings.upload_timeout_s,
         max_arriving=max(1, settings.max_concurrent_requests // 2),
     )
+    app.add_middleware(KeyGate, find=parts.find_key)
     app.add_middleware(ConcurrencyLimit, max_requests=settings.max_concurrent_requests, exempt=health.PROBES)
     app.add_middleware(RequestScope, metrics=parts.metrics, clock=time.monotonic, quiet=health.PROBES)
     app.add_middleware(OnePath)

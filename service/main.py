@@ -12,7 +12,9 @@ from fastapi import FastAPI
 from service.access import Shelf
 from service.api.parts import GatewayParts
 from service.app import create_app
+from service.auth import DEFAULT_TENANT, is_loopback
 from service.bell import Bell
+from service.contracts.api_key import Scope
 from service.contracts.environment import UnusableSettings, read_settings
 from service.http_protocol import ClientTimeouts, impatient_protocol
 from service.intake import Intake
@@ -24,9 +26,10 @@ from service.settings import GatewaySettings
 from service.storage.artifact_store import StorageUnavailable
 from service.storage.files import FileStore
 from service.storage.settings import StorageSettings, open_store
+from service.store.api_keys import KeyCheck, KeyStore
 from service.store.connections import check_server, check_server_async, connect_async, connect_sync
 from service.store.errors import StoreUnavailable, UnsuitableServer
-from service.store.script import AsyncStore
+from service.store.script import AsyncStore, Store
 from service.store.settings import RedisSettings
 from service.store.store import AsyncJobStore
 from service.sweep import Sweep
@@ -36,6 +39,27 @@ from service.waiting_room import WaitingRoom
 SHUTDOWN_S = 20
 
 log = get_logger(__name__)
+
+
+class NoKeys(RuntimeError):
+    """Other machines can reach the gateway, and there is no API key that could let anybody in."""
+
+
+def keys_required(settings: GatewaySettings) -> bool:
+    """Asked for, or because the address to listen on is not this machine's alone."""
+    return settings.require_keys or not is_loopback(settings.host)
+
+
+def prepare_keys(settings: GatewaySettings, keys: KeyStore) -> None:
+    """Keeps the bootstrap key, as a digest. Raises NoKeys if keys are required and there is none."""
+    if settings.bootstrap_key is not None:
+        keys.keep(settings.bootstrap_key.get_secret_value(), DEFAULT_TENANT, frozenset(Scope))
+    if keys_required(settings) and not keys.listed():
+        raise NoKeys(
+            f"listening on {settings.host} needs an API key, and there is none: make one with "
+            "`microcinema keys create --owner NAME --scope read,write`, set MICROCINEMA_BOOTSTRAP_KEY, "
+            "or listen on 127.0.0.1"
+        )
 
 
 def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSettings) -> GatewayParts:
@@ -77,6 +101,7 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
         checks={"redis": partial(check_server_async, asynchronous), "storage": shelf.check},
         signer=artifacts.signer if isinstance(artifacts, FileStore) else None,
         public_base_url=storage.public_base_url if told else None,
+        find_key=KeyCheck(AsyncStore(asynchronous)) if keys_required(settings) else None,
         close=close,
         waiting_room=WaitingRoom(settings.max_concurrent_requests // 2),
     )
@@ -95,10 +120,14 @@ def main() -> int:
     try:
         with connect_sync(str(redis.url), redis.timeout_s) as probe:
             check_server(probe)
+            prepare_keys(settings, KeyStore(Store(probe)))
     except StoreUnavailable as error:
         log.warning("redis_unavailable_at_start", detail=str(error))  # requests get a 503 until it is back
     except UnsuitableServer as error:
         log.error("unsuitable_redis", detail=str(error))
+        return os.EX_CONFIG
+    except NoKeys as error:
+        log.error("no_api_keys", detail=str(error))
         return os.EX_CONFIG
     try:
         app = create_app(compose(settings, redis, storage))

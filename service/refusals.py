@@ -65,6 +65,18 @@ class UnreadableBody(Refusal):
     code, title = "unreadable_body", "Body cannot be read"
 
 
+class Unauthenticated(Refusal):
+    """No API key, or one that opens nothing. The code is OpenAI's."""
+
+    status, code, title = 401, "invalid_api_key", "API key missing, unknown or revoked"
+
+
+class MissingScope(Refusal):
+    """The API key is good, but not for this."""
+
+    status, code, title = 403, "missing_scope", "API key without the scope for this"
+
+
 class BadSignature(Refusal):
     """A signed link that has expired or that we did not sign."""
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.logs import LogFormat
@@ -21,6 +21,10 @@ class GatewaySettings(BaseSettings):
     #: The address to listen on; anything but this machine must be asked for.
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
+    #: Every request must bring an API key. Always so when `host` can be reached from other machines.
+    require_keys: bool = False
+    #: A secret that is made a key for the owner `default` (all scopes) at start; at least 32 characters.
+    bootstrap_key: SecretStr | None = Field(default=None, min_length=32)
     #: Jobs that may wait in one pool; more are answered 429.
     queue_limit: int = Field(default=1000, ge=1)
     #: How long record, prompt and files of an ended job stay.

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.access import Shelf
+from service.auth import OWNER, FindKey
 from service.intake import Intake
 from service.metrics import GatewayMetrics
 from service.remembered import Remembered
@@ -19,9 +20,6 @@ from service.waiting_room import WaitingRoom
 #: OpenAI's clients are given a base_url that ends so.
 VERSION_PREFIX = "/v1"
 
-#: Every job has an owner from the first day; there is one until keys tell owners apart.
-DEFAULT_TENANT = "default"
-
 
 @dataclass(frozen=True)
 class GatewayParts:
@@ -29,8 +27,8 @@ class GatewayParts:
 
     `signer` checks the links of the files backend (None: the storage serves its own). `checks` are the parts
     that must answer before the gateway is ready: name -> call that raises. `public_base_url` is the address
-    that clients use (None: the one they called). `close` ends the connections. `waiting_room` holds requests
-    that wait for a job's end.
+    that clients use (None: the one they called). `find_key` looks API keys up (None: keys are off). `close`
+    ends the connections. `waiting_room` holds requests that wait for a job's end.
     """
 
     settings: GatewaySettings
@@ -43,6 +41,7 @@ class GatewayParts:
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     signer: LinkSigner | None
     public_base_url: str | None
+    find_key: FindKey | None
     close: Callable[[], Awaitable[None]]
     waiting_room: WaitingRoom
 
@@ -52,8 +51,9 @@ def _parts(request: Request) -> GatewayParts:
     return parts
 
 
-def _tenant() -> str:
-    return DEFAULT_TENANT
+def _tenant(request: Request) -> str:
+    owner: str = request.scope[OWNER]
+    return owner
 
 
 Parts = Annotated[GatewayParts, Depends(_parts)]

@@ -1,6 +1,6 @@
 """API keys in the record: kept as digests, found by digest, gone at once when revoked."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from service.contracts.api_key import ApiKey, Scope, digest_of, id_of, new_secret
@@ -45,7 +45,9 @@ class KeyStore:
 
     def listed(self) -> Sequence[ApiKey]:
         """All, in the order in which they were made."""
-        command: Command[list[ApiKey]] = Command("keys", (), lambda reply: [_key(*each) for each in reply])
+        command: Command[Iterable[ApiKey]] = Command(
+            "keys", (), lambda reply: [_key(*each) for each in reply]
+        )
         return sorted(self.store.run(command), key=lambda key: (key.created_at, key.id))
 
     def revoke(self, key_id: str) -> bool:

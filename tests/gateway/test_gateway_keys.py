@@ -1,0 +1,195 @@
+"""API keys over HTTP: who may do what, and that nobody sees what is another's."""
+
+from contextlib import closing
+from http.client import HTTPConnection
+
+import pytest
+
+from service.auth import OPEN_PATHS, is_loopback
+from service.contracts.api_key import Scope
+from service.main import NoKeys, keys_required, prepare_keys
+from service.settings import GatewaySettings
+from service.store.api_keys import KeyStore
+from service.store.script import Store
+
+BOTH = {Scope.READ, Scope.WRITE}
+
+
+@pytest.fixture
+def locked(empty_record, start_gateway):
+    site = start_gateway(require_keys=True)
+    site.worker.announce()
+    return site
+
+
+@pytest.fixture
+def visitor(locked):
+    """`visitor(owner, scopes)`: the headers of a new key."""
+
+    def make(owner, scopes=BOTH):
+        return {"authorization": f"Bearer {KeyStore(Store(locked.redis)).create(owner, scopes)[1]}"}
+
+    return make
+
+
+def create(site, headers):
+    answer = site.client.post("/videos", json={"prompt": "a red circle moves left"}, headers=headers)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"]
+
+
+CALLS = [
+    ("POST", "/videos"),
+    ("GET", "/videos"),
+    ("GET", "/videos/{id}"),
+    ("HEAD", "/videos/{id}"),
+    ("GET", "/videos/{id}/content"),
+    ("POST", "/videos/{id}/cancel"),
+    ("DELETE", "/videos/{id}"),
+    ("GET", "/models"),
+    ("GET", "/no/such/path"),
+    ("OPTIONS", "/videos"),
+]
+
+
+NO_KEYS = (None, "", "Bearer", "Bearer unused", "Basic dXNlcjpwYXNz", "mck_x", "Bearer " + "x" * 4000)
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+@pytest.mark.parametrize("authorization", NO_KEYS)
+def test_nothing_opens_without_a_good_key(locked, prefix, authorization):
+    headers = {} if authorization is None else {"authorization": authorization}
+    for method, path in CALLS:
+        asked = prefix + path.format(id="video_" + "0" * 32)
+        answer = locked.client.request(method, asked, headers=headers)
+        assert answer.status_code == 401, (method, path)
+        assert answer.headers["www-authenticate"].startswith('Bearer realm="microcinema"')
+        assert answer.headers["x-should-retry"] == "false"
+        if method != "HEAD":
+            assert locked.problem(401, answer)["error"]["type"] == "invalid_request_error"
+
+
+def test_a_body_is_not_read_for_somebody_without_a_key(locked):
+    answer = locked.client.post("/videos", content=b"{" * 10, headers={"content-type": "application/json"})
+    assert locked.problem(401, answer)["code"] == "invalid_api_key"
+
+
+def test_probes_and_the_reference_stay_open(locked):
+    for path in OPEN_PATHS:
+        assert locked.client.get(path).status_code == 200, path
+
+
+@pytest.mark.parametrize("path", ["//videos", "/livez/../videos", "/artifacts/../videos", "/%2e/videos"])
+def test_no_way_of_writing_a_path_leads_round_the_gate(locked, path, visitor):
+    create(locked, visitor("acme"))
+    with closing(HTTPConnection(locked.url.removeprefix("http://"), timeout=20)) as raw:
+        raw.request("GET", path)  # httpx would tidy the path up
+        answer = raw.getresponse()
+        assert answer.status in (401, 404, 422)
+        assert b"video_" not in answer.read()
+
+
+def test_scopes_are_kept(locked, visitor):
+    reader, writer = visitor("acme", {Scope.READ}), visitor("acme", {Scope.WRITE})
+    video = create(locked, writer)
+    assert locked.client.get(f"/videos/{video}", headers=reader).status_code == 200
+    for method, path in (
+        ("POST", "/videos"),
+        ("POST", f"/videos/{video}/cancel"),
+        ("DELETE", f"/videos/{video}"),
+    ):
+        problem = locked.problem(403, locked.client.request(method, path, headers=reader))
+        assert "needs the scope write" in problem["detail"]
+    refused = locked.client.get(f"/videos/{video}", headers=writer)
+    assert "needs the scope read" in locked.problem(403, refused)["detail"]
+    assert 'scope="read"' in refused.headers["www-authenticate"]
+
+
+def test_a_strangers_video_is_one_that_never_was(locked, visitor):
+    ours, theirs = visitor("acme"), visitor("zenith")
+    video = create(locked, ours)
+    locked.worker.render()
+    for method, path in (
+        ("GET", "/videos/{id}"),
+        ("GET", "/videos/{id}/content"),
+        ("GET", "/videos/{id}/content?variant=image"),
+        ("POST", "/videos/{id}/cancel"),
+        ("DELETE", "/videos/{id}"),
+    ):
+        never = "video_" + "0" * 32
+        real = locked.problem(404, locked.client.request(method, path.format(id=video), headers=theirs))
+        none = locked.problem(404, locked.client.request(method, path.format(id=never), headers=theirs))
+        assert real["detail"].replace(video, never) == none["detail"]
+    assert locked.client.get("/videos", headers=theirs).json()["data"] == []
+    assert locked.client.get(f"/videos?after={video}", headers=theirs).status_code == 422
+    assert [each["id"] for each in locked.client.get("/videos", headers=ours).json()["data"]] == [video]
+    assert locked.client.get(f"/videos/{video}/content", headers=ours).status_code == 200
+
+
+def test_an_idempotency_key_belongs_to_its_owner(locked, visitor):
+    first, second = (
+        create(locked, visitor(owner) | {"idempotency-key": "same"}) for owner in ("acme", "zenith")
+    )
+    assert first != second
+
+
+def test_the_owner_is_the_tenant_of_the_fair_queue(locked, visitor):
+    video = create(locked, visitor("acme"))
+    assert locked.jobs.get("acme", video) is not None
+    assert locked.jobs.get("default", video) is None
+
+
+def test_only_an_admin_acts_for_another_owner(locked, visitor):
+    video = create(locked, visitor("acme"))
+    admin, other = visitor("house", {Scope.ADMIN}), visitor("zenith")
+    named = {"x-microcinema-owner": "acme"}
+    assert locked.client.get(f"/videos/{video}", headers=admin | named).status_code == 200
+    assert locked.client.get(f"/videos/{video}", headers=admin).status_code == 404
+    assert "scope admin" in locked.problem(403, locked.client.get("/videos", headers=other | named))["detail"]
+    assert locked.client.get("/videos", headers=admin | {"x-microcinema-owner": "a/b"}).status_code == 403
+    assert locked.client.delete(f"/videos/{video}", headers=admin | named).status_code == 200
+
+
+def test_a_revoked_key_opens_nothing_from_the_next_request_on(locked):
+    keys = KeyStore(Store(locked.redis))
+    key_id, secret = keys.create("acme", BOTH)
+    headers = {"authorization": f"bearer {secret}"}  # RFC 9110: the scheme's case does not matter
+    assert locked.client.get("/videos", headers=headers).status_code == 200
+    keys.revoke(key_id)
+    assert locked.client.get("/videos", headers=headers).status_code == 401
+
+
+def test_on_loopback_keys_are_off_and_whatever_a_client_sends_is_let_in(site):
+    assert site.client.get("/videos", headers={"authorization": "Bearer unused"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("", False),
+        ("10.0.0.1", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_keys_are_required_wherever_others_can_reach_us(host, alone):
+    assert is_loopback(host) is alone
+    assert keys_required(GatewaySettings(host=host)) is not alone
+
+
+def test_a_public_address_without_a_key_is_refused(site):
+    keys = KeyStore(Store(site.redis))
+    with pytest.raises(NoKeys, match=r"listening on 0\.0\.0\.0 needs an API key.*microcinema keys create"):
+        prepare_keys(GatewaySettings(host="0.0.0.0"), keys)
+    prepare_keys(GatewaySettings(), keys)
+    prepare_keys(GatewaySettings(host="0.0.0.0", bootstrap_key="b" * 32), keys)
+    prepare_keys(GatewaySettings(host="0.0.0.0", bootstrap_key="b" * 32), keys)
+    (key,) = keys.listed()
+    assert (key.owner, key.scopes) == ("default", set(Scope))
+    with pytest.raises(ValueError, match="at least 32"):
+        GatewaySettings(bootstrap_key="short")
