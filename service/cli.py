@@ -198,9 +198,9 @@ def _demo(settings: StackSettings, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _generate(_: StackSettings, chosen: argparse.Namespace) -> int:
+def _generate(settings: StackSettings, chosen: argparse.Namespace) -> int:
     bar = ProgressBar(sys.stderr)
-    with Client(chosen.url) as client:
+    with Client(chosen.url, api_key=_api_key(settings)) as client:
         video = client.create(chosen.prompt, picture=chosen.picture, **_options(chosen))
         print(f"{video.id} accepted, seed {video.seed}", file=sys.stderr)
         _warn(video)
@@ -215,8 +215,8 @@ def _generate(_: StackSettings, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _status(_: StackSettings, chosen: argparse.Namespace) -> int:
-    with Client(chosen.url, patience_s=0) as client:
+def _status(settings: StackSettings, chosen: argparse.Namespace) -> int:
+    with Client(chosen.url, api_key=_api_key(settings), patience_s=0) as client:
         if chosen.video is not None:
             print(json.dumps(client.get(chosen.video).model_dump(mode="json"), indent=2, ensure_ascii=False))
             return 0
@@ -231,15 +231,15 @@ def _status(_: StackSettings, chosen: argparse.Namespace) -> int:
         return 0 if ready else 1
 
 
-def _models(_: StackSettings, chosen: argparse.Namespace) -> int:
-    with Client(chosen.url, patience_s=0) as client:
+def _models(settings: StackSettings, chosen: argparse.Namespace) -> int:
+    with Client(chosen.url, api_key=_api_key(settings), patience_s=0) as client:
         for model in client.models():
             print("\n".join(model_lines(model)))
     return 0
 
 
-def _cancel(_: StackSettings, chosen: argparse.Namespace) -> int:
-    with Client(chosen.url) as client:
+def _cancel(settings: StackSettings, chosen: argparse.Namespace) -> int:
+    with Client(chosen.url, api_key=_api_key(settings)) as client:
         print(_line(client.cancel(chosen.video)))
     return 0
 
@@ -258,6 +258,10 @@ def _redeliver(settings: StackSettings, chosen: argparse.Namespace) -> int:
         sent, unknown = letters.redeliver(chosen.letters or None)
     print(f"{sent} to be delivered again")
     return _complain(f"not among the dead letters: {', '.join(unknown)}", 1) if unknown else 0
+
+
+def _api_key(settings: StackSettings) -> str | None:
+    return settings.api_key.get_secret_value() if settings.api_key else None
 
 
 def _line(video: Video) -> str:

@@ -34,7 +34,7 @@ _WORTH_RETRYING = frozenset({429, 503})
 
 
 class Client:
-    """Speaks to the gateway at `url`.
+    """Speaks to the gateway at `url`, with `api_key` where that asks for one.
 
     Connection faults, 429 and 503 are retried for `patience_s` seconds, with the server's Retry-After where
     it gives one. That is safe for `create` too: every call carries an Idempotency-Key. A `url` that can lead
@@ -45,13 +45,17 @@ class Client:
         self,
         url: str,
         *,
+        api_key: str | None = None,
         patience_s: float = 30.0,
         timeout_s: float = 30.0,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._http = httpx.Client(base_url=_checked_url(url), timeout=timeout_s, transport=transport)
+        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._http = httpx.Client(
+            base_url=_checked_url(url), timeout=timeout_s, transport=transport, headers=headers
+        )
         self._patience_s = patience_s
         self._clock = clock
         self._sleep = sleep

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import Field, RedisDsn
+from pydantic import Field, RedisDsn, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -17,6 +17,8 @@ class StackSettings(BaseSettings):
     state_dir: Path = Path("var/state")
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
+    #: Sent to a gateway that asks for keys.
+    api_key: SecretStr | None = None
     #: A Redis or Valkey to use; without one an embedded Valkey is started.
     redis_url: RedisDsn | None = Field(default=None, validation_alias="REDIS_URL")
     #: With several workers, the devices listed here are dealt out to them in turn: one process, one GPU.

@@ -6,6 +6,8 @@ from http.client import HTTPConnection
 import pytest
 
 from service.auth import OPEN_PATHS, is_loopback
+from service.cli import main
+from service.client import Client
 from service.contracts.api_key import Scope
 from service.main import NoKeys, keys_required, prepare_keys
 from service.settings import GatewaySettings
@@ -193,3 +195,14 @@ def test_a_public_address_without_a_key_is_refused(site):
     assert (key.owner, key.scopes) == ("default", set(Scope))
     with pytest.raises(ValueError, match="at least 32"):
         GatewaySettings(bootstrap_key="short")
+
+
+def test_our_client_and_command_send_a_key(locked, visitor, monkeypatch, capsys):
+    secret = visitor("acme")["authorization"].removeprefix("Bearer ")
+    with Client(locked.url, api_key=secret) as client:
+        video = client.create("a red circle moves left").id
+    assert main(["status", video, "--url", locked.url]) == 1
+    assert "send an API key" in capsys.readouterr().err
+    monkeypatch.setenv("MICROCINEMA_API_KEY", secret)
+    assert main(["status", video, "--url", locked.url]) == 0
+    assert main(["cancel", video, "--url", locked.url]) == 0
