@@ -206,3 +206,11 @@ def test_our_client_and_command_send_a_key(locked, visitor, monkeypatch, capsys)
     monkeypatch.setenv("MICROCINEMA_API_KEY", secret)
     assert main(["status", video, "--url", locked.url]) == 0
     assert main(["cancel", video, "--url", locked.url]) == 0
+
+
+@pytest.mark.parametrize("path", ["/videos", "/livez", "/docs", "/no/such/path", "/videos/nonsense"])
+def test_every_answer_carries_the_security_headers(site, path):
+    headers = site.client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
