@@ -39,7 +39,7 @@ def new_secret() -> str:
 
 
 def digest_of(secret: str) -> str:
-    """What is stored in place of a secret: its sha256 in hex (docs/adr/0015-api-keys.md)."""
+    """What is stored in place of a secret: its sha256 in hex (docs/adr/0016-api-keys.md)."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
