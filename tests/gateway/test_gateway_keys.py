@@ -115,6 +115,7 @@ def test_a_strangers_video_is_one_that_never_was(locked, visitor):
         ("GET", "/videos/{id}"),
         ("GET", "/videos/{id}/content"),
         ("GET", "/videos/{id}/content?variant=image"),
+        ("GET", "/videos/{id}/content?variant=thumbnail"),
         ("POST", "/videos/{id}/cancel"),
         ("DELETE", "/videos/{id}"),
     ):
@@ -126,6 +127,18 @@ def test_a_strangers_video_is_one_that_never_was(locked, visitor):
     assert locked.client.get(f"/videos?after={video}", headers=theirs).status_code == 422
     assert [each["id"] for each in locked.client.get("/videos", headers=ours).json()["data"]] == [video]
     assert locked.client.get(f"/videos/{video}/content", headers=ours).status_code == 200
+
+
+def test_what_is_found_by_contents_is_found_among_ones_own(locked, visitor):
+    ours, theirs = visitor("acme"), visitor("zenith")
+    wish = {"prompt": "a red ball", "metadata": {"order": "7"}}
+    first = locked.client.post("/videos", json=wish, headers=ours | {"x-stainless-retry-count": "0"}).json()
+    repeat = locked.client.post("/videos", json=wish, headers=theirs | {"x-stainless-retry-count": "1"})
+    assert (repeat.status_code, repeat.json()["id"] != first["id"]) == (202, True)  # not the stranger's job
+    found = locked.client.get("/videos", params={"metadata[order]": "7"}, headers=ours).json()["data"]
+    assert [each["id"] for each in found] == [first["id"]]
+    remix = locked.client.post(f"/videos/{first['id']}/remix", json={"prompt": "a ring"}, headers=theirs)
+    assert locked.problem(404, remix)["code"] == "unknown_video"
 
 
 def test_an_idempotency_key_belongs_to_its_owner(locked, visitor):
