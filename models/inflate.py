@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -119,8 +120,8 @@ def inflate_to_folder(
     return weight_hash, picture.unused
 
 
-def main() -> None:
-    """Command line."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line; `argv` None takes the process's own."""
     parser = argparse.ArgumentParser(description="Inflate Stable Diffusion weights to a MicroCinema folder.")
     parser.add_argument(
         "--stable-diffusion", type=Path, required=True, help="diffusers folder or .safetensors"
@@ -133,7 +134,7 @@ def main() -> None:
     )
     parser.add_argument("--dtype", choices=sorted(_FORMATS), default="fp16")
     parser.add_argument("--seed", type=int, default=0, help="of the new layers")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(argv)
     source = Source(chosen.stable_diffusion, chosen.tokenizer, chosen.prediction_type)
     try:
         weight_hash, unused = inflate_to_folder(

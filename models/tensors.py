@@ -1,8 +1,9 @@
 """Tensors in safetensors files: read one at a time, written in shards. Nothing is ever unpickled.
 
-A file is mapped, one tensor is copied out of it to the target device and number format, and the mapping is
-given back: beside the finished network the host never holds more than the largest tensor. The copies are
-ours, so a file that is replaced under a running worker does not change its weights.
+A file is mapped, one tensor after the other is copied out of it to the target device and number format, and
+the mapping is given back every few megabytes: beside the finished network the host never holds more than those
+and the largest tensor. The copies are ours, so a file that is replaced under a running worker does not change
+its weights.
 
 Shards and their index are named as diffusers and transformers name them, so that both can read them.
 """
@@ -25,6 +26,7 @@ from models.manifest import read_json
 WEIGHTS_STEM = "diffusion_pytorch_model"  # as diffusers names a component's file
 TEXT_STEM = "model"  # as transformers does
 SHARD_BYTES = 5_000_000_000
+MAPPED_BYTES = 4_000_000  # read through one mapping before it is given back: far under what a network weighs
 _PICKLED = {".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"}
 
 
@@ -52,6 +54,8 @@ class StoredTensors:
         self.metadata: dict[str, str] = {}
         self._file: dict[str, Path] = {}
         self._shape: dict[str, tuple[int, ...]] = {}
+        self._mapped: tuple[Path, safe_open] | None = None
+        self._touched = 0
         for path in files:
             with _opened(path) as file:
                 self.metadata |= file.metadata() or {}
@@ -108,10 +112,20 @@ class StoredTensors:
 
     def read(self, key: str, device: torch.device, dtype: torch.dtype) -> Tensor:
         """One tensor, on `device`; floating point becomes `dtype`, integers stay what they are."""
-        with _opened(self._file[key]) as file:
-            tensor: Tensor = file.get_tensor(key)
-            wanted = dtype if tensor.is_floating_point() else tensor.dtype
-            return tensor.to(device, wanted, copy=True)
+        tensor: Tensor = self._mapping(self._file[key]).get_tensor(key)
+        self._touched += tensor.nbytes
+        wanted = dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(device, wanted, copy=True)
+
+    def _mapping(self, path: Path) -> safe_open:
+        """The file of the last read, as long as little was read from it: what is mapped counts as memory.
+
+        A file is not opened for each of its tensors, because opening reads the names of them all.
+        """
+        if self._mapped is None or path != self._mapped[0] or self._touched >= MAPPED_BYTES:
+            self._mapped, self._touched = None, 0  # the old mapping is given back before there is a new one
+            self._mapped = path, _opened(path)
+        return self._mapped[1]
 
 
 def _opened(path: Path) -> safe_open:
