@@ -29,7 +29,7 @@ DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
 OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations conformance conformance-models chaos soak
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ test: $(DEVELOP) ## Run the tests
 
 conformance: $(DEVELOP) ## Unmodified clients against the service, each in its own venv (CLIENTS='"openai 2.54.0"')
 	PYTHONPATH=.:tests $(BIN)/python -m conformance.run $(CLIENTS)
+
+counts: $(DEVELOP) ## Every documented row of parameters, FLOPs and memory, counted again (minutes)
+	MICROCINEMA_ALL_COUNTS=1 $(BIN)/pytest tests/golden/test_counts.py
 
 conformance-models: $(DEVELOP) ## Every public model family through the whole service, in miniature (minutes)
 	MICROCINEMA_ALL_FAMILIES=1 $(BIN)/pytest tests/e2e/test_foreign_models.py

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -149,12 +150,15 @@ def step_row(side: int, recompute: bool) -> str:
     return f"| {8 * side} | 16 | {'yes' if recompute else 'no'} | {cells} |"
 
 
+COUNTED = tuple(product((32, 40, 56), (False, True)))
+"""Sides in latent cells, and whether blocks are computed again on the way back."""
+
+
 def step_table() -> Iterator[str]:
     yield "| pixels | frames | recomputing | denoiser TFLOP | encoders TFLOP | sum | activations fp32 GiB |"
     yield "|---|---|---|---|---|---|---|"
-    for side in (32, 40, 56):
-        for recompute in (False, True):
-            yield step_row(side, recompute)
+    for side, recompute in COUNTED:
+        yield step_row(side, recompute)
 
 
 def tables() -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Tensors in safetensors files: read one at a time, written in shards. Nothing is ever unpickled.
 
 A file is mapped, one tensor after the other is copied out of it to the target device and number format, and
-the mapping is given back every few megabytes: beside the finished network the host never holds more than those
-and the largest tensor. The copies are ours, so a file that is replaced under a running worker does not change
-its weights.
+the mapping is given back every few megabytes: beside the finished network the host never holds more than
+those and the largest tensor. The copies are ours, so a file that is replaced under a running worker does not
+change its weights.
 
 Shards and their index are named as diffusers and transformers name them, so that both can read them.
 """

@@ -13,8 +13,6 @@ from rig.allocated import allocated_peak
 from rig.tiny_pipelines import write_tiny
 from torch import nn
 
-from benchmarks.count_memory import tables
-from benchmarks.count_public_memory import table
 from models.cinema import MICRO_WEIGHTS
 from models.denoiser import VideoDenoiser
 from models.errors import BadWeights
@@ -180,16 +178,3 @@ def test_peak_is_of_what_lives_together_and_ends_with_the_run() -> None:
     assert tensor_peak(chain) == 2 * 4000
     assert tensor_peak(heap) == 5 * 4000
     assert tensor_peak(lambda: before[:5].view(5)) == 0  # views, and what was there already
-
-
-BENCHMARKS = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
-
-
-@pytest.mark.timeout(300)
-def test_documented_memory_is_todays() -> None:
-    assert [line for line in tables() if line not in BENCHMARKS] == []
-
-
-@pytest.mark.timeout(300)
-def test_documented_memory_of_public_models_is_todays() -> None:
-    assert [line for line in table() if line not in BENCHMARKS] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: write_tiny(name, root) for name in VIDEO_PIPELINES}
 
 
+@cache
 def need_of(folder: Path) -> MemoryNeed:
     return model_need(folder, CPU, sizes=(SIZE,))
 

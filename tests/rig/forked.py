@@ -67,6 +67,14 @@ class Forked:
     def kill(self) -> None:
         self.send(signal.SIGKILL)
 
+    def wait(self, seconds: float) -> int | None:
+        """The exit code; one that takes longer is killed, and None."""
+        assert self.process is not None, f"{self.name} was never started"
+        self.process.join(seconds)
+        code = self.exit_code
+        self.end()
+        return code
+
     def end(self) -> None:
         """SIGKILL, and wait: the suite has seen all that it wanted to see."""
         self.kill()

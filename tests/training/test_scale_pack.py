@@ -14,7 +14,7 @@ import webdataset
 from rig.footage import mp4, pan
 
 from models.training.scale.clip_times import ClipRule
-from models.training.scale.pack import REPORT, Demand, pack
+from models.training.scale.pack import REPORT, Demand, main, pack
 from models.training.scale.shards import INDEX, BadShards, Stream, read_index
 
 RULE = ClipRule(frames=4, fps=8)
@@ -150,7 +150,7 @@ def test_shards_that_are_not_as_promised_are_refused(videos: Path, tmp_path: Pat
 
 
 def test_the_command_packs_with_several_processes_and_says_what_it_left_out(
-    videos: Path, tmp_path: Path
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [sys.executable, "-m", "models.training.scale.pack", str(videos)]
     options = ["--frames", "4", "--fps", "8", "--size", "32x32", "--processes", "2"]
@@ -161,9 +161,7 @@ def test_the_command_packs_with_several_processes_and_says_what_it_left_out(
     pack(videos, tmp_path / "here", DEMAND)
     assert read_index(tmp_path / "s").digest == read_index(tmp_path / "here").digest
     (tmp_path / "empty").mkdir()
-    command[-1] = str(tmp_path / "empty")
-    done = subprocess.run(
-        [*command, str(tmp_path / "t"), *options], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "nothing to pack" in done.stderr
+    with pytest.raises(SystemExit) as end:
+        main([str(tmp_path / "empty"), str(tmp_path / "t"), *options])
+    assert end.value.code == 1
+    assert "nothing to pack" in capsys.readouterr().err

@@ -16,11 +16,12 @@ from rig.scale import prepare, write_config
 from models.denoiser import VideoDenoiser
 from models.training.config import table
 from models.training.objective import Objective
+from models.training.scale.checkpoints import OtherRun
 from models.training.scale.conditions import Conditions
 from models.training.scale.networks import Start, begin, moving, set_moving
 from models.training.scale.plan import Clips, ScalePlan
 from models.training.scale.sources import ShardClips
-from models.training.scale.train import STOPPED
+from models.training.scale.train import STOPPED, train
 from models.training.scale.trainer import seeds_of
 from models.training.stage_two_loss import StageTwoLoss
 
@@ -114,13 +115,13 @@ def test_two_processes_train_as_one_and_go_on_exactly(folder: Path, tmp_path: Pa
     ).read_bytes()
 
     (half / "model").rename(half / "elsewhere")
-    alone = [sys.executable, *MODULE, "--config", str(whole), "--work", str(half)]
-    refused = subprocess.run(alone, capture_output=True, text=True, check=False, env=_environment())
-    assert refused.returncode == 1
-    assert "was written with processes = 2 and this run has 1" in refused.stderr
+    with pytest.raises(OtherRun, match="was written with processes = 2 and this run has 1"):
+        train(whole, half)
 
 
-def test_sigterm_writes_a_checkpoint_and_the_same_command_goes_on(folder: Path, tmp_path: Path) -> None:
+def test_sigterm_writes_a_checkpoint_and_the_same_command_goes_on(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = write_config(folder, "long.toml", steps=100_000, log_every=1)
     command = [sys.executable, *MODULE, "--config", str(config), "--work", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment()) as process:
@@ -137,8 +138,8 @@ def test_sigterm_writes_a_checkpoint_and_the_same_command_goes_on(folder: Path, 
     assert step >= 2
 
     shorter = write_config(folder, "long.toml", steps=step + 1, log_every=1)
-    command[command.index(str(config))] = str(shorter)
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment())
-    assert f"step {step}\n" in done.stdout
-    assert "is complete: MICROCINEMA_WEIGHTS=" in done.stdout
+    assert train(shorter, tmp_path) == tmp_path / "model"
+    said = capsys.readouterr().out
+    assert f"step {step}\n" in said
+    assert "is complete: MICROCINEMA_WEIGHTS=" in said
     assert (tmp_path / "model" / "cinema.json").exists()

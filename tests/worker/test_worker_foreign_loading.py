@@ -87,17 +87,17 @@ import sys
 from pathlib import Path
 from worker.loading import load, plan_of
 from worker.settings import WorkerSettings
-settings = WorkerSettings(device="cpu", weights=Path(sys.argv[1]), model_name=sys.argv[2] or None)
-plan_of(settings)
-load(settings)
+for name in (None, "other"):
+    settings = WorkerSettings(device="cpu", weights=Path(sys.argv[1]), model_name=name)
+    plan_of(settings)
+    load(settings)
 print("\\n".join(sys.modules))
 """
 
 
-@pytest.mark.parametrize("name", ["", "other"])
-def test_a_microcinema_starts_without_the_pipelines_of_others(folders: Any, name: str) -> None:
-    """They are hundreds of modules: nobody waits for them who serves none."""
-    command = [sys.executable, "-c", LOADS_AND_LISTS, str(folders["nano"]), name]
+def test_a_microcinema_starts_without_the_pipelines_of_others(folders: Any) -> None:
+    """They are hundreds of modules: nobody waits for them who serves none, under whatever name."""
+    command = [sys.executable, "-c", LOADS_AND_LISTS, str(folders["nano"])]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(ended.stdout.splitlines())
     assert {"models.cinema", "diffusers"} <= loaded

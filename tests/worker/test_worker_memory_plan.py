@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 import torch
+from rig.forked import Forked
 
 from models.memory_need import Activations, MemoryNeed
 from models.nano import write_nano
@@ -190,16 +189,14 @@ def test_a_worker_process_refuses_a_machine_that_is_too_small_with_78(
     words["frames"] = {"minimum": 2, "maximum": 4_000_000, "default": 4, "step": 1}
     (huge / "cinema.json").write_text(json.dumps(words))
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MICROCINEMA_")},
         "REDIS_URL": redis_url,
         "MICROCINEMA_WEIGHTS": str(huge),
         "MICROCINEMA_DEVICE": "cpu",
         "MICROCINEMA_STORAGE_DIR": str(tmp_path / "objects"),
     }
-    command = [sys.executable, "-m", "worker.main"]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
-    assert ended.returncode == EXIT_SETTINGS == 78
-    line = next(line for line in (ended.stdout + ended.stderr).splitlines() if "cannot_start" in line)
+    worker = Forked("worker", "worker.main", environment, tmp_path / "worker.log").start()
+    assert worker.wait(60) == EXIT_SETTINGS == 78
+    line = next(line for line in worker.output().splitlines() if "cannot_start" in line)
     problem = json.loads(line)["problem"]
     assert "nano needs" in problem
     assert "4000000 frames at 32x32" in problem

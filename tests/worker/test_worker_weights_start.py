@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rig.processes import free_ports, python_module
+from rig.forked import Forked
+from rig.processes import free_ports
 
 S3 = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
 
@@ -34,10 +35,7 @@ def test_a_model_that_cannot_be_had_ends_the_start_with_a_sentence(
         "HF_HUB_OFFLINE": "1",
         **S3,
     }
-    worker = python_module("worker.main", environment, tmp_path, "worker").start()
-    try:
-        assert worker.wait(60) == code, worker.output()
-    finally:
-        worker.end()
+    worker = Forked("worker", "worker.main", environment, tmp_path / "worker.log").start()
+    assert worker.wait(60) == code, worker.output()
     assert sentence in worker.output()
     assert "Traceback" not in worker.output()

@@ -178,8 +178,8 @@ def size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def main() -> None:
-    """Command line."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line; `argv` None takes the process's own."""
     parser = argparse.ArgumentParser(description="Pack captioned videos into shards for training.")
     parser.add_argument("videos", type=Path, help="folder of NAME.mp4 with NAME.txt")
     parser.add_argument("shards", type=Path, help="folder to fill")
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--clips-per-shard", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0, help="of the order of the clips")
     parser.add_argument("--processes", type=int, default=1, help="that decode side by side")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(argv)
     try:
         demand = Demand(ClipRule(chosen.frames, chosen.fps), *chosen.size)
         with ProcessPoolExecutor(chosen.processes) as pool:
