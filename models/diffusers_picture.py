@@ -15,7 +15,7 @@ from diffusers import AutoPipelineForText2Image
 from PIL import Image
 
 from models.errors import BadWeights, NonFinitePixels, PictureWithheld
-from models.finite import check_finite
+from models.finite import check_finite, guard_decoders
 from models.orders import PictureOrder, Progress
 from models.pipeline_folder import load_pipeline, pipeline_class, weight_hash
 from models.residency import Residency
@@ -36,6 +36,7 @@ class DiffusersPicture:
 
     def __init__(self, pipeline: Any, weight_hash: str) -> None:
         self._pipeline = pipeline
+        guard_decoders(pipeline)
         self._residency = Residency(pipeline.device, pipeline)
         self.weight_hash = weight_hash
         takes = inspect.signature(pipeline.__call__).parameters
@@ -64,7 +65,7 @@ class DiffusersPicture:
     def paint(self, orders: Sequence[PictureOrder]) -> Generator[Progress, None, list[Picture]]:
         """One picture per order, one after the other; yields after every step of each.
 
-        Raises NonFinitePixels, and PictureWithheld if the folder's own safety checker blacked one out.
+        Raises NonFinite, and PictureWithheld if the folder's own safety checker blacked one out.
         """
         steps = orders[0].steps
         works = [

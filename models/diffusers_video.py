@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from models.errors import BadWeights, NonFinitePixels
-from models.finite import check_finite
+from models.finite import check_finite, guard_decoders
 from models.noise_prior import with_appearance
 from models.orders import Progress, VideoOrder
 from models.pipeline_folder import load_pipeline, pipeline_class, scheduler_config, weight_hash
@@ -38,6 +38,7 @@ class DiffusersVideo:
 
     def __init__(self, pipeline: Any, family: VideoFamily, spec: RenderSpec, weight_hash: str) -> None:
         self._pipeline, self._family = pipeline, family
+        guard_decoders(pipeline)
         self._decode_chunk = family.decode_chunk
         self.spec, self.weight_hash = spec, weight_hash
 
@@ -70,7 +71,7 @@ class DiffusersVideo:
     def animate(
         self, orders: Sequence[VideoOrder], keyframes: Sequence[Picture]
     ) -> Generator[Progress, None, list[Tensor]]:
-        """Frames uint8 (F, H, W, 3) per order; yields after every step of each. Raises NonFinitePixels.
+        """Frames uint8 (F, H, W, 3) per order; yields after every step of each. Raises NonFinite.
 
         `keyframes` uint8 (H, W, 3), one per order; none for a family without a keyframe.
         """

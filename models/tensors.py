@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -54,7 +55,7 @@ class StoredTensors:
         self.metadata: dict[str, str] = {}
         self._file: dict[str, Path] = {}
         self._shape: dict[str, tuple[int, ...]] = {}
-        self._mapped: tuple[Path, safe_open] | None = None
+        self._mapped: tuple[Path, Any] | None = None
         self._touched = 0
         for path in files:
             with _opened(path) as file:
@@ -117,7 +118,7 @@ class StoredTensors:
         wanted = dtype if tensor.is_floating_point() else tensor.dtype
         return tensor.to(device, wanted, copy=True)
 
-    def _mapping(self, path: Path) -> safe_open:
+    def _mapping(self, path: Path) -> Any:
         """The file of the last read, as long as little was read from it: what is mapped counts as memory.
 
         A file is not opened for each of its tensors, because opening reads the names of them all.

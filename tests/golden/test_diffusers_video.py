@@ -18,7 +18,7 @@ from rig.tiny_pipelines import VIDEO_PIPELINES, write_tiny
 from rig.tiny_videos import i2vgen_xl
 
 from models.diffusers_video import DiffusersVideo, video_family
-from models.errors import BadWeights, NonFinitePixels
+from models.errors import BadWeights, NonFiniteLatents, NonFinitePixels
 from models.orders import Progress
 from models.seeds import PICTURE_STREAM, VIDEO_STREAM, seeded_generator
 from models.stepwise import result_of
@@ -230,12 +230,27 @@ def test_no_prior_in_other_layouts_or_without_a_keyframe(load: Load, family: str
     assert not load(family).spec.abilities.noise_prior
 
 
-def test_frames_that_are_not_finite_are_refused(folders: dict[str, Path]) -> None:
-    video = DiffusersVideo.load(folders["cogvideox"], CPU, name="broken", sizes=(SIZE,))
+@pytest.mark.parametrize("family", VIDEO_PIPELINES)
+def test_frames_that_are_not_finite_are_refused(folders: dict[str, Path], family: str) -> None:
+    """Every one of these pipelines clamps infinity to black and white: it is caught before."""
+    video = DiffusersVideo.load(folders[family], CPU, name="broken", sizes=(SIZE,))
+    order, pictures = replace(ORDER, steps=2), [] if family in TEXT_ONLY else keyframes(family)
+    last = last_layer(video._pipeline.vae.decoder)
     with torch.no_grad():
-        network(video).proj_out.weight.fill_(float("nan"))
-    with pytest.raises(NonFinitePixels, match="9 frames at 64x64 are not finite"):
-        result_of(video.animate([ORDER], []))
+        last.bias.fill_(float("inf"))
+    with pytest.raises(NonFinitePixels, match=r"the autoencoder made pixels .* that are not finite"):
+        result_of(video.animate([order], pictures))
+    with torch.no_grad():
+        last.bias.zero_()
+        for weight in last_layer(network(video)).parameters():
+            weight.fill_(float("nan"))
+    with pytest.raises(NonFiniteLatents, match="are not finite behind the last step"):
+        result_of(video.animate([order], pictures))
+
+
+def last_layer(network: Any) -> Any:
+    """The module whose weights are the last in the network, which are those of its output."""
+    return [each for each in network.modules() if getattr(each, "bias", None) is not None][-1]
 
 
 def test_an_error_inside_the_pipeline_comes_through(load: Load) -> None:

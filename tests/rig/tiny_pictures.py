@@ -108,6 +108,29 @@ def sd3() -> Any:
     )
 
 
+def flux() -> Any:
+    """Its pipeline takes 128 latent cells for its own size, whatever the folder says: one pixel for each."""
+    return diffusers.FluxPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=picture_vae(levels=1, shift_factor=0.1159),
+        text_encoder=clip_text(),
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=t5_text(),
+        tokenizer_2=t5_tokenizer(),
+        transformer=diffusers.FluxTransformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=1,
+            joint_attention_dim=WIDTH,
+            pooled_projection_dim=WIDTH,
+            guidance_embeds=True,
+            axes_dims_rope=(2, 2, 4),
+        ),
+    )
+
+
 def pixart() -> Any:
     return diffusers.PixArtAlphaPipeline(
         tokenizer=t5_tokenizer(),

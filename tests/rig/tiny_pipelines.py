@@ -21,6 +21,7 @@ PICTURE_PIPELINES: dict[str, Callable[[], Any]] = {
     "sd21": pictures.stable_diffusion_2,
     "sdxl": pictures.sdxl,
     "sd3": pictures.sd3,
+    "flux": pictures.flux,
     "pixart": pictures.pixart,
 }
 VIDEO_PIPELINES: dict[str, Callable[[], Any]] = {
