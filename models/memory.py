@@ -20,6 +20,7 @@ from models.denoiser import VideoDenoiser
 from models.errors import BadWeights
 from models.manifest import read_json
 from models.memory_need import Activations, MemoryNeed
+from models.memory_picture import paint_work, picture_cells, prompt_work
 from models.memory_public import public_activations
 from models.pipeline_folder import pipeline_class, pipeline_dtype
 from models.pipeline_index import INDEX
@@ -49,7 +50,8 @@ def model_need(
     if not (folder / "cinema.json").is_file():
         weights = _pipeline_weights(folder, device)
         activations = public_activations(folder, pipeline_dtype(folder, device), sizes)
-        return MemoryNeed(name or folder.name, weights, activations)
+        prompts = prompt_work(weights, pipeline_dtype(folder, device))
+        return MemoryNeed(name or folder.name, weights, activations, prompt_work=prompts)
     spec, autoencoder = read_spec(folder), read_json(folder / "vae" / "config.json")
     inside = network_dtype(device)
     asked = {
@@ -66,28 +68,27 @@ def model_need(
     return MemoryNeed(name or spec.name, weights, activations)
 
 
-def picture_model_need(folder: Path, device: torch.device) -> MemoryNeed:
-    """Of a text-to-image pipeline: its weights, and one picture of its own size through its autoencoder.
+def picture_model_need(folder: Path, device: torch.device, largest: tuple[int, int] = (0, 0)) -> MemoryNeed:
+    """Of a text-to-image pipeline: its weights, and one picture through its autoencoder and its network.
 
-    That is its peak: a picture's pixels are many times its latents. 0 for autoencoders of other classes than
-    Stable Diffusion's. Raises BadWeights.
+    The autoencoder is its peak: a picture's pixels are many times its latents. Counted is a picture of the
+    pipeline's own size, or of the `largest` (width, height in pixels) that stage 2 asks for, whichever is
+    more. 0 bytes for autoencoders of other classes than Stable Diffusion's. Raises BadWeights.
     """
     weights = _pipeline_weights(folder, device)
     path = folder / "vae" / "config.json"
     autoencoder = read_json(path) if path.is_file() else {}
-    sides = [
-        read_json(each).get("sample_size")
-        for each in sorted(folder.glob("*/config.json"))
-        if each.parent.name in ("unet", "transformer")
-    ]
-    if autoencoder.get("_class_name") != "AutoencoderKL" or not sides or not isinstance(sides[0], int):
-        return MemoryNeed(folder.name, weights, None)
-    inside = torch.float32 if autoencoder.get("force_upcast") is True else pipeline_dtype(folder, device)
+    inside = pipeline_dtype(folder, device)
+    steps, prompts = paint_work(folder, weights, inside, picture_cells(folder, largest))
+    if autoencoder.get("_class_name") != "AutoencoderKL":
+        return MemoryNeed(folder.name, weights, None, paint_work=steps, prompt_work=prompts)
+    decoder = torch.float32 if autoencoder.get("force_upcast") is True else inside
     try:
-        decode = _decode_cost(autoencoder, inside, sides[0], sides[0]).peak
+        decode = _decode_cost(autoencoder, decoder, *picture_cells(folder, largest))
     except _CANNOT_BE_BUILT as error:
         raise BadWeights(f"{path}: no such network: {type(error).__name__}: {error}") from error
-    return MemoryNeed(folder.name, weights, None, paint=decode)
+    work = max(steps, decode.work)
+    return MemoryNeed(folder.name, weights, None, paint=decode.peak, paint_work=work, prompt_work=prompts)
 
 
 def _pipeline_weights(folder: Path, device: torch.device) -> dict[str, int]:

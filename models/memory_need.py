@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,16 @@ class MemoryNeed:
     """weights: bytes by component. activations: None for networks of a build that cannot be counted.
 
     paint: peak bytes beside the weights while a picture model of its own makes one picture; 0 without one.
+    paint_work: floating-point operations of that one's longest piece between two signs of life. prompt_work:
+    of the prompts that public pipelines encode before their first sign; 0 where that is next to nothing.
     """
 
     name: str
     weights: Mapping[str, int]
     activations: Activations | None
     paint: int = 0
+    paint_work: int = 0
+    prompt_work: int = 0
 
     @property
     def weight_bytes(self) -> int:
@@ -46,4 +50,10 @@ class MemoryNeed:
     def beside(self, other: MemoryNeed, role: str) -> MemoryNeed:
         """This model with `other` resident next to it for the stage `role`; activations stay this one's."""
         added = {f"{role} {component}": size for component, size in other.weights.items()}
-        return MemoryNeed(self.name, {**self.weights, **added}, self.activations, other.paint)
+        return replace(
+            self,
+            weights={**self.weights, **added},
+            paint=other.paint,
+            paint_work=other.paint_work,
+            prompt_work=max(self.prompt_work, other.prompt_work),
+        )

@@ -48,7 +48,9 @@ def plan_of(settings: WorkerSettings) -> MemoryPlan:
         need = model_need(settings.weights, device, settings.model_name, settings.offered_sizes)
     if settings.picture_model is not None:
         with _naming("picture_model", settings.picture_model):
-            need = need.beside(picture_model_need(settings.picture_model, device), "stage 1")
+            a = need.activations
+            largest = (0, 0) if a is None else (a.width, a.height)
+            need = need.beside(picture_model_need(settings.picture_model, device, largest), "stage 1")
     try:
         return plan_memory(need, TorchAccelerator(device).memory(), settings.max_batch)
     except DeviceTooSmall as error:

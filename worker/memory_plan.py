@@ -44,9 +44,13 @@ class MemoryPlan:
 
     @property
     def work(self) -> int:
-        """Floating-point operations of the longest piece between two signs of life; 0 if not counted."""
+        """Floating-point operations of the longest piece between two signs of life, of either stage.
+
+        The first step's sign comes behind the prompts. What cannot be counted is 0.
+        """
         a = self.need.activations
-        return 0 if a is None else a.work * (1 if a.in_turn else max(self.batch, self.decode_chunk))
+        video = 0 if a is None else a.work * (1 if a.in_turn else max(self.batch, self.decode_chunk))
+        return max(video, self.need.paint_work) + self.need.prompt_work
 
     @property
     def reserve(self) -> int:
