@@ -26,10 +26,10 @@ from models.training.loop import write_atomically
 from models.training.scale.clip_times import ClipRule, Unfit, check_room
 from models.training.scale.cuts import SIDE, CutRule, find_cuts
 from models.training.scale.footage import examine
+from models.training.scale.samples import OTHER_VIDEOS, VIDEO
 from models.training.scale.shards import INDEX, Captioned, ShardIndex, write_shards
 
 REPORT = "report.json"
-_OTHER_VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"}
 Spread = Callable[[Callable[[Path], "Verdict"], Sequence[Path]], Iterable["Verdict"]]
 
 
@@ -61,22 +61,27 @@ def judge(demand: Demand, path: Path) -> Verdict:
     try:
         caption_of(path)
         body = path.read_bytes()
-        seen = examine(body, SIDE)
-        check_room(seen.shown, demand.rule)
-        if seen.width < demand.width or seen.height < demand.height:
-            raise Unfit(
-                "too_small", f"{seen.width}x{seen.height} pixels; {demand.width}x{demand.height} are needed"
-            )
-        cuts = find_cuts(seen.small, demand.cuts)
-        if cuts:
-            moments = ", ".join(f"{seen.shown[cut] - seen.shown[0]:.2f}" for cut in cuts[:5])
-            raise Unfit("cut_inside", f"{len(cuts)} cut(s), at {moments} s")
+        seconds = seconds_of(body, demand)
     except Unfit as unfit:
         return Verdict(path, unfit.reason, str(unfit))
     except OSError as error:
         return Verdict(path, "unreadable", f"{error.strerror}")
-    length = float(seen.shown[-1] - seen.shown[0])
-    return Verdict(path, sha256=hashlib.sha256(body).hexdigest(), seconds=length)
+    return Verdict(path, sha256=hashlib.sha256(body).hexdigest(), seconds=seconds)
+
+
+def seconds_of(body: bytes, demand: Demand) -> float:
+    """How long a video is, once it was decoded to its end. Raises Unfit unless it gives what is demanded."""
+    seen = examine(body, SIDE)
+    check_room(seen.shown, demand.rule)
+    if seen.width < demand.width or seen.height < demand.height:
+        raise Unfit(
+            "too_small", f"{seen.width}x{seen.height} pixels; {demand.width}x{demand.height} are needed"
+        )
+    cuts = find_cuts(seen.small, demand.cuts)
+    if cuts:
+        moments = ", ".join(f"{seen.shown[cut] - seen.shown[0]:.2f}" for cut in cuts[:5])
+        raise Unfit("cut_inside", f"{len(cuts)} cut(s), at {moments} s")
+    return float(seen.shown[-1] - seen.shown[0])
 
 
 def caption_of(path: Path) -> str:
@@ -109,7 +114,7 @@ def pack(
         raise ValueError(f"clips_per_shard is {clips_per_shard}; it must be at least 1")
     if (folder / INDEX).exists():
         raise ValueError(f"{folder} holds shards already; name another folder")
-    suffixes = {".mp4", *_OTHER_VIDEOS}
+    suffixes = {VIDEO, *OTHER_VIDEOS}
     paths = sorted(path for path in videos.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     verdicts = list(_without_twins(spread(partial(judge, demand), paths), videos))
     accepted = [verdict for verdict in verdicts if not verdict.reason]

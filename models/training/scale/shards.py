@@ -2,6 +2,7 @@
 
 A shard is a tar file that holds, for each clip, `KEY.mp4`, `KEY.txt` (the caption) and `KEY.json` (where it
 came from). Beside the shards lies `shards.json`: how many clips each holds, and what was asked of them.
+Shards of other makers get theirs from `models.training.scale.survey`, which also says what to pass over.
 
 The order needs no state. Every pass over the shards has its own permutation, drawn from the seed and the
 number of the pass; process r of n takes the shards r, r + n, r + 2n, ... of the endless row of all passes. So
@@ -13,18 +14,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import webdataset
-from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from models.training.loop import write_atomically
-from models.training.scale.clip_times import ClipRule
+from models.training.scale.clip_times import ClipRule, Unfit
+from models.training.scale.samples import Sample, opened
 
 INDEX = "shards.json"
 
@@ -44,11 +43,15 @@ class Captioned:
 
 @dataclass(frozen=True)
 class Shard:
-    """A tar file in the folder, and the number of clips in it, from 1."""
+    """A tar file in the folder, and the number of clips in it that are used, from 1.
+
+    `left_out`: the numbers, in the order of its videos, of those that are not.
+    """
 
     file: str
     clips: int
     sha256: str
+    left_out: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class ShardIndex:
     @property
     def digest(self) -> str:
         """Names the clips and their order in the shards."""
-        return hashlib.sha256("".join(shard.sha256 for shard in self.shards).encode()).hexdigest()
+        words = (f"{shard.sha256}{list(shard.left_out) or ''}" for shard in self.shards)
+        return hashlib.sha256("".join(words).encode()).hexdigest()
 
     def refuse(self, rule: ClipRule, width: int, height: int) -> None:
         """Raise BadShards unless every clip has room for `rule`, and pictures that need not be enlarged."""
@@ -93,11 +97,12 @@ def read_index(folder: Path) -> ShardIndex:
             ClipRule(**raw["rule"]),
             raw["width"],
             raw["height"],
-            tuple(Shard(**each) for each in raw["shards"]),
+            tuple(Shard(**each | {"left_out": tuple(each.get("left_out", ()))}) for each in raw["shards"]),
         )
     except FileNotFoundError as error:
         raise BadShards(
-            f"there is no {path}: pack videos with python -m models.training.scale.pack"
+            f"there is no {path}: pack videos with python -m models.training.scale.pack, or have shards of "
+            "another maker looked through by python -m models.training.scale.survey"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadShards(f"{path} is not an index of shards: {error}") from error
@@ -173,22 +178,23 @@ class Stream:
             position = 0
 
     def _from_shard(self, shard: Shard, skipped: int) -> Iterator[Captioned]:
-        path, seen = self.folder / shard.file, 0
+        path, seen = self.folder / shard.file, skipped
         try:
-            with closing(webdataset.gopen(str(path))) as stream:
-                for sample in group_by_keys(tar_file_expander([{"url": str(path), "stream": stream}])):
+            with opened(path) as content:
+                left_out = set(shard.left_out)
+                used = [clip for number, clip in enumerate(content.clips) if number not in left_out]
+                for sample in used[skipped : shard.clips]:
+                    yield _captioned(shard.file, sample)
                     seen += 1
-                    if seen > skipped:
-                        yield _captioned(shard.file, sample)
-        except (tarfile.TarError, OSError, ValueError, KeyError) as error:
-            raise BadShards(f"{path} does not read behind clip {seen}: {error!r:.200}") from error
-        if seen != shard.clips:
-            raise BadShards(f"{path} holds {seen} clips, {INDEX} says {shard.clips}")
+        except Unfit as unfit:
+            raise BadShards(f"{path} does not read behind clip {seen}: {unfit}") from unfit
+        if len(used) != shard.clips:
+            raise BadShards(f"{path} holds {len(used)} clips, {INDEX} says {shard.clips}")
 
 
-def _captioned(shard: str, sample: dict[str, bytes]) -> Captioned:
-    origin = json.loads(sample["json"])["origin"]
-    return Captioned(sample["mp4"], sample["txt"].decode(), f"{shard}: {origin}")
+def _captioned(shard: str, sample: Sample) -> Captioned:
+    origin = sample.words.get("origin", sample.key)
+    return Captioned(sample.mp4, sample.caption, f"{shard}: {origin}")
 
 
 def _put(path: Path, text: str) -> None:
