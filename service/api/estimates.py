@@ -5,22 +5,12 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.asking import BODY_REFUSALS, body_of
 from service.api.body import read_body
 from service.api.parts import Parts
 from service.api.problems import documented
-from service.api.videos import BODY
 from service.estimating import estimate
-from service.refusals import (
-    BodyTooLarge,
-    InvalidFields,
-    NoModelYet,
-    RecordUnavailable,
-    ServiceBusy,
-    UnknownModel,
-    UnreadableBody,
-    UnsupportedBody,
-    UploadTooSlow,
-)
+from service.fields import CreateVideo
 
 router = APIRouter()
 
@@ -47,18 +37,8 @@ class EstimateView(BaseModel):
     "/videos/estimate",
     tags=["videos"],
     summary="What would this video cost?",
-    openapi_extra=BODY,
-    responses=documented(
-        UnreadableBody,
-        UnknownModel,
-        UploadTooSlow,
-        BodyTooLarge,
-        UnsupportedBody,
-        InvalidFields,
-        RecordUnavailable,
-        NoModelYet,
-        ServiceBusy,
-    ),
+    openapi_extra=body_of(CreateVideo),
+    responses=documented(*BODY_REFUSALS),
 )
 async def estimate_video(request: Request, parts: Parts) -> EstimateView:
     """The body of `POST /videos`, held to the same bounds by the same code; nothing is accepted or stored."""

@@ -1,59 +1,28 @@
 """Videos made of videos."""
 
-from typing import Annotated, Any
+from fastapi import APIRouter, Request, Response
 
-from fastapi import APIRouter, Header, Request, Response
-
+from service.api.asking import ACCEPTED, JOB_REFUSALS, IdempotencyKey, Prefer, RetryCount, body_of, schemas_of
 from service.api.body import read_body
 from service.api.parts import Parts, Tenant
 from service.api.presenting import answer_accepted, asked_wait, is_repeat
 from service.api.problems import documented
-from service.api.videos import ACCEPTED, Prefer, RetryCount
 from service.api.views import VideoView
-from service.fields import PICTURE_FIELD
 from service.refusals import (
-    BodyTooLarge,
     CannotExtend,
     ContentGone,
-    ContentUnavailable,
-    IdempotencyConflict,
-    IntakePaused,
-    InvalidFields,
     NoContent,
-    NoModelYet,
-    QueueFull,
     RecordUnavailable,
     ServiceBusy,
     SourceNotReady,
-    UnknownModel,
     UnknownVideo,
-    UnreadableBody,
-    UnsupportedBody,
-    UploadTooSlow,
     VideoGone,
 )
 from service.remix import RemixVideo, remix
 
 router = APIRouter()
 
-_FIELDS = RemixVideo.model_json_schema(ref_template="#/components/schemas/{model}")
-_PICTURE = {"type": "string", "format": "binary", "description": "A picture to animate instead."}
-SCHEMAS: dict[str, Any] = {
-    "RemixVideo": {name: part for name, part in _FIELDS.items() if name != "$defs"},
-    "RemixVideoForm": {
-        **{name: part for name, part in _FIELDS.items() if name not in ("$defs", "examples")},
-        "properties": {**_FIELDS["properties"], PICTURE_FIELD: _PICTURE},
-    },
-}
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/RemixVideo"}},
-            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/RemixVideoForm"}},
-        },
-    }
-}
+SCHEMAS = schemas_of(RemixVideo, "A picture to animate instead.")
 
 
 @router.post(
@@ -62,29 +31,10 @@ _BODY: dict[str, Any] = {
     summary="Make a video over with another prompt",
     status_code=202,
     response_model=VideoView,
-    openapi_extra=_BODY,
+    openapi_extra=body_of(RemixVideo),
     responses={
         **ACCEPTED,
-        **documented(
-            UnreadableBody,
-            UnknownVideo,
-            UnknownModel,
-            NoContent,
-            UploadTooSlow,
-            SourceNotReady,
-            ContentGone,
-            VideoGone,
-            BodyTooLarge,
-            UnsupportedBody,
-            InvalidFields,
-            IdempotencyConflict,
-            QueueFull,
-            RecordUnavailable,
-            NoModelYet,
-            IntakePaused,
-            ContentUnavailable,
-            ServiceBusy,
-        ),
+        **documented(*JOB_REFUSALS, UnknownVideo, NoContent, SourceNotReady, ContentGone, VideoGone),
     },
 )
 async def remix_video(
@@ -93,9 +43,7 @@ async def remix_video(
     parts: Parts,
     tenant: Tenant,
     video_id: str,
-    idempotency_key: Annotated[
-        str | None, Header(description="The same key and request again answer with the same job.")
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
     x_stainless_retry_count: RetryCount = None,
 ) -> VideoView:

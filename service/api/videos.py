@@ -1,9 +1,18 @@
 """The videos API, in the shape of OpenAI's."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
+from service.api.asking import (
+    ACCEPTED,
+    JOB_REFUSALS,
+    IdempotencyKey,
+    Prefer,
+    RetryCount,
+    body_of,
+    schemas_of,
+)
 from service.api.body import read_body
 from service.api.metadata_filter import METADATA_PARAMETER, asked_metadata
 from service.api.model_views import ModelListView, ModelView
@@ -16,78 +25,15 @@ from service.api.views import (
     VideoView,
     video_view,
 )
-from service.fields import PICTURE_FIELD, CreateVideo
-from service.refusals import (
-    AlreadyFinished,
-    BodyTooLarge,
-    ContentUnavailable,
-    IdempotencyConflict,
-    IntakePaused,
-    InvalidFields,
-    NoModelYet,
-    QueueFull,
-    RecordUnavailable,
-    ServiceBusy,
-    UnknownModel,
-    UnknownVideo,
-    UnreadableBody,
-    UnsupportedBody,
-    UploadTooSlow,
-    VideoGone,
-)
+from service.fields import CreateVideo
+from service.refusals import AlreadyFinished, InvalidFields, RecordUnavailable, UnknownVideo, VideoGone
 from service.store.nouns import Order
 
 router = APIRouter()
 
-_FIELDS = CreateVideo.model_json_schema(ref_template="#/components/schemas/{model}")
-_PICTURE = {
-    "type": "string",
-    "format": "binary",
-    "description": "A PNG, JPEG or WebP picture that becomes the keyframe; stage 1 is skipped.",
-}
-_FORM = {**_FIELDS, "properties": {**_FIELDS["properties"], PICTURE_FIELD: _PICTURE}}
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/CreateVideo"}},
-            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/CreateVideoForm"}},
-        },
-    }
-}
-#: What to do with an accepted job's id: tools that read OpenAPI follow these from one call to the next.
-LINKS = {
-    name: {"operationId": name, "parameters": {"video_id": "$response.body#/id"}}
-    for name in ("retrieve_video", "cancel_video", "download_video", "delete_video")
-}
-Prefer = Annotated[
-    str | None,
-    Header(
-        description="`wait=20`: answer when the job has ended, after so many seconds (60 at most) anyway."
-    ),
-]
-RetryCount = Annotated[
-    str | None,
-    Header(description="Sent by OpenAI's clients. Above 0, the job of the same body a minute ago answers."),
-]
-#: The two ways in which a job is accepted.
-ACCEPTED: dict[int | str, dict[str, Any]] = {
-    200: {
-        "model": VideoView,
-        "description": "The job that this Idempotency-Key made before, or one that ended while you waited.",
-    },
-    202: {
-        "description": "Accepted: the job is on record and will be worked on.",
-        "headers": {"Location": {"schema": {"type": "string"}, "description": "The job."}},
-        "links": LINKS,
-    },
-}
-#: Schemas that routes refer to and FastAPI cannot find by itself, because the body is read by hand.
-SCHEMAS = {
-    "CreateVideo": {name: part for name, part in _FIELDS.items() if name != "$defs"},
-    "CreateVideoForm": {name: part for name, part in _FORM.items() if name not in ("$defs", "examples")},
-    **_FIELDS.get("$defs", {}),
-}
+SCHEMAS = schemas_of(
+    CreateVideo, "A PNG, JPEG or WebP picture that becomes the keyframe; stage 1 is skipped."
+)
 
 
 @router.post(
@@ -96,34 +42,15 @@ SCHEMAS = {
     summary="Ask for a video",
     status_code=202,
     response_model=VideoView,
-    openapi_extra=BODY,
-    responses={
-        **ACCEPTED,
-        **documented(
-            UnreadableBody,
-            UnknownModel,
-            UploadTooSlow,
-            BodyTooLarge,
-            UnsupportedBody,
-            InvalidFields,
-            IdempotencyConflict,
-            QueueFull,
-            RecordUnavailable,
-            NoModelYet,
-            IntakePaused,
-            ContentUnavailable,
-            ServiceBusy,
-        ),
-    },
+    openapi_extra=body_of(CreateVideo),
+    responses={**ACCEPTED, **documented(*JOB_REFUSALS)},
 )
 async def create_video(
     request: Request,
     response: Response,
     parts: Parts,
     tenant: Tenant,
-    idempotency_key: Annotated[
-        str | None, Header(description="The same key and request again answer with the same job.")
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
     x_stainless_retry_count: RetryCount = None,
 ) -> VideoView:

@@ -1,0 +1,98 @@
+"""What all calls that ask for a video have in common in OpenAPI: body, headers, answers and refusals."""
+
+from typing import Annotated, Any
+
+from fastapi import Header
+from pydantic import BaseModel
+
+from service.api.views import VideoView
+from service.fields import PICTURE_FIELD
+from service.refusals import (
+    BodyTooLarge,
+    ContentUnavailable,
+    IdempotencyConflict,
+    IntakePaused,
+    InvalidFields,
+    NoModelYet,
+    QueueFull,
+    RecordUnavailable,
+    Refusal,
+    ServiceBusy,
+    UnknownModel,
+    UnreadableBody,
+    UnsupportedBody,
+    UploadTooSlow,
+)
+
+#: Of a body that names a video, also where no job comes of it.
+BODY_REFUSALS: tuple[type[Refusal], ...] = (
+    UnreadableBody,
+    UnknownModel,
+    UploadTooSlow,
+    BodyTooLarge,
+    UnsupportedBody,
+    InvalidFields,
+    RecordUnavailable,
+    NoModelYet,
+    ServiceBusy,
+)
+#: Of a request that would become a job.
+JOB_REFUSALS: tuple[type[Refusal], ...] = (
+    *BODY_REFUSALS,
+    IdempotencyConflict,
+    QueueFull,
+    IntakePaused,
+    ContentUnavailable,
+)
+
+IdempotencyKey = Annotated[
+    str | None, Header(description="The same key and request again answer with the same job.")
+]
+Prefer = Annotated[
+    str | None,
+    Header(
+        description="`wait=20`: answer when the job has ended, after so many seconds (60 at most) anyway."
+    ),
+]
+RetryCount = Annotated[
+    str | None,
+    Header(description="Sent by OpenAI's clients. Above 0, the job of the same body a minute ago answers."),
+]
+
+#: What to do with an accepted job's id: tools that read OpenAPI follow these from one call to the next.
+_LINKS = {
+    name: {"operationId": name, "parameters": {"video_id": "$response.body#/id"}}
+    for name in ("retrieve_video", "cancel_video", "download_video", "delete_video")
+}
+#: The two ways in which a job is accepted.
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": VideoView,
+        "description": "The job that this Idempotency-Key made before, or one that ended while you waited.",
+    },
+    202: {
+        "description": "Accepted: the job is on record and will be worked on.",
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "The job."}},
+        "links": _LINKS,
+    },
+}
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The `openapi_extra` of a route whose body `read_body` reads: FastAPI cannot find that by itself."""
+    schema = f"#/components/schemas/{model.__name__}"
+    content = {
+        "application/json": {"schema": {"$ref": schema}},
+        "multipart/form-data": {"schema": {"$ref": f"{schema}Form"}},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def schemas_of(model: type[BaseModel], picture: str) -> dict[str, Any]:
+    """The components that `body_of` refers to; `picture` describes the file that a form may carry."""
+    fields = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    parts = fields.pop("$defs", {})
+    form = {name: part for name, part in fields.items() if name != "examples"}
+    file = {"type": "string", "format": "binary", "description": picture}
+    form["properties"] = {**fields["properties"], PICTURE_FIELD: file}
+    return {model.__name__: fields, f"{model.__name__}Form": form, **parts}
