@@ -13,7 +13,7 @@ from service.stack.plan import plan_stack
 from service.stack.ports import free_ports
 from service.stack.settings import StackSettings
 from service.stack.state_folder import StateFolder
-from service.supervisor import Supervisor
+from service.stack.supervisor import Supervisor
 
 READY_WITHIN_S = 180.0
 VIDEO_WITHIN_S = 180.0

@@ -24,17 +24,17 @@ from service.client import Client
 from service.client_answers import MicroCinemaError, Video, VideoOptions
 from service.contracts.environment import UnusableSettings, read_settings
 from service.dead_letters import open_dead_letters
-from service.embedded import EmbeddedValkeyMissing
 from service.model_lines import model_lines
 from service.operator import add_operator_commands, readiness_lines
 from service.stack.demo import DemoFailed, make_demo
+from service.stack.embedded import EmbeddedValkeyMissing
 from service.stack.plan import WorkerMissing, plan_stack, reachable
 from service.stack.ports import is_free
 from service.stack.settings import StackSettings
 from service.stack.state_folder import StateFolder, StateFolderBusy, StateFolderForeign
+from service.stack.supervisor import Supervisor
 from service.stack.terminal import ProgressBar, prefixed_log
 from service.store.errors import StoreUnavailable
-from service.supervisor import Supervisor
 
 EXPECTED_FAILURES = (
     MicroCinemaError,

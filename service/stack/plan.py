@@ -7,8 +7,8 @@ from importlib.util import find_spec
 
 import httpx
 
-from service.child_process import Child
-from service.embedded import embedded_valkey
+from service.stack.child_process import Child
+from service.stack.embedded import embedded_valkey
 from service.stack.ports import free_ports
 from service.stack.settings import StackSettings, child_environment
 from service.stack.state_folder import StateFolder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from service.embedded import embedded_url
+from service.stack.embedded import embedded_url
 from service.stack.settings import StackSettings
 from service.store.connections import connect_sync
 

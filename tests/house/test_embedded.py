@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from service.embedded import EmbeddedValkeyMissing, embedded_url, embedded_valkey
+from service.stack.embedded import EmbeddedValkeyMissing, embedded_url, embedded_valkey
 from service.stack.ports import free_ports, is_free
 from service.stack.state_folder import StateFolder, StateFolderBusy
-from service.supervisor import RestartPolicy
+from service.stack.supervisor import RestartPolicy
 
 
 def _valkey(folder: StateFolder):

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import redis
 
-from service.child_process import Child
+from service.stack.child_process import Child
 from service.stack.state_folder import write_private
 
 PING_TIMEOUT_S = 0.5

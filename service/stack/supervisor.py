@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from service.child_process import Child, ChildProcess, in_words
+from service.stack.child_process import Child, ChildProcess, in_words
 
 TICK_S = 0.1
 
