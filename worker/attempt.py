@@ -23,6 +23,7 @@ class Attempt:
     `live` turns False once, when the attempt has ended here, however it ended. `stored` are the keys that
     this attempt has written, or may have written, under its own prefix. `unstored_keyframe`: what the record
     is to name, and its bytes, while no storage has taken them. `in_spool`: rendered, and the spool's to end.
+    `candidates`: what is kept so far for a gated job's owner to choose from.
     `starved`: it was given back because it needed a storage that was away.
     """
 
@@ -33,6 +34,7 @@ class Attempt:
     live: bool = True
     keyframe: Picture | None = None
     unstored_keyframe: tuple[Artifact, bytes] | None = None
+    candidates: tuple[Artifact, ...] = ()
     in_spool: bool = False
     starved: bool = False
     progress: int = 0
@@ -45,6 +47,11 @@ class Attempt:
     def held(self) -> Held:
         """The name of its lease."""
         return (self.job.id, self.number)
+
+    @property
+    def offers(self) -> bool:
+        """Whether it paints candidates for its owner to choose from, instead of one keyframe to animate."""
+        return self.request.gate is not None and self.job.chosen is None
 
     @property
     def request(self) -> VideoRequest:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from service.contracts.lifecycle import Stage
 from service.storage.artifact_store import ArtifactStore, StorageError
 from service.store.nouns import Claim
 from service.store.store import JobStore
@@ -148,7 +149,16 @@ def _attempt(claim: Claim, asked_at: float, answered_at: float) -> Attempt:
     """A lease is counted from before the question, so that it never seems longer than it is; a finish_by from
     behind the answer, so that the worker never thinks it passed before the record does."""
     left_s = claim.finish_in_s
-    return Attempt(claim.job, claim.attempt, asked_at, None if left_s is None else answered_at + left_s)
+    spent = claim.job.spent
+    return Attempt(
+        claim.job,
+        claim.attempt,
+        asked_at,
+        None if left_s is None else answered_at + left_s,
+        candidates=claim.job.candidates,
+        stage_seconds={stage: spent[f"{stage}_seconds"] for stage in Stage if f"{stage}_seconds" in spent},
+        gpu_seconds=spent.get("gpu_seconds", 0.0),
+    )
 
 
 class _Place:

@@ -47,7 +47,7 @@ class StageFinished:
 class AttemptEnded:
     """How one try ended here.
 
-    `outcome` is one of succeeded, failed, cancelled, expired, released, lost, refused (the record had
+    `outcome` is one of succeeded, failed, cancelled, expired, held, released, lost, refused (the record had
     already gone on without this attempt);
     `code` is the failure code or the reason of a release, empty otherwise.
     """

@@ -37,6 +37,7 @@ from worker.events import Hung, StoreUnreachable, WeightsLoaded, tell_all
 from worker.gpu_worker import GpuWorker, work_until_stopped
 from worker.grace import hang_grace_s
 from worker.health import Health
+from worker.keyframes import Keyframes
 from worker.lease import LeaseKeeper, Leases
 from worker.loading import Loaded, WrongSettings, load, plan_of
 from worker.logbook import Logbook
@@ -104,14 +105,12 @@ class Worker:
         story = Story(
             renderer,
             spec,
-            parts.storage,
+            Keyframes(parts.storage, gate, uploader, self.spool, settlement, patience, tell=tell),
             accelerator,
             gate,
-            uploader,
             self.spool,
             settlement,
             ladder,
-            patience,
             self.checkpoints,
             tell=tell,
             clock=clock,

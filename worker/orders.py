@@ -5,15 +5,20 @@ from __future__ import annotations
 from models.orders import PictureOrder, VideoOrder
 from models.spec import CinemaSpec
 from models.video_families import RenderSpec
-from service.contracts.request import VideoRequest
+from service.contracts.request import MAX_SEED, VideoRequest
 
 
-def picture_order(request: VideoRequest, spec: CinemaSpec | RenderSpec) -> PictureOrder:
+def candidate_seed(request: VideoRequest, candidate: int) -> int:
+    """The seed of a keyframe candidate: the request's own for the first, and so on upwards."""
+    return (request.seed + candidate) % (MAX_SEED + 1)
+
+
+def picture_order(request: VideoRequest, spec: CinemaSpec | RenderSpec, candidate: int = 0) -> PictureOrder:
     """Stage 1's order. Steps and guidance are the model's own: the request's numbers steer stage 2."""
     return PictureOrder(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
-        seed=request.seed,
+        seed=candidate_seed(request, candidate),
         steps=spec.picture_steps,
         guidance_scale=spec.picture_guidance,
         width=request.width,

@@ -58,14 +58,24 @@ class Settlement:
 
         `memory_rung` above 0 is kept with the job: it had to be made sparingly (worker/oom_ladder.py).
         """
-        usage = {f"{stage}_seconds": round(seconds, 3) for stage, seconds in attempt.stage_seconds.items()}
+        usage = _spent(attempt)
         usage["seconds"] = round(self._clock() - attempt.began, 3)
-        usage["gpu_seconds"] = round(attempt.gpu_seconds, 3)
         beside = (artifact.thumbnail, artifact.spritesheet)
         usage["bytes"] = float(artifact.bytes + sum(still.bytes for still in beside if still is not None))
         if memory_rung:
             usage["memory_rung"] = float(memory_rung)
         self._finish(attempt, Succeeded(artifact, usage))
+
+    def hold(self, attempt: Attempt, approval_s: float) -> None:
+        """The job waits, for so long at most, until its owner has chosen one of the candidates on record."""
+        try:
+            held = self._patience.ask(
+                "hold", lambda: self._store.hold(*attempt.held, approval_s, _spent(attempt))
+            )
+        except GaveUp:
+            self._end(attempt, "left", "hold")
+            return
+        self._end(attempt, "held" if held else "lost", "")
 
     def fail(self, attempt: Attempt, failure: Failure) -> None:
         """The job ends without a video."""
@@ -184,6 +194,11 @@ class Settlement:
         attempt.live = False
         self._leases.drop(attempt.held)
         self._tell(AttemptEnded(*attempt.held, outcome, code, self._clock() - attempt.began))
+
+
+def _spent(attempt: Attempt) -> dict[str, float]:
+    spent = {f"{stage}_seconds": round(seconds, 3) for stage, seconds in attempt.stage_seconds.items()}
+    return spent | {"gpu_seconds": round(attempt.gpu_seconds, 3)}
 
 
 def _names(outcome: Outcome) -> tuple[str, str]:

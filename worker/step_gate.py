@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from service.contracts.artifact import Artifact
@@ -108,6 +109,12 @@ class StepGate:
         One try: raises StoreUnavailable, and Stopped as `note` does.
         """
         if not self._store.note(*attempt.held, self._note(attempt, stage, step, steps, keyframe)):
+            raise Stopped(Stop.LOST_TOLD)
+
+    def note_candidates(self, attempt: Attempt, step: int, steps: int) -> None:
+        """Have the record name all candidates that the attempt has stored. One try, as `note_keyframe`."""
+        note = replace(self._note(attempt, Stage.TEXT_TO_IMAGE, step, steps), candidates=attempt.candidates)
+        if not self._store.note(*attempt.held, note):
             raise Stopped(Stop.LOST_TOLD)
 
     @staticmethod

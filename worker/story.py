@@ -3,8 +3,9 @@
     text_to_image -> the keyframe, stored at once -> image_to_video -> decode and encode -> the spool
 
 Stage 1 is skipped for an attempt whose job has a keyframe already: one that an earlier attempt stored, or the
-client's own picture. Stage 2 goes on behind the step that an earlier attempt kept. A model without keyframes
-has one stage, text_to_video, in place of the first two.
+client's own picture. A job with a gate ends its attempt behind stage 1, until its owner chose a keyframe.
+Stage 2 goes on behind the step that an earlier attempt kept. A model without keyframes has one stage,
+text_to_video, in place of the first two.
 """
 
 from __future__ import annotations
@@ -17,32 +18,27 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from models.errors import CheckpointUnfit
-from models.orders import Progress, VideoOrder
-from service.contracts.artifact import Artifact
-from service.contracts.keys import KEYFRAME, VIDEO
+from models.orders import PictureOrder, Progress, VideoOrder
+from service.contracts.keys import VIDEO
 from service.contracts.lifecycle import Stage
 from service.contracts.model_spec import ModelSpec
-from service.contracts.request import PictureRef
-from service.storage.artifact_store import ArtifactStore, StorageUnavailable
 from worker.accelerator import Accelerator
 from worker.attempt import Attempt, share_device_time
 from worker.catalogue import misfit
 from worker.checkpoints import Checkpoints
 from worker.encode import EncodedVideo, encode_mp4, video_artifact
-from worker.events import CheckpointIgnored, KeyframeLost, StageFinished, StepFinished, Tell
+from worker.events import CheckpointIgnored, StageFinished, StepFinished, Tell
 from worker.failures import BadInput
-from worker.keyframe import CONTENT_TYPE as PNG
-from worker.keyframe import PictureLost, picture_artifact, read_picture, to_png
+from worker.keyframes import Keyframes, counted_among
 from worker.oom_ladder import OomLadder
 from worker.orders import picture_order, video_order
-from worker.patience import GaveUp, Patience
+from worker.patience import GaveUp
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settlement import DeviceBroken, Settlement
 from worker.spool.spool import Spool
 from worker.step_gate import StepGate
 from worker.stills import Still, Stills
 from worker.stops import Stop, Stopped
-from worker.upload import Uploader
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,22 +53,25 @@ class Story:
         self,
         renderer: Renderer,
         spec: ModelSpec,
-        storage: ArtifactStore,
+        keyframes: Keyframes,
         accelerator: Accelerator,
         gate: StepGate,
-        uploader: Uploader,
         spool: Spool,
         settlement: Settlement,
         ladder: OomLadder,
-        patience: Patience,
         checkpoints: Checkpoints,
         *,
         tell: Tell,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._renderer, self._spec, self._storage, self._accelerator = renderer, spec, storage, accelerator
+        self._renderer, self._spec, self._keyframes, self._accelerator = (
+            renderer,
+            spec,
+            keyframes,
+            accelerator,
+        )
         self._ladder, self._spool, self._checkpoints = ladder, spool, checkpoints
-        self._gate, self._uploader, self._settlement, self._patience = gate, uploader, settlement, patience
+        self._gate, self._settlement = gate, settlement
         self._tell, self._clock = tell, clock
 
     def run(self, attempts: Sequence[Attempt]) -> None:
@@ -89,9 +88,9 @@ class Story:
         self._ladder.begin()
         for attempt in attempts:
             self._alone(attempt, self._prepare)
-        to_paint = [a for a in attempts if a.live and a.keyframe is None and self._spec.keyframe is not None]
-        for attempt, picture in self._paint(to_paint):
-            self._alone(attempt, partial(self._keep_keyframe, picture=picture))
+        if self._spec.keyframe is not None:
+            self._paint([a for a in attempts if a.live and a.keyframe is None and not a.offers])
+            self._offer([a for a in attempts if a.live and a.offers])
         for attempt, latents in self._animate([a for a in attempts if a.live]):
             self._alone(attempt, partial(self._film, latents=latents))
 
@@ -105,58 +104,37 @@ class Story:
         problem = misfit(attempt.request, self._spec)
         if problem is not None:
             raise BadInput(problem)
-        if attempt.request.input_picture is not None:
-            self._take_own_picture(attempt, attempt.request.input_picture)
-        elif attempt.job.keyframe is not None:
-            try:
-                attempt.keyframe, _ = read_picture(self._storage, attempt.job.keyframe)
-            except PictureLost as lost:
-                self._tell(KeyframeLost(*attempt.held, str(lost)))  # stage 1 paints it again, same seed
+        self._keyframes.fetch(attempt)
 
-    def _take_own_picture(self, attempt: Attempt, own: PictureRef) -> None:
-        try:
-            attempt.keyframe, body = read_picture(self._storage, own)
-        except PictureLost as lost:
-            self._tell(KeyframeLost(*attempt.held, str(lost)))
-            raise BadInput("input_reference: the stored picture is gone or altered, send it again") from lost
-        artifact = picture_artifact(own.key, body, own.width, own.height)
-        self._note_keyframe(attempt, artifact, Stage.IMAGE_TO_VIDEO, 0, attempt.request.num_inference_steps)
-
-    def _paint(self, attempts: Sequence[Attempt]) -> list[tuple[Attempt, Picture]]:
-        spec = self._renderer.spec
-        orders = [picture_order(attempt.request, spec) for attempt in attempts]
-        work = partial(self._renderer.paint, orders)
-        return self._together(attempts, Stage.TEXT_TO_IMAGE, spec.picture_steps, work)
-
-    def _keep_keyframe(self, attempt: Attempt, picture: Picture) -> None:
-        """Make stage 1's work durable, so that no crash from here on repeats it.
-
-        A storage that does not take it now gets it from the spool, before the video: the GPU does not wait.
-        """
-        body = to_png(picture)
-        height, width, _ = picture.shape
+    def _paint(self, attempts: Sequence[Attempt]) -> None:
+        """Stage 1; of an approved keyframe that is lost, the same candidate again."""
         steps = self._renderer.spec.picture_steps
-        artifact = picture_artifact(attempt.key(KEYFRAME), body, width, height)
-        attempt.keyframe = picture
-        if self._stored(attempt, body):
-            self._note_keyframe(attempt, artifact, Stage.TEXT_TO_IMAGE, steps, steps)
-        else:
-            attempt.unstored_keyframe = artifact, body
+        orders = [self._picture_order(a, int(a.job.chosen or 0)) for a in attempts]
+        work = partial(self._renderer.paint, orders)
+        for attempt, picture in self._together(attempts, Stage.TEXT_TO_IMAGE, Progress(0, steps), work):
+            self._alone(attempt, partial(self._keyframes.keep, picture=picture, steps=steps))
 
-    def _stored(self, attempt: Attempt, keyframe: bytes) -> bool:
-        if self._spool.storage_away:
-            return False
-        try:
-            self._uploader.put(attempt, KEYFRAME, keyframe, PNG, partial(self._gate.pass_or_stop, attempt))
-        except StorageUnavailable:
-            return False
-        return True
+    def _offer(self, attempts: Sequence[Attempt]) -> None:
+        """Stage 1 once per candidate that is not there yet. Jobs of one compat key offer equally many."""
+        steps = self._renderer.spec.picture_steps
+        for attempt in attempts:
+            self._alone(attempt, self._keyframes.hold_if_whole)
+        count = max((a.request.gate.candidates for a in attempts if a.request.gate is not None), default=0)
+        for index in range(count):
+            lacking = [a for a in attempts if a.live and len(a.candidates) == index]
+            orders = [self._picture_order(a, index) for a in lacking]
+            work = partial(self._paint_among, orders, index, count)
+            start = Progress(index * steps, count * steps)
+            for attempt, picture in self._together(lacking, Stage.TEXT_TO_IMAGE, start, work):
+                self._alone(attempt, partial(self._keyframes.offer, picture=picture, steps=steps))
 
-    def _note_keyframe(
-        self, attempt: Attempt, artifact: Artifact, stage: Stage, step: int, steps: int
-    ) -> None:
-        send = partial(self._gate.note_keyframe, attempt, artifact, stage, step, steps)
-        self._patience.ask("note", send, partial(self._gate.pass_or_stop, attempt))
+    def _paint_among(
+        self, orders: Sequence[PictureOrder], index: int, count: int
+    ) -> Work[OnePerOrder[Picture]]:
+        return counted_among(self._renderer.paint(orders), index, count)
+
+    def _picture_order(self, attempt: Attempt, candidate: int) -> PictureOrder:
+        return picture_order(attempt.request, self._renderer.spec, candidate)
 
     def _animate(self, attempts: Sequence[Attempt]) -> list[tuple[Attempt, Tensor]]:
         if not attempts:
@@ -169,7 +147,7 @@ class Story:
         work: Callable[[], Work[OnePerOrder[Tensor]]] = partial(self._renderer.animate, orders, keyframes)
         if len(attempts) == 1 and self._renderer.spec.abilities.resumes:
             work = partial(self._resume, attempts[0], orders[0], keyframes)
-        return self._together(attempts, stage, orders[0].steps, work)
+        return self._together(attempts, stage, Progress(0, orders[0].steps), work)
 
     def _resume(
         self, attempt: Attempt, order: VideoOrder, keyframes: Sequence[Picture]
@@ -230,7 +208,7 @@ class Story:
         self,
         attempts: Sequence[Attempt],
         stage: Stage,
-        steps: int,
+        start: Progress,
         begin: Callable[[], Work[OnePerOrder[Made]]],
     ) -> list[tuple[Attempt, Made]]:
         """Step through a model stage; each attempt still live comes back with what was made for it."""
@@ -238,7 +216,7 @@ class Story:
             return []
 
         def step_through() -> OnePerOrder[Made] | None:
-            return self._step_through(attempts, stage, steps, begin())
+            return self._step_through(attempts, stage, start, begin())
 
         try:
             made = self._ladder.run(attempts, stage, step_through)
@@ -253,11 +231,11 @@ class Story:
         return [(attempt, made[index]) for index, attempt in enumerate(attempts) if attempt.live]
 
     def _step_through(
-        self, attempts: Sequence[Attempt], stage: Stage, steps: int, work: Work[OnePerOrder[Made]]
+        self, attempts: Sequence[Attempt], stage: Stage, start: Progress, work: Work[OnePerOrder[Made]]
     ) -> OnePerOrder[Made] | None:
         """The stage's product, or None once no attempt is live: then the work is closed between two steps."""
         began = stepped = self._clock()
-        self._pass_all(attempts, stage, Progress(0, steps))
+        self._pass_all(attempts, stage, start)
         with closing(work):
             while any(attempt.live for attempt in attempts):
                 try:
@@ -288,5 +266,5 @@ class Story:
     def _stage_finished(self, attempts: Sequence[Attempt], stage: Stage, began: float) -> None:
         seconds = self._clock() - began
         for attempt in attempts:
-            attempt.stage_seconds[stage] = seconds
+            attempt.stage_seconds[stage] = attempt.stage_seconds.get(stage, 0.0) + seconds
         self._tell(StageFinished(stage, seconds))

@@ -12,8 +12,23 @@ from service.contracts.lifecycle import TERMINAL, Stage, State
 from service.contracts.request import VideoRequest
 
 _JSON_FIELDS = frozenset(
-    {"request", "warnings", "keyframe", "checkpoint", "artifact", "failure", "usage", "tries"}
+    {
+        "request",
+        "warnings",
+        "keyframe",
+        "candidates",
+        "checkpoint",
+        "artifact",
+        "failure",
+        "usage",
+        "spent",
+        "tries",
+    }
 )
+
+
+#: How `chosen` begins when the client sent a picture instead of taking a candidate; its sha256 follows.
+OWN_PICTURE = "own:"
 
 
 class Try(BaseModel):
@@ -39,6 +54,8 @@ class VideoJob(BaseModel):
     is the fencing token of every write; `lost` counts workers that died on the job. `progress` is 0 to 99
     until the job succeeded, then 100. `keyframe`, `checkpoint` and `artifact` may come from an earlier
     attempt than the current one: their keys are the truth, and no attempt deletes a key named here.
+    `candidates` are the keyframes that a gated job shows, and `chosen` what its owner took: the number of one,
+    or OWN_PICTURE and the sha256 of another picture. `spent` is the usage of the attempt that painted them.
     `winner_attempt` is the attempt whose finish ended the job (0: none did). `expires_at` is when record and
     artifacts may go, known once the job is terminal; `approve_by` is set while it awaits approval;
     the job expires unless its first attempt has begun by `start_by` and its video is stored by `finish_by`.
@@ -72,6 +89,9 @@ class VideoJob(BaseModel):
     finish_by: float | None = None
     keyframe: Artifact | None = None
     keyframe_attempt: int | None = None
+    candidates: tuple[Artifact, ...] = ()
+    chosen: str | None = None
+    spent: dict[str, float] = {}
     checkpoint: Checkpoint | None = None
     artifact: Artifact | None = None
     winner_attempt: int = 0
@@ -96,6 +116,6 @@ class VideoJob(BaseModel):
 
     def names(self, key: str) -> bool:
         """Whether the record names the stored object `key`, which then must not be deleted."""
-        stored = (self.keyframe, self.checkpoint, self.request.input_picture)
+        stored = (self.keyframe, self.checkpoint, self.request.input_picture, *self.candidates)
         ours = any(part is not None and part.key == key for part in stored)
         return ours or (self.artifact is not None and self.artifact.names(key))

@@ -88,6 +88,19 @@ def checkpoint_name(step: int) -> str:
     return f"checkpoint-{step}.safetensors"
 
 
+def candidate_name(index: int) -> str:
+    """An attempt's object that holds the keyframe candidate `index`, from 0."""
+    return f"candidate-{index}.png"
+
+
+def chosen_picture_key(tenant: str, job_id: str, sha256: str) -> str:
+    """Where a picture lies that the client sent in place of the candidates.
+
+    By its content: two such pictures sent at once must not write over each other.
+    """
+    return f"{tenant}/{job_id}/input/{sha256}.png"
+
+
 def input_picture_key(tenant: str, job_id: str) -> str:
     """Where the client's own picture lies, stored before the job is submitted."""
     return f"{tenant}/{job_id}/input/picture.png"

@@ -11,6 +11,7 @@ from service.contracts.ids import ID_PATTERN, NAME_PATTERN
 MAX_SEED = 2**32 - 1
 MIN_PRIORITY, MAX_PRIORITY = -10, 10
 MAX_METADATA_PAIRS = 16
+MAX_CANDIDATES = 8
 
 
 class Fit(StrEnum):
@@ -31,6 +32,19 @@ class PictureRef(BaseModel):
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     fit: Fit = Fit.EXACT
+
+
+class KeyframeGate(BaseModel):
+    """The job stops behind stage 1 and shows keyframes; its owner chooses within `approval_s` seconds.
+
+    The candidate `i` is painted from the request's seed + i, so the first is the keyframe that the same
+    request without a gate would have had.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    candidates: int = Field(default=1, ge=1, le=MAX_CANDIDATES)
+    approval_s: float = Field(gt=0)
 
 
 class VideoRequest(BaseModel):
@@ -59,6 +73,7 @@ class VideoRequest(BaseModel):
     sampler: str = Field(min_length=1)
     priority: int = Field(default=0, ge=MIN_PRIORITY, le=MAX_PRIORITY)
     input_picture: PictureRef | None = None
+    gate: KeyframeGate | None = None
     remixed_from: str | None = Field(default=None, pattern=ID_PATTERN)
     webhook_url: str | None = Field(default=None, max_length=2048)
     metadata: dict[

@@ -129,9 +129,12 @@ def delete(tenant: str, job_id: str) -> Command[DeleteOutcome]:
     return Command("delete", (job_id, tenant), DeleteOutcome)
 
 
-def approve(tenant: str, job_id: str) -> Command[ApproveOutcome]:
-    """Let a job that awaits approval go on with stage 2 (push a ticket afterwards)."""
-    return Command("approve", (job_id, tenant), ApproveOutcome)
+def approve(tenant: str, job_id: str, chosen: str, keyframe: Artifact) -> Command[ApproveOutcome]:
+    """Let a job that awaits approval go on with stage 2 from `keyframe` (push a ticket afterwards).
+
+    `chosen` says which it is: the number of a candidate, or OWN_PICTURE and a sha256.
+    """
+    return Command("approve", (job_id, tenant, chosen, keyframe.model_dump_json()), ApproveOutcome)
 
 
 def claim(
@@ -182,6 +185,7 @@ def note(job_id: str, attempt: int, progress: Note) -> Command[bool]:
             progress.progress,
             progress.keyframe.model_dump_json() if progress.keyframe else "",
             progress.checkpoint.model_dump_json() if progress.checkpoint else "",
+            _list(progress.candidates),
         ),
         bool,
     )
@@ -220,12 +224,15 @@ def release(
     return Command("release", (job_id, attempt, reason, int(counts_as_loss), int(alone), max_lost), bool)
 
 
-def hold(job_id: str, attempt: int, keyframe: Artifact, approval_s: float) -> Command[bool]:
-    """Park a running attempt at its keyframe until approved, for at most `approval_s` seconds.
+def hold(job_id: str, attempt: int, approval_s: float, spent: Mapping[str, float]) -> Command[bool]:
+    """Park a running attempt behind its noted candidates until approved, for at most `approval_s` seconds.
 
-    False if the attempt is not current. A job that was called off meanwhile ends cancelled instead.
+    `spent` is its usage so far, with `gpu_seconds`: its tenant is charged that if nobody approves, else the
+    next attempt adds it to its own. False if the attempt is not current. A job that was called off meanwhile
+    ends cancelled instead.
     """
-    return Command("hold", (job_id, attempt, keyframe.model_dump_json(), approval_s), bool)
+    args = (job_id, attempt, approval_s, json.dumps(dict(spent)), spent.get("gpu_seconds", ""))
+    return Command("hold", args, bool)
 
 
 def reap(lease_s: float, max_lost: int, every_s: float) -> Command[Reaped]:
@@ -259,6 +266,10 @@ def purge(job_id: str) -> Command[bool]:
 def lease(job_id: str, attempt: int) -> str:
     """The name of an attempt's lease."""
     return f"{job_id}|{attempt}"
+
+
+def _list(artifacts: Sequence[Artifact]) -> str:
+    return f"[{','.join(artifact.model_dump_json() for artifact in artifacts)}]" if artifacts else ""
 
 
 def _moment(deadline: Deadline | None) -> str:

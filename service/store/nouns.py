@@ -112,9 +112,11 @@ class DeleteOutcome(StrEnum):
 
 
 class ApproveOutcome(StrEnum):
-    """approved: queued for stage 2. not_waiting: the job does not await approval. missing: no such job."""
+    """approved: queued for stage 2. again: so it was already, by the same choice.
+    not_waiting: the job does not await approval. missing: no such job."""
 
     APPROVED = "approved"
+    AGAIN = "again"
     NOT_WAITING = "not_waiting"
     MISSING = "missing"
 
@@ -143,7 +145,7 @@ class Beat(StrEnum):
 class Note:
     """Progress of a running attempt. `step` of `steps` are finished; `progress` is 0 to 99.
 
-    A keyframe or checkpoint counts from the moment that the record names it, so store the object first.
+    A keyframe, checkpoint or candidate counts from the moment that the record names it: store it first.
     """
 
     stage: Stage
@@ -152,6 +154,7 @@ class Note:
     progress: int
     keyframe: Artifact | None = None
     checkpoint: Checkpoint | None = None
+    candidates: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,8 @@ class JobStore:
     def delete(self, tenant: str, job_id: str) -> DeleteOutcome:
         return self.store.run(commands.delete(tenant, job_id))
 
-    def approve(self, tenant: str, job_id: str) -> ApproveOutcome:
-        return self.store.run(commands.approve(tenant, job_id))
+    def approve(self, tenant: str, job_id: str, chosen: str, keyframe: Artifact) -> ApproveOutcome:
+        return self.store.run(commands.approve(tenant, job_id, chosen, keyframe))
 
     def claim(
         self,
@@ -124,8 +124,8 @@ class JobStore:
     ) -> bool:
         return self.store.run(commands.release(job_id, attempt, reason, counts_as_loss, alone, max_lost))
 
-    def hold(self, job_id: str, attempt: int, keyframe: Artifact, approval_s: float) -> bool:
-        return self.store.run(commands.hold(job_id, attempt, keyframe, approval_s))
+    def hold(self, job_id: str, attempt: int, approval_s: float, spent: Mapping[str, float]) -> bool:
+        return self.store.run(commands.hold(job_id, attempt, approval_s, spent))
 
     def reap(self, lease_s: float, max_lost: int = MAX_LOST, every_s: float = REAP_EVERY_S) -> Reaped:
         return self.store.run(commands.reap(lease_s, max_lost, every_s))
@@ -205,8 +205,8 @@ class AsyncJobStore:
     async def delete(self, tenant: str, job_id: str) -> DeleteOutcome:
         return await self.store.run(commands.delete(tenant, job_id))
 
-    async def approve(self, tenant: str, job_id: str) -> ApproveOutcome:
-        return await self.store.run(commands.approve(tenant, job_id))
+    async def approve(self, tenant: str, job_id: str, chosen: str, keyframe: Artifact) -> ApproveOutcome:
+        return await self.store.run(commands.approve(tenant, job_id, chosen, keyframe))
 
     async def claim(
         self,
@@ -244,8 +244,8 @@ class AsyncJobStore:
             commands.release(job_id, attempt, reason, counts_as_loss, alone, max_lost)
         )
 
-    async def hold(self, job_id: str, attempt: int, keyframe: Artifact, approval_s: float) -> bool:
-        return await self.store.run(commands.hold(job_id, attempt, keyframe, approval_s))
+    async def hold(self, job_id: str, attempt: int, approval_s: float, spent: Mapping[str, float]) -> bool:
+        return await self.store.run(commands.hold(job_id, attempt, approval_s, spent))
 
     async def reap(self, lease_s: float, max_lost: int = MAX_LOST, every_s: float = REAP_EVERY_S) -> Reaped:
         return await self.store.run(commands.reap(lease_s, max_lost, every_s))

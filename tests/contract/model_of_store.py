@@ -35,6 +35,8 @@ class ModelJob:
     deleted: bool = False
     alone: bool = False
     keyframe: bool = False
+    chosen: str = ""
+    spent: float | None = None
     progress: int = 0
     checkpoint: bool = False
     worker: str = ""
@@ -119,6 +121,8 @@ class Model:
         self.jobs[job_id] = job
 
     def end(self, job: ModelJob, state: State) -> None:
+        if job.state is State.AWAITING_APPROVAL and job.spent is not None:
+            self.settle(job, job.spent)
         job.state, job.until = state, self.now + (0 if job.deleted else RETENTION)
         job.progress = 100 if state is State.SUCCEEDED else job.progress
         job.checkpoint = False
@@ -230,10 +234,12 @@ class Model:
         else:
             self.enqueue(job)
 
-    def hold(self, job: ModelJob) -> None:
-        job.keyframe = True
+    def hold(self, job: ModelJob, took: float | None) -> None:
+        job.spent = took
         if job.cancel:
             self.end(job, State.CANCELLED)
+            if took is not None:
+                self.settle(job, took)
         else:
             job.state, job.until = State.AWAITING_APPROVAL, self.now + APPROVAL
 

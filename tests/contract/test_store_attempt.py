@@ -179,7 +179,7 @@ def test_writes_to_a_job_that_never_was_do_not_make_one(scene, success, make_art
     assert scene.jobs.finish("video_x", 1, success) == Finished(False, 0, None)
     assert not scene.jobs.note("video_x", 1, STEP)
     assert not scene.jobs.release("video_x", 1, "drain")
-    assert not scene.jobs.hold("video_x", 1, make_artifact("k"), 60)
+    assert not scene.jobs.hold("video_x", 1, 60, {})
     assert scene.jobs.beat("w1", [("video_x", 1)], 15) == {"video_x": Beat.LOST}
     assert scene.jobs.record("video_x") is None
 

@@ -44,7 +44,7 @@ def mixed_load(scene, make_artifact, seed: int) -> None:
             scene.jobs.note(job.id, attempt, Note(Stage.TEXT_TO_IMAGE, 1, 4, 5))
             match chance.randrange(7):
                 case 0:
-                    scene.jobs.hold(job.id, attempt, artifact, 12.0)
+                    scene.jobs.hold(job.id, attempt, 12.0, {"gpu_seconds": 0.4})
                 case 1:
                     scene.jobs.release(job.id, attempt, "drain")
                 case 2:

@@ -1,4 +1,4 @@
-"""What the client may still say once a job is accepted: cancel, approve, delete."""
+"""What the client may still say once a job is accepted: cancel and delete."""
 
 import pytest
 
@@ -76,52 +76,10 @@ def test_cancelling_what_is_not_ours_is_missing(scene):
     assert scene.jobs.get("owner", "video_a").state is State.QUEUED
 
 
-# ---- hold and approve ----
-
-
-def test_a_held_job_waits_for_approval_and_goes_on(scene, make_artifact):
-    scene.running("video_a")
-    keyframe = make_artifact("default/video_a/1/keyframe.png")
-    assert scene.jobs.hold("video_a", 1, keyframe, approval_s=600)
-    job = scene.jobs.get("default", "video_a")
-    assert (job.state, job.keyframe, job.keyframe_attempt) == (State.AWAITING_APPROVAL, keyframe, 1)
-    assert job.approve_by == scene.clock.now + 600
-    assert scene.redis.zcard("{mc}:leases") == 0
-    assert scene.claim("w2") == ()
-    assert scene.outbox()[-1] == ("video_a", "video.keyframe_ready")
-    assert scene.jobs.approve("rival", "video_a") is ApproveOutcome.MISSING
-    assert scene.jobs.approve("default", "video_a") is ApproveOutcome.APPROVED
-    assert scene.jobs.approve("default", "video_a") is ApproveOutcome.NOT_WAITING
-    (claim,) = scene.claim("w2")
-    assert (claim.attempt, claim.job.keyframe, claim.job.approve_by) == (2, keyframe, None)
-
-
-def test_an_approval_that_comes_too_late_lets_the_job_expire(scene, make_artifact):
-    scene.running("video_a")
-    scene.jobs.hold("video_a", 1, make_artifact("k"), approval_s=5)
-    scene.clock.advance(5)
-    assert scene.jobs.approve("default", "video_a") is ApproveOutcome.NOT_WAITING
-    assert scene.reap().expired == ("video_a",)
-    job = scene.jobs.get("default", "video_a")
-    assert (job.state, job.failure.code) == (State.EXPIRED, FailureCode.EXPIRED)
-    assert scene.outbox()[-1] == ("video_a", "video.failed")
-
-
-def test_a_held_job_can_be_called_off_before_and_after(scene, make_artifact):
-    scene.running("video_a")
-    scene.jobs.hold("video_a", 1, make_artifact("k"), 600)
-    assert scene.jobs.cancel("default", "video_a") is CancelOutcome.CANCELLED
-    assert scene.redis.zcard("{mc}:approvals") == 0
-    scene.running("video_b")
-    scene.jobs.cancel("default", "video_b")
-    assert scene.jobs.hold("video_b", 1, make_artifact("k"), 600)
-    assert scene.jobs.get("default", "video_b").state is State.CANCELLED
-
-
 # ---- delete ----
 
 
-def test_a_deleted_job_is_hidden_at_once_whatever_it_was_doing(scene, success):
+def test_a_deleted_job_is_hidden_at_once_whatever_it_was_doing(scene, success, make_artifact):
     scene.running("video_running")
     scene.submit("video_queued")
     for job_id in ("video_queued", "video_running"):
@@ -130,7 +88,7 @@ def test_a_deleted_job_is_hidden_at_once_whatever_it_was_doing(scene, success):
         assert scene.jobs.events("default", job_id) == ()
         assert scene.jobs.delete("default", job_id) is DeleteOutcome.MISSING
         assert scene.jobs.cancel("default", job_id) is CancelOutcome.MISSING
-        assert scene.jobs.approve("default", job_id) is ApproveOutcome.MISSING
+        assert scene.jobs.approve("default", job_id, "0", make_artifact("k")) is ApproveOutcome.MISSING
     assert scene.jobs.list_jobs("default").jobs == ()
     assert scene.jobs.record("video_queued").state is State.CANCELLED
     assert scene.jobs.beat("w1", [("video_running", 1)], 15) == {"video_running": Beat.CANCEL}

@@ -190,14 +190,14 @@ def test_a_cap_that_was_lowered_wakes_nobody_while_more_than_that_run(scene, con
     assert scene.jobs.finish("video_1", 1, Cancelled()).freed is True
 
 
-def test_every_way_out_of_running_frees_the_cap(scene, controls, make_artifact):
+def test_every_way_out_of_running_frees_the_cap(scene, controls):
     controls.set_share("default", running_cap=1)
     scene.running("video_a")
     scene.jobs.release("video_a", 1, "drain")
     assert scene.claimed_ids("w1") == ["video_a"]
     scene.let_lease_run_out()
     assert scene.claimed_ids("w2") == ["video_a"]
-    assert scene.jobs.hold("video_a", 3, make_artifact("default/video_a/3/keyframe.png"), 600)
+    assert scene.jobs.hold("video_a", 3, 600, {})
     scene.submit("video_b")
     assert scene.claimed_ids("w3") == ["video_b"]
     assert scene.redis.hgetall("{mc}:running") == {b"default": b"1"}

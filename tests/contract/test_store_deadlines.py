@@ -123,9 +123,9 @@ def test_a_cancel_wins_over_the_deadline(scene):
     assert state(scene) is State.CANCELLED
 
 
-def test_finish_by_counts_while_a_keyframe_waits_for_approval(scene, make_artifact):
+def test_finish_by_counts_while_a_keyframe_waits_for_approval(scene):
     scene.running("video_a", finish_by=IN_TEN)
-    assert scene.jobs.hold("video_a", 1, make_artifact("default/video_a/1/keyframe.png"), 600)
+    assert scene.jobs.hold("video_a", 1, 600, {})
     assert pass_time(scene, 11) == ["video_a"]
     assert state(scene) is State.EXPIRED
     assert scene.redis.zcard("{mc}:approvals") == 0

@@ -215,18 +215,22 @@ class StoreMachine(StoreOperators):
         self.end(job, job.attempt, State.CANCELLED, 0.0, False)
 
     @some_run
-    @rule(n=some_job, stale=stale)
-    def hold(self, n: int, stale: int) -> None:
+    @rule(n=some_job, stale=stale, took=took, twice=twice)
+    def hold(self, n: int, stale: int, took: float | None, twice: bool) -> None:
         job = self.job(n, State.RUNNING)
-        current = self.model.current(job.id, job.attempt - stale)
-        keyframe = self.make_artifact(f"{job.tenant}/{job.id}/{job.attempt}/keyframe.png")
-        assert self.store.hold(job.id, job.attempt - stale, keyframe, self.rules.APPROVAL) is bool(current)
+        attempt = job.attempt - stale
+        current = self.model.current(job.id, attempt)
+        spent = {} if took is None else {"gpu_seconds": took}
+        assert self.store.hold(job.id, attempt, self.rules.APPROVAL, spent) is bool(current)
         if current:
-            self.model.hold(job)
+            self.model.hold(job, took)
+        if twice:
+            held = bool(current) and job.state is State.AWAITING_APPROVAL
+            assert self.store.hold(job.id, attempt, self.rules.APPROVAL, spent) is held
 
     @some_wait
-    @rule(n=some_job, late=st.booleans())
-    def approve(self, n: int, late: bool) -> None:
+    @rule(n=some_job, late=st.booleans(), chosen=st.sampled_from("01"), twice=twice)
+    def approve(self, n: int, late: bool, chosen: str, twice: bool) -> None:
         if late:
             self.time_passes_unswept(self.rules.APPROVAL + 1)
         job = self.job(n, State.AWAITING_APPROVAL)
@@ -235,8 +239,15 @@ class StoreMachine(StoreOperators):
             expected = nouns.ApproveOutcome.MISSING
         elif job.state is State.AWAITING_APPROVAL and job.until > self.model.now:
             expected = nouns.ApproveOutcome.APPROVED
+            job.keyframe, job.chosen = True, chosen
             self.model.enqueue(job)
-        assert self.store.approve(job.tenant, job.id) is expected
+        elif job.state is not State.AWAITING_APPROVAL and job.chosen == chosen:
+            expected = nouns.ApproveOutcome.AGAIN
+        keyframe = self.make_artifact(f"{job.tenant}/{job.id}/1/candidate-{chosen}.png")
+        assert self.store.approve(job.tenant, job.id, chosen, keyframe) is expected
+        if twice and expected is nouns.ApproveOutcome.APPROVED:
+            again = self.store.approve(job.tenant, job.id, chosen, keyframe)
+            assert again is nouns.ApproveOutcome.AGAIN
 
     @has_jobs
     @rule(n=some_job, deletes=st.booleans(), overdue=st.booleans(), twice=twice)

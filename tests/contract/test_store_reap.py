@@ -1,33 +1,13 @@
 """Workers that fall silent, and silences that are not theirs."""
 
 import pytest
+from rig.served_spec import micro_spec
 
 from service.contracts.failure import FailureCode
 from service.contracts.lifecycle import State
-from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec
 from service.store.nouns import Beat
 
 LEASE = 15.0
-
-
-def spec(name: str = "micro", **fields) -> ModelSpec:
-    whole = {
-        "name": name,
-        "weight_hash": "0123456789abcdef",
-        "sizes": ((64, 64),),
-        "frames": FrameBounds(min=4, max=16, default=16, multiple_of=4),
-        "fps": Bounds[int](min=1, max=30, default=8),
-        "steps": Bounds[int](min=4, max=50, default=25),
-        "guidance_scale": Bounds[float](min=1, max=15, default=5),
-        "gamma": Bounds[float](min=0, max=0.05, default=0.02),
-        "prompt_max_chars": 500,
-        "max_picture_pixels": 10_000,
-        "image_input": True,
-        "samplers": ("ddim",),
-        "description": "small",
-        "license": "Apache-2.0",
-    }
-    return ModelSpec(**whole | fields)
 
 
 def test_a_silent_workers_job_waits_again_and_says_why(scene):
@@ -101,29 +81,29 @@ def test_the_tickets_wanted_are_the_least_of_claimable_jobs_and_live_workers(sce
     scene.submit("video_x", model="absent")
     scene.clock.advance(1)
     assert scene.reap().wanted == {"default": 0}
-    scene.jobs.announce("w1", "default", [spec()])
+    scene.jobs.announce("w1", "default", [micro_spec()])
     scene.clock.advance(1)
     assert scene.reap().wanted == {"default": 1}
     for n in range(2, 6):
-        scene.jobs.announce(f"w{n}", "default", [spec()])
-    scene.jobs.announce("v1", "large", [spec("large")])
+        scene.jobs.announce(f"w{n}", "default", [micro_spec()])
+    scene.jobs.announce("v1", "large", [micro_spec("large")])
     scene.clock.advance(1)
     assert scene.reap().wanted == {"default": 2, "large": 0}
 
 
-def test_jobs_that_await_approval_are_not_claimable(scene, make_artifact):
-    scene.jobs.announce("w1", "default", [spec()])
+def test_jobs_that_await_approval_are_not_claimable(scene):
+    scene.jobs.announce("w1", "default", [micro_spec()])
     scene.running("video_a")
-    scene.jobs.hold("video_a", 1, make_artifact("k"), 600)
+    scene.jobs.hold("video_a", 1, 600, {})
     scene.clock.advance(1)
     assert scene.reap().wanted == {"default": 0}
 
 
 def test_a_worker_lives_while_it_announces_itself_and_its_models_outlive_it(scene):
-    scene.jobs.announce("w1", "large", [spec(), spec("other")], alive_s=10)
+    scene.jobs.announce("w1", "large", [micro_spec(), micro_spec("other")], alive_s=10)
     entry = scene.jobs.catalogue()["micro"]
     assert (entry.live_workers, entry.spec.pool) == (1, "large")
-    assert entry.spec == spec(pool="large")
+    assert entry.spec == micro_spec(pool="large")
     assert scene.jobs.live_workers("large") == 1
     scene.clock.advance(10)
     assert scene.jobs.live_workers("large") == 0
@@ -133,8 +113,8 @@ def test_a_worker_lives_while_it_announces_itself_and_its_models_outlive_it(scen
 
 
 def test_a_worker_that_retires_is_gone_at_once(scene):
-    scene.jobs.announce("w1", "default", [spec()])
-    scene.jobs.announce("w2", "default", [spec()])
+    scene.jobs.announce("w1", "default", [micro_spec()])
+    scene.jobs.announce("w2", "default", [micro_spec()])
     scene.jobs.retire("w1")
     scene.jobs.retire("w1")
     assert scene.jobs.live_workers("default") == 1
@@ -142,7 +122,7 @@ def test_a_worker_that_retires_is_gone_at_once(scene):
 
 
 def test_the_snapshot_counts_what_there_is(scene, make_artifact):
-    scene.jobs.announce("w1", "default", [spec()])
+    scene.jobs.announce("w1", "default", [micro_spec()])
     scene.running("video_a")
     scene.submit("video_b")
     scene.clock.advance(3)

@@ -13,7 +13,7 @@ if job.state == 'running' and job.attempt == attempt then
     move_to_cancelled(job, t, { winner_attempt = attempt })
   elseif outcome == 'succeeded' then
     move(job, outcome, t, { winner_attempt = attempt, artifact = body, usage = usage, progress = 100 })
-    learn_eta(job, t)
+    if (job.chosen or '') == '' then learn_eta(job, t) end -- nobody foretells how long a client thinks
   else
     move(job, outcome, t, { winner_attempt = attempt, failure = body })
   end

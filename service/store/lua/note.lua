@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Progress of the current attempt, and what it has stored so far.
 local id, attempt, stage, step, steps = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local progress, keyframe, checkpoint = tonumber(ARGV[6]), ARGV[7], ARGV[8]
+local progress, keyframe, checkpoint, candidates = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
 local job = load_running(id, attempt)
 if not job then return 0 end
 
@@ -14,6 +14,9 @@ if keyframe ~= '' and keyframe ~= job.keyframe then
 end
 if checkpoint ~= '' and checkpoint ~= job.checkpoint then
   changes.checkpoint, fresh = checkpoint, true
+end
+if candidates ~= '' and candidates ~= job.candidates then
+  changes.candidates, fresh = candidates, true
 end
 write(job, changes)
 -- The same note again (its reply was lost) is no new fact.

@@ -62,7 +62,7 @@ local job = {
   worker = '', stage = '', step = 0, steps = 0, progress = 0, seq = 0,
   created_at = stamp(t), started_at = '', completed_at = '', expires_at = '', approve_by = '',
   start_by = moment(start_by), finish_by = moment(finish_by),
-  keyframe = '', keyframe_attempt = '', checkpoint = '', artifact = '', failure = '', usage = '',
+  keyframe = '', keyframe_attempt = '', candidates = '', chosen = '', spent = '', spent_gpu_s = '', checkpoint = '', artifact = '', failure = '', usage = '',
   tries = '',
 }
 -- What is foretold now is compared with what comes true (learn_eta).
