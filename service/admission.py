@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from service.bounds import BoundsCheck
 from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
-from service.contracts.request import VideoRequest
+from service.contracts.request import MAX_CANDIDATES, KeyframeGate, VideoRequest
 from service.fields import PICTURE_FIELD, CreateVideo
 from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel, shown
 from service.store.nouns import CatalogueEntry
@@ -61,6 +61,33 @@ def picture_faults(spec: ModelSpec, *, given: bool) -> list[FieldFault]:
     return []
 
 
+def gate_faults(asked: CreateVideo, spec: ModelSpec, *, own_picture: bool) -> list[FieldFault]:
+    """What is wrong with asking this model for a gate, or with what belongs to one."""
+    if asked.pause_after is None:
+        words = {"candidates": asked.candidates, "approve_within": asked.approve_within}
+        bound = "left out without pause_after"
+        return [FieldFault.of(name, value, bound) for name, value in words.items() if value is not None]
+    if own_picture:
+        bound = f"left out beside {PICTURE_FIELD}: that is the keyframe"
+        return [FieldFault.of("pause_after", asked.pause_after, bound)]
+    if spec.keyframe is None or spec.image_required:
+        bound = f"left out: {spec.name} paints no keyframe"
+        return [FieldFault.of("pause_after", asked.pause_after, bound)]
+    if asked.candidates is not None and not 1 <= asked.candidates <= MAX_CANDIDATES:
+        return [FieldFault.of("candidates", asked.candidates, f"1 to {MAX_CANDIDATES}")]
+    return []
+
+
+def gate_of(asked: CreateVideo, approval_s: float) -> KeyframeGate | None:
+    """The gate asked for, open `approval_s` seconds where the client named no time."""
+    if asked.pause_after is None:
+        return None
+    within = asked.approve_within
+    return KeyframeGate(
+        candidates=asked.candidates or 1, approval_s=approval_s if within is None else within.seconds
+    )
+
+
 def checked_request(
     asked: CreateVideo, spec: ModelSpec, faults: Sequence[FieldFault], seed: int, with_picture: bool
 ) -> VideoRequest:
@@ -68,9 +95,14 @@ def checked_request(
 
     Raises InvalidFields with `faults`, which were found before, and every other.
     """
-    check = BoundsCheck(asked, spec, frozenset(fault.field for fault in faults))
+    unread = frozenset(fault.field for fault in faults)
+    check = BoundsCheck(asked, spec, unread)
     request = check.request(seed=seed)
-    faults = [*faults, *picture_faults(spec, given=with_picture)]
+    faults = [
+        *faults,
+        *picture_faults(spec, given=with_picture),
+        *([] if "pause_after" in unread else gate_faults(asked, spec, own_picture=with_picture)),
+    ]
     if request is None or faults:
         raise InvalidFields([*faults, *check.faults])
     return request

@@ -126,6 +126,13 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
     cancel.set_defaults(run=_cancel)
     cancel.add_argument("video", type=video_id, metavar="VIDEO_ID")
 
+    approve = commands.add_parser("approve", help="choose the keyframe of a video that waits for you")
+    approve.set_defaults(run=_approve)
+    approve.add_argument("video", type=video_id, metavar="VIDEO_ID")
+    choice = approve.add_mutually_exclusive_group()
+    choice.add_argument("--candidate", type=whole_number, help="its number, from 0")
+    choice.add_argument("--picture", type=readable_file, help="PNG, JPEG or WebP to animate instead")
+
     webhooks = commands.add_parser("webhooks", help="see and send again what receivers did not take")
     letters = webhooks.add_subparsers(required=True, metavar="COMMAND")
     dead = letters.add_parser("dead", help="list the webhooks that were given up")
@@ -143,7 +150,7 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
         )
 
     add_operator_commands(commands, settings)
-    for speaks in (generate, status, models, cancel):
+    for speaks in (generate, status, models, cancel, approve):
         speaks.add_argument(
             "--url", default=f"http://{reachable(settings.host)}:{settings.port}", help="%(default)s"
         )
@@ -241,6 +248,12 @@ def _models(settings: StackSettings, chosen: argparse.Namespace) -> int:
 def _cancel(settings: StackSettings, chosen: argparse.Namespace) -> int:
     with Client(chosen.url, api_key=_api_key(settings)) as client:
         print(_line(client.cancel(chosen.video)))
+    return 0
+
+
+def _approve(settings: StackSettings, chosen: argparse.Namespace) -> int:
+    with Client(chosen.url, api_key=_api_key(settings)) as client:
+        print(_line(client.approve(chosen.video, candidate=chosen.candidate, picture=chosen.picture)))
     return 0
 
 

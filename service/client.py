@@ -95,7 +95,7 @@ class Client:
         on_progress: Callable[[Video], None] | None = None,
         timeout_s: float | None = None,
     ) -> Video:
-        """Poll until the job is over; `on_progress` gets every answer, the last one too.
+        """Poll until the job is over or waits for `approve`; `on_progress` gets every answer, also the last.
 
         Raises TimeoutError after `timeout_s` seconds; the job goes on all the same.
         """
@@ -104,7 +104,7 @@ class Client:
             video = self.get(video_id)
             if on_progress is not None:
                 on_progress(video)
-            if video.over:
+            if video.over or video.awaits_approval:
                 return video
             if timeout_s is not None and self._clock() - started > timeout_s:
                 raise TimeoutError(f"{video_id} is {video.state} ({video.progress} %) after {timeout_s:g} s")
@@ -119,6 +119,25 @@ class Client:
             if not page.get("has_more"):
                 return
             after = {"after": page["last_id"]}
+
+    def approve(
+        self,
+        video_id: str,
+        *,
+        candidate: int | None = None,
+        picture: Path | None = None,
+        fit: Literal["exact", "cover", "contain"] | None = None,
+    ) -> Video:
+        """Let a job that was asked for with `pause_after="image"` go on, from one of its candidates or from
+        `picture`. Of one candidate its number may be left out."""
+        chosen = {"candidate": candidate, "fit": fit}
+        told = {name: value for name, value in chosen.items() if value is not None}
+        path = f"{_path(video_id)}/approve"
+        if picture is None:
+            return self._video("POST", path, json=told)
+        files = {"input_reference": (picture.name, picture.read_bytes())}
+        form = {name: _form_text(value) for name, value in told.items()}
+        return self._video("POST", path, data=form, files=files)
 
     def cancel(self, video_id: str) -> Video:
         """Stop the job: at once while it waits, within one denoising step while it runs."""

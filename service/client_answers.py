@@ -109,6 +109,11 @@ class Video(BaseModel):
     warnings: tuple[str, ...] = ()
 
     @property
+    def awaits_approval(self) -> bool:
+        """Whether it stopped behind its keyframe and goes on when its owner has chosen."""
+        return self.state == "awaiting_approval"
+
+    @property
     def over(self) -> bool:
         """Whether nothing will change any more."""
         return self.status in _FINAL
@@ -148,6 +153,9 @@ class VideoOptions(TypedDict, total=False):
     finish_by: str | float
     expires_after: str | float
     fit: Literal["exact", "cover", "contain"]
+    pause_after: Literal["image"]
+    candidates: int
+    approve_within: str | float
     webhook_url: str
     metadata: dict[str, str]
 

@@ -7,6 +7,7 @@ from service.fields import CreateVideo
 from service.refusals import FieldFault
 
 SHORTEST_RETENTION_S = 60.0
+SHORTEST_APPROVAL_S, LONGEST_APPROVAL_S = 60.0, 7 * 86400.0
 AHEAD = f"{SHORTEST_S:g} second to {LONGEST_S / 86400:g} days ahead"
 
 
@@ -26,6 +27,15 @@ def deadline_faults(asked: CreateVideo, given: Mapping[str, object], now: float)
     if not faults and moments.get("start_by", 0.0) > moments.get("finish_by", float("inf")):
         faults.append(FieldFault.of("start_by", given["start_by"], "no later than finish_by"))
     return faults
+
+
+def approval_faults(asked: CreateVideo, given: Mapping[str, object]) -> list[FieldFault]:
+    """What is wrong with approve_within: a delay between a minute and a week."""
+    wanted = asked.approve_within
+    if wanted is None or (wanted.relative and SHORTEST_APPROVAL_S <= wanted.seconds <= LONGEST_APPROVAL_S):
+        return []
+    bound = f"a delay of {SHORTEST_APPROVAL_S:g} to {LONGEST_APPROVAL_S:g} seconds, or such as 10m, 2h or 1d"
+    return [FieldFault.of("approve_within", given["approve_within"], bound)]
 
 
 def retention_faults(asked: CreateVideo, given: Mapping[str, object], longest_s: float) -> list[FieldFault]:

@@ -11,7 +11,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from service.contracts.deadline import LONGEST_S, SHORTEST_S, Deadline
-from service.contracts.request import MAX_METADATA_PAIRS, MAX_PRIORITY, MAX_SEED, MIN_PRIORITY, Fit
+from service.contracts.request import (
+    MAX_CANDIDATES,
+    MAX_METADATA_PAIRS,
+    MAX_PRIORITY,
+    MAX_SEED,
+    MIN_PRIORITY,
+    Fit,
+)
 from service.readers import (
     MAX_METADATA_KEY_CHARS,
     MAX_METADATA_VALUE_CHARS,
@@ -21,6 +28,7 @@ from service.readers import (
     read_decimal_number,
     read_metadata,
     read_name,
+    read_pause,
     read_single,
     read_size,
     read_text,
@@ -93,6 +101,7 @@ Delay = Annotated[
         {"anyOf": [{"type": "number", "minimum": 1}, {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"}]}
     ),
 ]
+Pause = Annotated[str, BeforeValidator(read_pause), WithJsonSchema({"const": "image"})]
 Single = Annotated[int, BeforeValidator(read_single), WithJsonSchema({"const": 1})]
 
 
@@ -159,6 +168,20 @@ class CreateVideo(BaseModel):
         None,
         description="How `input_reference` meets the size: `exact` (the default) refuses another size, "
         "`cover` fills and cuts, `contain` keeps the whole picture between black borders.",
+    )
+    pause_after: Pause | None = Field(
+        None,
+        description="`image`: the job stops in state `awaiting_approval` once its keyframe is painted, and "
+        "goes on with the one that you choose (`POST /videos/{id}/approve`); stage 2 costs nothing before.",
+    )
+    candidates: Whole | None = Field(
+        None,
+        description=f"1 to {MAX_CANDIDATES} keyframes to choose from, 1 if left out. Needs `pause_after`.",
+    )
+    approve_within: Delay | None = Field(
+        None,
+        description="How long the job waits for your choice before it expires: seconds, or such as `10m`; 60 "
+        "seconds to 7 days; what the operator set (a day) if left out. Needs `pause_after`.",
     )
     webhook_url: WebhookUrl | None = Field(
         None, description="Receives a signed POST (Standard Webhooks) when the job starts and when it ends."

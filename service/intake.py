@@ -18,6 +18,7 @@ from service.admission import (
     checked_idempotency_key,
     checked_request,
     chosen_model,
+    gate_of,
     request_digest,
 )
 from service.bell import Bell
@@ -28,7 +29,7 @@ from service.contracts.keys import input_picture_key
 from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import MAX_SEED, Fit, PictureRef, VideoRequest
-from service.deadlines import deadline_faults, retention_faults
+from service.deadlines import approval_faults, deadline_faults, retention_faults
 from service.fields import read_fields
 from service.logs import get_logger
 from service.pictures import normalise_picture
@@ -62,6 +63,7 @@ from service.vocabulary import unknown_words
 
 #: Pauses before a submission whose answer was lost is sent again, with the same job id (seconds).
 SUBMIT_PAUSES_S = (0.05, 0.2)
+DAY_S = 86_400.0
 
 log = get_logger(__name__)
 
@@ -70,7 +72,8 @@ log = get_logger(__name__)
 class Intake:
     """Use-cases on the record. Every method may raise RecordUnavailable.
 
-    `queue_limit` bounds the jobs that wait in one pool; `retention_s` is how long an ended job stays (s).
+    `queue_limit` bounds the jobs that wait in one pool; `retention_s` is how long an ended job stays (s),
+    `approval_s` how long one waits for its keyframe to be approved.
     `draw_seed` gives a whole number below its argument, `new_id` a fresh job id, `clock` Unix seconds.
     """
 
@@ -81,6 +84,7 @@ class Intake:
     retention_s: float
     clock: Callable[[], float]
     new_id: Callable[[], str] = new_video_id
+    approval_s: float = DAY_S
     draw_seed: Callable[[int], int] = secrets.randbelow
 
     async def submit(
@@ -105,13 +109,13 @@ class Intake:
         before = None if faults else await self.made_before(tenant, key, digest)
         if before is not None:
             return before
-        faults += deadline_faults(asked, given, self.clock()) + retention_faults(
-            asked, given, self.retention_s
-        )
+        faults += deadline_faults(asked, given, self.clock()) + approval_faults(asked, given)
+        faults += retention_faults(asked, given, self.retention_s)
         spec = chosen_model(await self.catalogue(), asked, faults)
         request = checked_request(asked, spec, faults, self.draw_seed(MAX_SEED + 1), picture is not None)
-        if origin is not None:
-            request = request.model_copy(update={"remixed_from": origin.video_id})
+        gate = gate_of(asked, self.approval_s)
+        remixed_from = None if origin is None else origin.video_id
+        request = request.model_copy(update={"gate": gate, "remixed_from": remixed_from})
         job_id = self.new_id()
         if picture is not None:
             request = await self._with_picture(request, asked.fit or Fit.EXACT, picture, spec, tenant, job_id)

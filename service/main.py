@@ -91,6 +91,7 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
             bell=Bell(tickets),
             queue_limit=settings.queue_limit,
             retention_s=settings.retention_s,
+            approval_s=settings.approval_s,
             clock=time.time,
         ),
         shelf=shelf,

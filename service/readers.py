@@ -186,6 +186,13 @@ def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return named
 
 
+def read_pause(value: object) -> str:
+    """Where a job may stop for its owner: behind the image."""
+    if value != "image":
+        raise _out_of("image: the job stops behind its keyframe")
+    return "image"
+
+
 def read_single(value: object) -> int:
     """The number of videos: only 1."""
     if read_whole_number(value) != 1:

@@ -137,6 +137,12 @@ class AlreadyFinished(Refusal):
     status, code, title = 409, "already_finished", "Job has already ended"
 
 
+class NotAwaitingApproval(Refusal):
+    """Nothing of this job waits for its owner to choose."""
+
+    status, code, title = 409, "not_awaiting_approval", "Job does not await approval"
+
+
 class ContentGone(Refusal):
     """The file existed and has been deleted, by the client or after its retention."""
 

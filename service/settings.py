@@ -29,6 +29,8 @@ class GatewaySettings(BaseSettings):
     queue_limit: int = Field(default=1000, ge=1)
     #: How long record, prompt and files of an ended job stay.
     retention_s: float = Field(default=7 * DAY_S, gt=0)
+    #: How long a job waits for its keyframe to be approved, where its request names no time.
+    approval_s: float = Field(default=DAY_S, ge=60, le=7 * DAY_S)
     #: Longest request body, pictures included.
     max_upload_bytes: int = Field(default=16 * 1024**2, ge=1024)
     #: Longest JSON body, and longest text of a form without its picture. JSON carries no picture, so even all

@@ -31,7 +31,7 @@ class WaitingRoom:
         wait_s: float,
         gone: Callable[[], Awaitable[bool]],
     ) -> VideoJob | None:
-        """The job once it has ended, or as it stands after `wait_s` seconds (LONGEST_WAIT_S at most).
+        """The job once it is at rest, or as it stands after `wait_s` seconds (LONGEST_WAIT_S at most).
 
         None where there was no place to wait. It ends early when the client is `gone`, and when the record
         cannot be asked: the job was accepted all the same.
@@ -42,7 +42,7 @@ class WaitingRoom:
         try:
             until, job = self._clock() + min(wait_s, LONGEST_WAIT_S), None
             try:
-                while not (job := await look()).terminal and self._clock() < until and not await gone():
+                while not (job := await look()).at_rest and self._clock() < until and not await gone():
                     await self._pause(LOOK_EVERY_S)
             except Refusal:
                 pass

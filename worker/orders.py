@@ -5,12 +5,7 @@ from __future__ import annotations
 from models.orders import PictureOrder, VideoOrder
 from models.spec import CinemaSpec
 from models.video_families import RenderSpec
-from service.contracts.request import MAX_SEED, VideoRequest
-
-
-def candidate_seed(request: VideoRequest, candidate: int) -> int:
-    """The seed of a keyframe candidate: the request's own for the first, and so on upwards."""
-    return (request.seed + candidate) % (MAX_SEED + 1)
+from service.contracts.request import VideoRequest, candidate_seed
 
 
 def picture_order(request: VideoRequest, spec: CinemaSpec | RenderSpec, candidate: int = 0) -> PictureOrder:

@@ -12,11 +12,13 @@ from service.api.problems import documented
 from service.api.views import Links
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
+from service.contracts.request import MAX_CANDIDATES
 from service.refusals import (
     BadSignature,
     ContentGone,
     ContentNotReady,
     ContentUnavailable,
+    FieldFault,
     InvalidFields,
     MissingScope,
     NoContent,
@@ -86,13 +88,17 @@ async def download_video(
             "up to 16 frames in reading order, four a row, JPEG. image: the keyframe, PNG."
         ),
     ] = Variant.VIDEO,
+    candidate: Annotated[
+        int | None,
+        Query(ge=0, lt=MAX_CANDIDATES, description="With `variant=image`: this keyframe of a gated job."),
+    ] = None,
 ) -> Response:
     """Streams the file; understands Range, If-Range and If-None-Match. The ETag is the file's sha256.
 
     HEAD is answered here even where GET redirects: a presigned link is good for the method it was signed for.
     """
     job = await parts.intake.show(tenant, video_id)
-    artifact = _artifact(job, variant)
+    artifact = _artifact(job, variant) if candidate is None else _candidate(job, variant, candidate)
     if _is_over(job, parts.intake.clock()):
         raise ContentGone(f"the time of the video {video_id} is over")
     name = _filename(job, artifact)
@@ -145,13 +151,15 @@ async def follow_link(
 
 async def fresh_links(job: VideoJob, parts: GatewayParts, now: float) -> Links:
     """Signed links to the files that the record names, made now and never stored."""
-    if (job.artifact is None and job.keyframe is None) or _is_over(job, now):
+    if (job.artifact is None and job.keyframe is None and not job.candidates) or _is_over(job, now):
         return Links()
+    candidates = [await _link(job, candidate, parts) or "" for candidate in job.candidates]
     return Links(
         video=await _link(job, job.artifact, parts),
         thumbnail=await _link(job, _of_film(job, Variant.THUMBNAIL), parts),
         spritesheet=await _link(job, _of_film(job, Variant.SPRITESHEET), parts),
         image=await _link(job, job.keyframe, parts),
+        candidates=tuple(candidates),
         expires_at=int(now) + parts.settings.link_ttl_s,
     )
 
@@ -170,6 +178,18 @@ def _artifact(job: VideoJob, variant: Variant) -> Artifact:
         raise NoContent(f"the video {job.id} is {job.state}: it has no {variant}", param="variant")
     raise ContentNotReady(
         f"the video {job.id} is {job.state}: its {variant} is not there yet", param="variant"
+    )
+
+
+def _candidate(job: VideoJob, variant: Variant, index: int) -> Artifact:
+    if variant is not Variant.IMAGE:
+        raise InvalidFields([FieldFault.of("candidate", index, "left out but with variant=image")])
+    if index < len(job.candidates):
+        return job.candidates[index]
+    if job.terminal or job.request.gate is None or index >= job.request.gate.candidates:
+        raise NoContent(f"the video {job.id} has {len(job.candidates)} candidates", param="candidate")
+    raise ContentNotReady(
+        f"the video {job.id} is {job.state}: this candidate is not there yet", param="candidate"
     )
 
 

@@ -91,6 +91,7 @@ VIDEO: dict[str, Any] = {
         "fps": None,
         "frame_digest": None,
     },
+    "gate": None,
     "warnings": [],
     "queue": None,
     "urls": {

@@ -31,7 +31,7 @@ async def answer_accepted(
 ) -> VideoView:
     """202 for a job that is new and goes on; 200 for one that was there before, or has ended meanwhile."""
     job = accepted.job
-    if wait_s is not None and not job.terminal:
+    if wait_s is not None and not job.at_rest:
         waited = await parts.waiting_room.until_ended(
             lambda: parts.intake.show(tenant, job.id), wait_s, request.is_disconnected
         )

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api import examples
+from service.api.candidates import GateView, gate_view
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import TABLE, Stage, State
@@ -125,6 +126,7 @@ class VideoView(BaseModel):
     thumbnail: FileView | None = None
     spritesheet: FileView | None = Field(None, description="`frames` small frames, four a row, without gaps.")
     keyframe: FileView | None = None
+    gate: GateView | None = Field(None, description="Only of jobs asked for with `pause_after`.")
     warnings: list[str] = Field(
         description="What you should know: words of the prompt that the model does not know, no live worker."
     )
@@ -170,6 +172,7 @@ class Links:
     thumbnail: str | None = None
     spritesheet: str | None = None
     image: str | None = None
+    candidates: tuple[str, ...] = ()
     expires_at: int | None = None
 
 
@@ -245,6 +248,7 @@ def video_view(
             "thumbnail": _file(job.artifact.thumbnail if job.artifact else None),
             "spritesheet": _file(job.artifact.spritesheet if job.artifact else None),
             "keyframe": _file(job.keyframe),
+            "gate": gate_view(job, place, links.candidates),
             "warnings": [*job.warnings, *outlook.warnings],
             "queue": outlook.queue,
             "urls": UrlsView(

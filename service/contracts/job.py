@@ -54,7 +54,7 @@ class VideoJob(BaseModel):
     is the fencing token of every write; `lost` counts workers that died on the job. `progress` is 0 to 99
     until the job succeeded, then 100. `keyframe`, `checkpoint` and `artifact` may come from an earlier
     attempt than the current one: their keys are the truth, and no attempt deletes a key named here.
-    `candidates` are the keyframes that a gated job shows, and `chosen` what its owner took: the number of one,
+    `candidates` are the keyframes that a gated job shows, `chosen` is what its owner took: the number of one,
     or OWN_PICTURE and the sha256 of another picture. `spent` is the usage of the attempt that painted them.
     `winner_attempt` is the attempt whose finish ended the job (0: none did). `expires_at` is when record and
     artifacts may go, known once the job is terminal; `approve_by` is set while it awaits approval;
@@ -113,6 +113,11 @@ class VideoJob(BaseModel):
     def terminal(self) -> bool:
         """Whether the outcome is final."""
         return self.state in TERMINAL
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing more comes by itself: it has ended, or its owner must choose a keyframe."""
+        return self.terminal or self.state is State.AWAITING_APPROVAL
 
     def names(self, key: str) -> bool:
         """Whether the record names the stored object `key`, which then must not be deleted."""

@@ -79,3 +79,8 @@ class VideoRequest(BaseModel):
     metadata: dict[
         Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]
     ] = Field(default_factory=dict, max_length=MAX_METADATA_PAIRS)
+
+
+def candidate_seed(request: VideoRequest, index: int) -> int:
+    """What the keyframe candidate `index` is painted from: the request's seed for the first, and so on."""
+    return (request.seed + index) % (MAX_SEED + 1)

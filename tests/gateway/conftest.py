@@ -22,7 +22,7 @@ from rig.valkey import running_valkey
 from service.api.parts import GatewayParts
 from service.app import create_app
 from service.contracts.artifact import Artifact
-from service.contracts.keys import attempt_prefix
+from service.contracts.keys import attempt_prefix, candidate_name
 from service.contracts.lifecycle import Stage
 from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec
 from service.main import compose, server_config
@@ -105,6 +105,31 @@ class FakeWorker:
         assert self.jobs.note(job.id, claim.attempt, Note(Stage.IMAGE_TO_VIDEO, 3, 25, 40, keyframe))
         return keyframe
 
+    def offer(self) -> str:
+        """Stage 1 of a gated job: candidates, each of its own grey, and the wait. Returns the job's id."""
+        claim = self.claim()
+        job, size = claim.job, (claim.job.request.width, claim.job.request.height)
+        assert job.request.gate is not None
+        prefix, candidates = attempt_prefix(job.tenant, job.id, claim.attempt), []
+        for index in range(job.request.gate.candidates):
+            body, key = png(*size, colour=(index, index, index)), prefix + candidate_name(index)
+            stored = self.artifacts.put(key, body, "image/png")
+            candidates.append(
+                Artifact(
+                    key=key,
+                    content_type="image/png",
+                    bytes=stored.bytes,
+                    sha256=stored.sha256 or "",
+                    width=size[0],
+                    height=size[1],
+                )
+            )
+        steps = 3 * len(candidates)
+        note = Note(Stage.TEXT_TO_IMAGE, steps, steps, 20, candidates=tuple(candidates))
+        assert self.jobs.note(job.id, claim.attempt, note)
+        assert self.jobs.hold(job.id, claim.attempt, job.request.gate.approval_s, {"gpu_seconds": 0.5})
+        return job.id
+
     def film(self, claim: Claim) -> Succeeded:
         """Stage 2, encoded and stored."""
         job, prefix = claim.job, attempt_prefix(claim.job.tenant, claim.job.id, claim.attempt)
@@ -145,7 +170,8 @@ class FakeWorker:
     def render(self) -> str:
         """One whole job; returns its id."""
         claim = self.claim()
-        self.paint(claim)
+        if claim.job.keyframe is None:
+            self.paint(claim)
         self.finish(claim, self.film(claim))
         return claim.job.id
 

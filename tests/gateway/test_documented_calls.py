@@ -27,8 +27,11 @@ def test_there_are_such_lines() -> None:
 @pytest.mark.parametrize("line", curl_lines())
 def test_a_documented_call(site: Any, png: Any, tmp_path: Path, line: str) -> None:
     (tmp_path / "picture.png").write_bytes(png(80, 60))
-    video_id = site.create()["id"]
-    if "/cancel" not in line:  # which is for videos that wait or run
+    gated = {"pause_after": "image", "candidates": 2} if "/approve" in line else {}
+    video_id = site.create(**gated)["id"]
+    if gated:
+        site.worker.offer()
+    elif "/cancel" not in line:  # which is for videos that wait or run
         site.worker.render()
     strict = "set -o pipefail; " + line.replace("curl -s ", "curl -sS --fail ")
     environment = {**os.environ, "URL": site.url, "ID": video_id, "no_proxy": "*"}

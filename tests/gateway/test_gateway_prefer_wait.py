@@ -3,9 +3,11 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from rig.processes import wait_until
 
 from service.api.presenting import asked_wait
 from service.refusals import RecordUnavailable
@@ -62,12 +64,12 @@ def test_which_wait_is_asked(header: str | None, seconds: int | None) -> None:
 class Scene:
     """A job that ends after `looks` looks, and a clock that only pauses move."""
 
-    def __init__(self, looks: int, terminal: bool = False) -> None:
-        self.left, self.now, self.terminal = looks, 0.0, terminal
+    def __init__(self, looks: int, at_rest: bool = False) -> None:
+        self.left, self.now, self.at_rest = looks, 0.0, at_rest
 
     async def look(self) -> Any:
         self.left -= 1
-        self.terminal = self.left <= 0
+        self.at_rest = self.left <= 0
         return self
 
     async def pause(self, seconds: float) -> None:
@@ -88,7 +90,7 @@ class Scene:
 
 def test_the_wait_is_bounded_by_time_by_places_and_by_the_client() -> None:
     scene = Scene(looks=10**6)
-    assert not asyncio.run(scene.room().until_ended(scene.look, 10**5, scene.here)).terminal
+    assert not asyncio.run(scene.room().until_ended(scene.look, 10**5, scene.here)).at_rest
     assert scene.now == pytest.approx(LONGEST_WAIT_S)
     assert asyncio.run(scene.room(places=0).until_ended(scene.look, 10, scene.here)) is None
     before = scene.now
@@ -101,4 +103,16 @@ def test_a_place_is_free_again_afterwards() -> None:
     scene = Scene(looks=3)
     room = scene.room()
     for _ in range(2):
-        assert asyncio.run(room.until_ended(scene.look, 10, scene.here)).terminal
+        assert asyncio.run(room.until_ended(scene.look, 10, scene.here)).at_rest
+
+
+def test_a_wait_ends_when_it_is_the_owners_turn(site: Any) -> None:
+    """The job's worker stops behind its keyframe: the rest is up to whoever waits here."""
+    with ThreadPoolExecutor(1) as pool:
+        body = {"prompt": "a red circle", "pause_after": "image"}
+        asked = pool.submit(site.client.post, "/videos", json=body, headers={"Prefer": "wait=60"})
+        wait_until(lambda: site.jobs.list_jobs("default").jobs, 30, "the job is there")
+        site.worker.offer()
+        answer = asked.result(30)
+    assert (answer.status_code, answer.json()["state"]) == (202, "awaiting_approval")
+    assert answer.headers["preference-applied"] == "wait=60"

@@ -267,3 +267,19 @@ def test_cancel_delete_models_and_readiness():
 def test_the_client_asks_and_reads_only_what_the_gateway_knows():
     assert VideoOptions.__annotations__.keys() | {"prompt", "n", "user"} == CreateVideo.model_fields.keys()
     assert Video.model_fields.keys() <= VideoView.model_fields.keys()
+
+
+def test_approve_names_a_candidate_or_sends_a_picture_and_wait_comes_back_for_it(tmp_path: Path):
+    waiting = video(status="in_progress", state="awaiting_approval")
+    gateway = Gateway(*[httpx.Response(200, json=waiting)] * 3)
+    client = gateway.client()
+    assert client.wait("video_1").awaits_approval
+    client.approve("video_1", candidate=2)
+    picture = tmp_path / "mine.png"
+    picture.write_bytes(b"picture")
+    client.approve("video_1", picture=picture, fit="cover")
+    _, chosen, sent = gateway.asked
+    assert (chosen.url.path, json.loads(chosen.content)) == ("/videos/video_1/approve", {"candidate": 2})
+    body = sent.content
+    assert b'name="input_reference"; filename="mine.png"' in body
+    assert b'name="fit"\r\n\r\ncover' in body
