@@ -115,4 +115,3 @@ def test_a_wait_ends_when_it_is_the_owners_turn(site: Any) -> None:
         site.worker.offer()
         answer = asked.result(30)
     assert (answer.status_code, answer.json()["state"]) == (202, "awaiting_approval")
-    assert answer.headers["preference-applied"] == "wait=60"
