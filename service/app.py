@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from service.api import approvals, content, estimates, health, remixes, videos
+from service.api import approvals, content, estimates, health, playground, remixes, videos
 from service.api.parts import VERSION_PREFIX, GatewayParts
 from service.api.problems import ProblemView, documented, refusal_of_http, refusal_of_validation
 from service.api.scope import OnePath, RequestScope
@@ -78,7 +78,8 @@ def create_app(parts: GatewayParts) -> FastAPI:
     app.include_router(approvals.router, responses=locked)
     app.include_router(content.router)
     app.include_router(health.router)
-    app.include_router(_heads(videos.router, content.router, health.router))
+    app.include_router(playground.router)
+    app.include_router(_heads(videos.router, content.router, health.router, playground.router))
     app.include_router(videos.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(estimates.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(remixes.router, prefix=VERSION_PREFIX, include_in_schema=False)

@@ -23,10 +23,13 @@ OWNER = "microcinema.owner"
 #: An admin key acts for this owner.
 OWNER_HEADER = "x-microcinema-owner"
 
-#: For machines that run the gateway, and the reference; neither shows anything of an owner's.
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect"})
-#: Signed links carry their permission with them: `<video>` and browsers send no header.
-SIGNED_PREFIX = "/artifacts/"
+#: For machines that run the gateway, the reference and the playground; none shows anything of an owner's.
+OPEN_PATHS = frozenset(
+    {"/", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect"}
+)
+#: Signed links carry their permission with them: `<video>` and browsers send no header. The playground's own
+#: files show nothing of anybody's.
+OPEN_PREFIXES = ("/artifacts/", "/playground/")
 
 _LOOKS = frozenset({"GET", "HEAD"})
 
@@ -47,7 +50,7 @@ class KeyGate:
             path = scope["path"]
             if self.find is None:
                 scope[OWNER] = DEFAULT_TENANT  # in place: the router's findings go to those outside, too
-            elif path not in OPEN_PATHS and not path.startswith(SIGNED_PREFIX):
+            elif path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
                 scope[OWNER] = await self._owner(self.find, Headers(scope=scope), scope["method"])
         await self.app(scope, receive, send)
 

@@ -153,7 +153,7 @@ def test_a_slash_at_the_end_changes_nothing(site: Any, prefix: str) -> None:
     assert site.client.post(f"{prefix}/videos/{video_id}/cancel/").json()["state"] == "cancelled"
     assert site.problem(405, site.client.delete(f"{prefix}/videos/"))["detail"].startswith("DELETE")
     site.problem(404, site.client.get(f"{prefix}/videos//"))
-    site.problem(404, site.client.get(f"{prefix}//"))
+    site.problem(404, site.client.get(f"{prefix}/models//"))
 
 
 def test_head_is_get_without_the_body(site: Any) -> None:

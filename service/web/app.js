@@ -1,0 +1,123 @@
+// The playground: form, stage and gallery over the same HTTP API that everybody else uses.
+
+import * as api from "./api.js";
+import * as form from "./form.js";
+import * as gallery from "./gallery.js";
+import * as stage from "./stage.js";
+
+const el = (id) => document.getElementById(id);
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+let watched = null; // the id on the stage: a look at another one that comes late is thrown away
+
+/** Look again and again until the video is over or another is on the stage. */
+async function watch(id) {
+  watched = id;
+  gallery.mark(id);
+  history.replaceState(null, "", `#${id}`);
+  for (let misses = 0; watched === id; ) {
+    let wait = 1000;
+    try {
+      const { body, pollAfter } = await api.get(id);
+      if (watched !== id) return;
+      misses = 0;
+      stage.show(body);
+      gallery.put(body);
+      if (stage.over(body)) return;
+      wait = body.state === "running" ? Math.min(pollAfter, 500) : pollAfter;
+    } catch (error) {
+      if (watched !== id) return;
+      if (error.status === 404 || error.status === 410) return stage.say(error.message);
+      if (error.status === 401) return unlocked(error);
+      misses += 1;
+      if (misses > 3) stage.say(`${error.message}; looking again…`);
+      wait = Math.min(1000 * 2 ** misses, 15_000);
+    }
+    await sleep(wait);
+  }
+}
+
+async function submit() {
+  const button = el("make");
+  if (button.disabled) return;
+  button.disabled = true;
+  form.showFaults(null);
+  try {
+    const video = await api.create(form.wish(), form.picture());
+    stage.show(video);
+    gallery.put(video);
+    el("stage").scrollIntoView({ block: "nearest" });
+    watch(video.id);
+  } catch (error) {
+    form.showFaults(error);
+    unlocked(error);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+let estimating = null;
+/** What it would cost, a moment after the last keystroke. */
+async function estimate() {
+  estimating?.abort();
+  const mine = (estimating = new AbortController());
+  el("estimate").textContent = "";
+  await sleep(400);
+  const asked = form.wish();
+  if (mine.signal.aborted || !asked.prompt || form.picture()) return;
+  try {
+    const { eta_p50_seconds: eta, ahead } = await api.estimate(asked, mine.signal);
+    if (eta != null) el("estimate").textContent = `about ${Math.ceil(eta)} s${ahead ? `, ${ahead} before it` : ""}`;
+  } catch {
+    // the form says what is wrong when it is sent
+  }
+}
+
+function unlocked(error) {
+  if (error.status === 401 || error.status === 403) el("key-dialog").showModal();
+}
+
+async function start() {
+  try {
+    const models = await api.models();
+    form.offer(models);
+    const live = models.filter((model) => model.live_workers > 0).length;
+    el("service").textContent = models.length ? `${live} of ${models.length} model${models.length > 1 ? "s" : ""} ready` : "no model is served yet";
+    await gallery.refresh();
+    const id = location.hash.slice(1);
+    if (/^video_[0-9a-f]+$/.test(id)) watch(id);
+    if (!models.length) setTimeout(start, 3000);
+  } catch (error) {
+    el("service").textContent = error.message;
+    unlocked(error);
+    if (![401, 403].includes(error.status)) setTimeout(start, 3000);
+  }
+}
+
+function theme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("microcinema.theme", root.dataset.theme);
+}
+
+const remembered = localStorage.getItem("microcinema.theme");
+if (remembered) document.documentElement.dataset.theme = remembered;
+el("theme").addEventListener("click", theme);
+el("key").addEventListener("click", () => {
+  el("secret").value = api.key.get();
+  el("key-dialog").showModal();
+});
+el("key-dialog").addEventListener("close", () => {
+  if (el("key-dialog").returnValue !== "ok") return;
+  api.key.set(el("secret").value.trim());
+  start();
+});
+form.begin({ onSubmit: submit, onChange: estimate });
+stage.begin({
+  onCancel: (video) => api.cancel(video.id).then(stage.show, form.showFaults),
+  onChoose: (video, candidate) => api.approve(video.id, candidate).then(stage.show, form.showFaults),
+  onAgain: form.fill,
+});
+gallery.begin({ onOpen: watch, onError: form.showFaults });
+start();

@@ -1,0 +1,148 @@
+// The form: its fields follow what the chosen model says that it can do (GET /models).
+
+const form = document.getElementById("wish");
+const field = (name) => form.elements[name];
+const gate = document.getElementById("gate");
+const MOST_CANDIDATES = 4;
+
+const EXAMPLES = [
+  "a red circle moving right on a white background",
+  "a green star rotating on a black background",
+  "a blue ring growing on a beige background",
+];
+
+let specs = new Map();
+
+const spec = () => specs.get(field("model").value);
+
+function options(select, values) {
+  const before = select.value;
+  select.replaceChildren(...values.map(([value, text]) => new Option(text, value)));
+  if (values.some(([value]) => String(value) === before)) select.value = before;
+}
+
+function bound(name, bounds) {
+  const input = field(name);
+  Object.assign(input, { min: bounds.min, max: bounds.max, placeholder: bounds.default });
+  input.title = `${bounds.min} to ${bounds.max}`;
+}
+
+/** Lengths that the model can make, at most a dozen of them; the default is always one. */
+function lengths({ frames, fps }) {
+  const step = frames.multiple_of;
+  const all = [];
+  for (let count = frames.min; count <= frames.max; count++) {
+    if ((count - frames.offset) % step === 0) all.push(count);
+  }
+  const every = Math.ceil(all.length / 12);
+  const some = all.filter((count, index) => index % every === 0 || count === frames.default);
+  const rate = Number(field("fps").value) || fps.default;
+  return some.map((count) => [count, `${count} frames, ${(count / rate).toFixed(1)} s`]);
+}
+
+function fit() {
+  const now = spec();
+  if (!now) return;
+  options(field("size"), now.sizes.map(([width, height]) => [`${width}x${height}`, `${width} × ${height}`]));
+  const chosen = field("num_frames").value;
+  options(field("num_frames"), lengths(now));
+  if (!chosen) field("num_frames").value = now.frames.default;
+  options(field("sampler"), now.samplers.map((name) => [name, name]));
+  bound("fps", now.fps);
+  bound("num_inference_steps", now.steps);
+  bound("guidance_scale", now.guidance_scale);
+  bound("gamma", now.gamma);
+  document.getElementById("gamma-label").hidden = now.gamma.max === 0;
+  document.getElementById("negative-label").hidden = !now.negative_prompt;
+  document.getElementById("picture-label").hidden = !now.image_input;
+  const paints = now.keyframe !== null && !now.image_required;
+  gate.closest("label").hidden = !paints;
+  document.getElementById("picture-fields").hidden = !now.image_input && !paints;
+  if (!paints) gate.checked = false;
+  field("prompt").maxLength = now.prompt_max_chars;
+  gateOrPicture();
+}
+
+/** A picture of one's own is the keyframe: there is nothing to choose then. */
+function gateOrPicture() {
+  const picture = field("input_reference").files.length > 0;
+  gate.disabled = picture;
+  if (picture) gate.checked = false;
+  document.getElementById("candidates-label").hidden = !gate.checked;
+}
+
+/** What is asked, without the fields that were left alone. */
+export function wish() {
+  const asked = { prompt: field("prompt").value.trim() };
+  for (const name of ["model", "size", "sampler", "negative_prompt"]) {
+    const now = field(name);
+    if (now.value && !now.closest("[hidden]")) asked[name] = now.value;
+  }
+  for (const name of ["num_frames", "fps", "seed", "num_inference_steps", "guidance_scale", "gamma"]) {
+    if (field(name).value !== "" && !field(name).closest("[hidden]")) asked[name] = Number(field(name).value);
+  }
+  if (gate.checked) Object.assign(asked, { pause_after: "image", candidates: Number(field("candidates").value) });
+  return asked;
+}
+
+export const picture = () => field("input_reference").files[0] || null;
+
+/** Everything as it was asked for `video`; the seed too. */
+export function fill(video) {
+  for (const name of ["prompt", "model", "size", "fps", "seed", "num_inference_steps", "guidance_scale", "gamma"]) {
+    field(name).value = video[name];
+  }
+  field("negative_prompt").value = video.negative_prompt || "";
+  fit();
+  field("num_frames").value = video.num_frames;
+  field("sampler").value = video.sampler;
+  field("prompt").focus();
+}
+
+/** Faults beside their fields; what belongs to no field that is shown goes below. */
+export function showFaults(error) {
+  for (const marked of form.querySelectorAll("[aria-invalid]")) marked.removeAttribute("aria-invalid");
+  const names = error ? (error.faults || []).map((fault) => fault.field) : [];
+  for (const name of names) if (field(name)) field(name).setAttribute("aria-invalid", "true");
+  const said = document.getElementById("fault");
+  said.hidden = !error;
+  said.textContent = error ? (error.faults?.length ? error.faults.map((fault) => fault.message).join("\n") : error.message) : "";
+}
+
+export function offer(models) {
+  specs = new Map(models.map((model) => [model.id, model.spec]));
+  options(field("model"), models.map((model) => [model.id, model.live_workers ? model.id : `${model.id} (no worker)`]));
+  fit();
+}
+
+export function begin({ onSubmit, onChange }) {
+  options(field("candidates"), Array.from({ length: MOST_CANDIDATES }, (_, index) => [index + 1, index + 1]));
+  field("candidates").value = MOST_CANDIDATES;
+  document.getElementById("examples").replaceChildren(
+    ...EXAMPLES.map((text) => {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: text });
+      button.addEventListener("click", () => {
+        field("prompt").value = text;
+        onChange();
+        field("prompt").focus();
+      });
+      return button;
+    }),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    onSubmit();
+  });
+  form.addEventListener("input", (event) => {
+    if (["model", "fps"].includes(event.target.name)) fit();
+    gateOrPicture();
+    onChange();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && form.contains(event.target)) form.requestSubmit();
+    if (event.key === "/" && !/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) {
+      event.preventDefault();
+      field("prompt").focus();
+    }
+  });
+}

@@ -1,0 +1,143 @@
+// One video on the stage: how far it is, what it looks like so far, the choice of its keyframe, its code.
+
+import { key } from "./api.js";
+import { snippet } from "./snippets.js";
+
+const el = (id) => document.getElementById(id);
+const make = (tag, props = {}) => Object.assign(document.createElement(tag), props);
+
+const STAGES = {
+  text_to_image: "painting the keyframe", image_to_video: "making it move", text_to_video: "making it move",
+  encode: "encoding", upload: "storing",
+};
+const OVER = new Set(["succeeded", "failed", "cancelled", "expired"]);
+
+let shown = null; // the video on the stage
+let drawn = ""; // what the screen holds: links change with every look, pictures do not
+let kind = "curl";
+
+export const over = (video) => OVER.has(video.state);
+export const current = () => shown;
+
+function doing(video) {
+  if (video.cancel_requested) return "stopping…";
+  if (video.state === "queued") {
+    const { ahead, eta_p50_seconds: eta } = video.queue || {};
+    const place = ahead ? `${ahead} before it` : "next in line";
+    return `waiting, ${place}${eta == null ? "" : `, about ${Math.ceil(eta)} s to go`}`;
+  }
+  if (video.state === "awaiting_approval") return "waits for you";
+  const stage = STAGES[video.stage] || "starting";
+  return video.steps ? `${stage}, step ${video.step} of ${video.steps}` : stage;
+}
+
+function screen(video) {
+  const { video_link: film, image_link: image, thumbnail_link: poster } = video.urls;
+  const what = `${video.id} ${film ? "film" : image ? "image" : video.state}`;
+  if (what === drawn) return;
+  drawn = what;
+  if (film) {
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const player = make("video", { src: film, poster: poster || "", loop: true, muted: true, controls: true, playsInline: true, autoplay: !still });
+    player.setAttribute("aria-label", video.prompt);
+    el("screen").replaceChildren(player);
+  } else if (image) {
+    el("screen").replaceChildren(make("img", { src: image, alt: `The keyframe: ${video.prompt}` }));
+  } else {
+    const said = video.error ? video.error.message : video.state === "awaiting_approval" ? "Choose a keyframe below." : "The keyframe comes first.";
+    el("screen").replaceChildren(make("p", { textContent: said }));
+  }
+}
+
+function choice(video) {
+  const open = video.state === "awaiting_approval";
+  el("choice").hidden = !open;
+  if (!open || el("candidates").dataset.of === video.id) return;
+  el("candidates").dataset.of = video.id;
+  el("candidates").replaceChildren(
+    ...video.gate.candidates.map(({ index, seed, link }) => {
+      const label = make("label");
+      const radio = make("input", { type: "radio", name: "candidate", value: index, checked: index === 0 });
+      label.append(radio, make("img", { src: link, alt: `Keyframe ${index + 1}` }), make("span", { textContent: `seed ${seed}` }));
+      return label;
+    }),
+  );
+  el("candidates").querySelector("input").focus({ preventScroll: true });
+}
+
+function facts(video) {
+  const usage = video.usage || {};
+  const rows = [
+    ["state", video.state], ["seed", video.seed], ["size", `${video.size}, ${video.num_frames} frames at ${video.fps}/s`],
+    ["sampling", `${video.num_inference_steps} steps of ${video.sampler}, guidance ${video.guidance_scale}, γ ${video.gamma}`],
+  ];
+  if (usage.seconds) rows.push(["took", `${usage.seconds.toFixed(1)} s, ${Math.round(usage.bytes / 1024)} KiB`]);
+  rows.push(["id", video.id]);
+  el("facts").replaceChildren(
+    ...rows.flatMap(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })]),
+  );
+}
+
+function share() {
+  if (!shown) return;
+  const base = new URL(".", location.href).href.replace(/\/$/, "");
+  el("snippet").textContent = snippet(kind, shown, base, Boolean(key.get()));
+}
+
+/** Draw `video`; called again with every look at it. */
+export function show(video) {
+  shown = video;
+  el("stage").hidden = false;
+  el("title").textContent = video.prompt;
+  screen(video);
+  choice(video);
+  el("progress").hidden = over(video);
+  el("progress").querySelector("progress").value = video.progress;
+  const words = doing(video);
+  if (el("doing").textContent !== words) el("doing").textContent = words;
+  el("warnings").replaceChildren(...video.warnings.map((text) => make("li", { textContent: text })));
+  el("replay").hidden = !video.urls.video_link;
+  el("cancel").hidden = over(video) || video.cancel_requested;
+  el("again").hidden = !over(video);
+  el("download").hidden = !video.urls.video_link;
+  if (video.urls.video_link) Object.assign(el("download"), { href: video.urls.video_link, download: `${video.id}.mp4` });
+  facts(video);
+  share();
+}
+
+export function say(sentence) {
+  drawn = "";
+  el("screen").replaceChildren(make("p", { textContent: sentence }));
+}
+
+export function begin({ onCancel, onChoose, onAgain }) {
+  el("cancel").addEventListener("click", () => onCancel(shown));
+  el("again").addEventListener("click", () => onAgain(shown));
+  el("choice").addEventListener("submit", (event) => {
+    event.preventDefault();
+    onChoose(shown, Number(new FormData(el("choice")).get("candidate")));
+  });
+  el("replay").addEventListener("click", () => {
+    const player = el("screen").querySelector("video");
+    player.currentTime = 0;
+    player.play();
+  });
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  for (const tab of tabs) {
+    tab.addEventListener("click", () => {
+      kind = tab.id.slice("tab-".length);
+      for (const each of tabs) each.setAttribute("aria-selected", String(each === tab));
+      share();
+    });
+  }
+  el("copy").addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(el("snippet").textContent);
+      el("copy").textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(el("snippet")); // plain http elsewhere than here: no clipboard
+      el("copy").textContent = "Selected";
+    }
+    setTimeout(() => (el("copy").textContent = "Copy"), 1500);
+  });
+}

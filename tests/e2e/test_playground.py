@@ -1,0 +1,185 @@
+"""The page at `/` in a real browser, against a real service: what people see, click and type."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from models.cinema import MICRO_WEIGHTS
+
+CHROMIUM = shutil.which("chromium")
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"]
+SECONDS = 1000
+#: Where the pictures of docs/ come from: MICROCINEMA_SCREENSHOTS=folder keeps what this test sees.
+KEPT = os.environ.get("MICROCINEMA_SCREENSHOTS")
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        sentence = "THE PLAYGROUND IS NOT TESTED: no chromium here, `make setup-system` installs it"
+        if os.environ.get("CI"):
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens the page of a service. Its scripts may make no error and ask no other machine."""
+    wrong: list[str] = []
+    contexts = []
+
+    def open_it(url: str, **options: Any) -> Page:
+        def foreign(address: str) -> None:
+            if not address.startswith("http://127.0.0.1:"):
+                wrong.append(address)
+
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60 * SECONDS)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda asked: foreign(asked.url))
+        page.goto(url)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def keep(page: Page, name: str) -> None:
+    if KEPT:
+        Path(KEPT).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{KEPT}/{name}.png", full_page=True)
+
+
+def has_pixels(page: Page, selector: str) -> None:
+    """The picture or film is really there, and has a size."""
+    page.wait_for_function(
+        "s => { const e = document.querySelector(s); return e && (e.videoWidth || e.naturalWidth) > 0 }",
+        arg=selector,
+    )
+
+
+def test_from_a_prompt_over_the_choice_of_a_keyframe_to_a_video_that_plays(
+    start_service: Callable[..., Any], open_page: Callable[..., Page]
+) -> None:
+    service = start_service(MICROCINEMA_WEIGHTS=str(MICRO_WEIGHTS))
+    service.worker()
+    page = open_page(service.url, viewport={"width": 1200, "height": 900}, color_scheme="light")
+    expect(page.get_by_role("status").first).to_have_text("1 of 1 model ready")
+    assert page.locator("select[name=size] option").all_text_contents() == ["64 × 64"]
+
+    page.keyboard.press("/")
+    page.keyboard.type("a green star moving left on a black background near a dragon")
+    page.get_by_label("Show me keyframes").check()
+    page.get_by_label("How many").select_option("3")
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("Seed").fill("5")
+    page.get_by_label("Steps").fill("8")
+    page.get_by_label("What shall the video show?").press("Control+Enter")
+
+    choices = page.get_by_role("radio")
+    expect(choices).to_have_count(3, timeout=60 * SECONDS)
+    has_pixels(page, "#candidates img")
+    expect(page.locator("#warnings")).to_contain_text("dragon")
+    keep(page, "playground-choice")
+    choices.first.press("ArrowRight")
+    expect(choices.nth(1)).to_be_checked()
+    page.get_by_role("button", name="Take this one").click()
+
+    has_pixels(page, "#screen video")
+    expect(page.locator("#facts")).to_contain_text("succeeded")
+    page.wait_for_function("() => document.querySelector('#screen video').currentTime > 0")
+    has_pixels(page, "#gallery img")
+    video_id = page.url.rpartition("#")[2]
+    assert service.video(video_id)["gate"]["chosen"] == 1
+    keep(page, "playground-light")
+
+    curl = page.locator("#snippet").inner_text()
+    assert curl.startswith(f"curl -s {service.url}/videos")
+    page.get_by_role("tab", name="Python").click()
+    assert f'base_url="{service.url}/v1"' in page.locator("#snippet").inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
+
+    page.reload()  # the address keeps the video, the gallery is the record's
+    has_pixels(page, "#screen video")
+    has_pixels(page, "#gallery img")
+    page.get_by_role("button", name="Ask again like this").click()
+    expect(page.get_by_label("What shall the video show?")).to_have_value(service.video(video_id)["prompt"])
+    expect(page.get_by_label("Seed")).to_have_value("5")
+    on_a_phone_in_the_dark(service, open_page)
+
+
+def on_a_phone_in_the_dark(service: Any, open_page: Callable[..., Page]) -> None:
+    """Nothing is cut off and everything can be touched."""
+    page = open_page(
+        service.url,
+        viewport={"width": 360, "height": 740},
+        has_touch=True,
+        is_mobile=True,
+        color_scheme="dark",
+    )
+    page.get_by_role("button", name="a red circle moving right").tap()
+    page.get_by_role("button", name="Make the video").tap()
+    has_pixels(page, "#screen video")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    small = page.evaluate(
+        "[...document.querySelectorAll('button, select, textarea')]"
+        ".filter(e => e.offsetParent && !e.closest('#examples') && e.offsetHeight < 36)"
+        ".map(e => e.outerHTML)"
+    )
+    assert small == []
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(background)
+    keep(page, "playground-phone")
+    page.get_by_role("button", name="Switch between light and dark").tap()
+    assert page.evaluate(background) != dark
+
+
+def test_with_keys_a_fault_stands_beside_its_field_and_a_waiting_job_can_be_called_off(
+    start_service: Callable[..., Any], open_page: Callable[..., Page]
+) -> None:
+    secret = "mck_" + "k" * 43
+    service = start_service(MICROCINEMA_REQUIRE_KEYS="true", MICROCINEMA_BOOTSTRAP_KEY=secret)
+    service.worker().kill()  # its model is known, and nobody is there to render
+    page = open_page(service.url)
+    page.get_by_label("API key").fill(secret)
+    page.get_by_role("button", name="Use it").click()
+    expect(page.get_by_role("status").first).to_contain_text("1 model")
+    hostile = "<img src=x onerror=document.title='owned'>"
+    page.get_by_label("What shall the video show?").fill(hostile)
+    page.get_by_text("More", exact=True).click()
+    page.locator("#wish").evaluate("form => { form.noValidate = true }")
+    page.get_by_label("Seed").fill("99999999999")
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.get_by_role("alert")).to_contain_text("seed must be 0 to")
+    expect(page.get_by_label("Seed")).to_have_attribute("aria-invalid", "true")
+
+    page.get_by_label("Seed").fill("7")
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.locator("#doing")).to_contain_text("next in line")
+    expect(page.locator("#title")).to_have_text(hostile)
+    expect(page.locator("#gallery")).to_contain_text(hostile)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#facts")).to_contain_text("cancelled")
+    expect(page.locator("#gallery .blank")).to_have_text("cancelled")
+    assert page.title() == "MicroCinema playground"
+    assert "$MICROCINEMA_API_KEY" in page.locator("#snippet").inner_text()
+    assert secret not in page.content()
