@@ -27,8 +27,8 @@ from worker.stops import Stop
 from worker.upload import Uploader
 
 GIVE_BACKS_MAX = 5
-"""An attempt with this number fails instead of going back once more for a storage that is there and does not
-do its part. For one that is away a job waits as long as it has to."""
+"""So many times at most a job goes back for a storage that is there and does not do its part; then it fails.
+For one that is away it waits as long as it has to, and what else it went back for does not count."""
 
 
 class DeviceBroken(Exception):
@@ -137,7 +137,8 @@ class Settlement:
             self._release(attempt, "device_fault", counts_as_loss=True, alone=True)
 
     def _may_go_back(self, attempt: Attempt) -> bool:
-        return attempt.number < GIVE_BACKS_MAX or not self._uploader.storage_is_there()
+        before = sum(each.reason == FailureCode.STORAGE_UNAVAILABLE for each in attempt.job.tries)
+        return before + 1 < GIVE_BACKS_MAX or not self._uploader.storage_is_there()
 
     def _split(self, attempts: Sequence[Attempt], verdict: Verdict) -> None:
         """One job of a batch may have spoilt it for all.

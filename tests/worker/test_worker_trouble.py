@@ -158,3 +158,17 @@ def test_storage_that_refuses_for_too_long_sends_the_job_back_and_in_the_end_fai
     ward.until(lambda: ward.job().terminal)
     assert ward.job().failure.code is FailureCode.STORAGE_UNAVAILABLE
     assert "secret-name" not in ward.job().failure.message
+
+
+def test_what_else_a_job_went_back_for_does_not_count_against_a_storage_that_stumbles(ward: Any) -> None:
+    """Five spot machines were taken away under it; then a storage refuses once."""
+    ward.submit()
+    for number in range(1, 6):
+        (claim,) = ward.store.claim("default", "spot", 1, 60.0, ["fake"])
+        assert ward.store.release("video_a", claim.attempt, "worker_stopped")
+        assert claim.attempt == number
+    ward.worker(storage=Down(ward.storage), upload_patience_s=0.0).engine.run_ticket()
+    ward.until(lambda: ward.job().state is not State.RUNNING)
+    assert (ward.job().state, ward.job().attempt) == (State.QUEUED, 6)
+    ward.worker("w2").engine.run_ticket()
+    assert ward.job().state is State.SUCCEEDED
