@@ -25,12 +25,14 @@ from service.remembered import Remembered
 from service.settings import GatewaySettings
 from service.storage.artifact_store import StorageUnavailable
 from service.storage.files import FileStore
+from service.storage.pairing import look_at_start
 from service.storage.settings import StorageSettings, open_store
 from service.store.api_keys import KeyCheck, KeyStore
 from service.store.connections import check_server, check_server_async, connect_async, connect_sync
 from service.store.errors import StoreUnavailable, UnsuitableServer
 from service.store.script import AsyncStore, Store
 from service.store.settings import RedisSettings
+from service.store.storage_mark import paired
 from service.store.store import AsyncJobStore
 from service.sweep import Sweep
 from service.waiting_room import WaitingRoom
@@ -71,7 +73,8 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
     told = "public_base_url" in storage.model_fields_set
     if not told:
         storage = storage.model_copy(update={"public_base_url": _own_address(settings)})
-    artifacts = open_store(storage)
+    opened = open_store(storage)
+    artifacts = paired(opened, lambda: connect_sync(str(redis.url), redis.timeout_s))
     asynchronous = connect_async(str(redis.url), redis.timeout_s)
     blocking = connect_sync(str(redis.url), redis.timeout_s)
     jobs = AsyncJobStore(AsyncStore(asynchronous))
@@ -100,7 +103,7 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
         snapshots=snapshots,
         catalogues=Remembered(jobs.catalogue, time.monotonic),
         checks={"redis": partial(check_server_async, asynchronous), "storage": shelf.check},
-        signer=artifacts.signer if isinstance(artifacts, FileStore) else None,
+        signer=opened.signer if isinstance(opened, FileStore) else None,
         public_base_url=storage.public_base_url if told else None,
         find_key=KeyCheck(AsyncStore(asynchronous)) if keys_required(settings) else None,
         close=close,
@@ -132,6 +135,9 @@ def main() -> int:
         return os.EX_CONFIG
     try:
         app = create_app(compose(settings, redis, storage))
+        with_record = paired(open_store(storage), lambda: connect_sync(str(redis.url), redis.timeout_s))
+        if (away := look_at_start(with_record)) is not None:
+            log.warning("storage_unavailable_at_start", detail=str(away))  # jobs with pictures get a 503
     except StorageUnavailable as error:
         log.error("storage_unusable", detail=str(error))
         return os.EX_CONFIG

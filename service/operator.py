@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,10 +17,14 @@ from service.cli_arguments import decimal_number
 from service.contracts.api_key import Scope
 from service.stack.record import open_record
 from service.stack.settings import StackSettings
+from service.stack.storage import open_storage
+from service.storage.artifact_store import StorageError
+from service.storage.pairing import pair
 from service.store.api_keys import KeyStore
 from service.store.audit import Audit
 from service.store.controls import INTAKE, MAX_REASON_CHARS, ControlStore, gate_of
 from service.store.script import Store
+from service.store.storage_mark import RecordMark
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Act: TypeAlias = Callable[[Redis, argparse.Namespace], int]
@@ -81,6 +86,12 @@ def add_operator_commands(commands: Commands, settings: StackSettings) -> None:
     revoke.add_argument("key", metavar="KEY_ID", help="as `keys list` shows it")
     _acts(revoke, _revoke_key, settings)
 
+    storage = commands.add_parser("storage", help="which storage belongs to the record").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    adopt = storage.add_parser("adopt", help="let the storage of the settings be the record's from now on")
+    _acts(adopt, partial(_adopt_storage, settings), settings)
+
     audit = commands.add_parser("audit", help="list keys in Redis that nobody owns; 1 if there are any")
     _acts(audit, _audit, settings)
 
@@ -102,6 +113,8 @@ def _acts(parser: argparse.ArgumentParser, act: Act, settings: StackSettings) ->
                 return act(redis, chosen)
         except ValueError as error:
             return _complain(str(error), 2)
+        except StorageError as error:
+            return _complain(str(error), 1)
 
     parser.set_defaults(run=run)
     parser.add_argument(
@@ -209,6 +222,15 @@ def _revoke_key(redis: Redis, chosen: argparse.Namespace) -> int:
         print(f"{chosen.key} is revoked")
         return 0
     return _complain(f"no key {chosen.key!r}; `microcinema keys list` shows them", 1)
+
+
+def _adopt_storage(settings: StackSettings, redis: Redis, chosen: argparse.Namespace) -> int:
+    storage, record = open_storage(settings, chosen.state_dir), RecordMark(redis)
+    for either in (record, storage):
+        either.forget_mark()
+    pair(storage, record)
+    print(f"record and storage belong together now: both carry {storage.mark()}")
+    return 0
 
 
 def _audit(redis: Redis, _: argparse.Namespace) -> int:

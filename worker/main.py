@@ -24,16 +24,18 @@ from service.contracts.environment import UnusableSettings, read_settings
 from service.logs import configure_logs, get_logger
 from service.queue import Tickets
 from service.storage.artifact_store import StorageError
+from service.storage.pairing import look_at_start
 from service.storage.settings import StorageSettings, open_store
 from service.store.connections import check_server, connect_sync
 from service.store.errors import UnsuitableServer
 from service.store.settings import RedisSettings
+from service.store.storage_mark import paired
 from worker import engine as tickets_door
 from worker.catalogue import public_spec
 from worker.checkpoints import Checkpoints
 from worker.departure import Departure, leave_on_signal
 from worker.engine import Engine
-from worker.events import Hung, StoreUnreachable, WeightsLoaded, tell_all
+from worker.events import Hung, StorageAway, StoreUnreachable, WeightsLoaded, tell_all
 from worker.gpu_worker import GpuWorker, work_until_stopped
 from worker.grace import hang_grace_s
 from worker.health import Health
@@ -216,6 +218,8 @@ def serve(parts: Parts, metrics: WorkerMetrics) -> int:
         log.info("worker_starts", worker=parts.name, pool=settings.pool, probes=f"http://{host}:{port}")
         patience = Patience(parts.leave, pulse=pulse, tell=parts.tell)
         patience.ask("info", lambda: check_server(parts.connect()))
+        if (away := look_at_start(parts.storage)) is not None:
+            parts.tell(StorageAway(str(away)))
         began = parts.clock()
         plan = parts.plan()
         tell_plan(plan, settings.max_batch, hang_grace_s(plan, settings.hang_grace_s), parts.tell)
@@ -258,7 +262,7 @@ def main() -> int:
             settings=settings,
             name=worker_name(settings),
             connect=lambda: connect_sync(str(redis.url), redis.timeout_s),
-            storage=open_store(storage),
+            storage=paired(open_store(storage), lambda: connect_sync(str(redis.url), redis.timeout_s)),
             plan=lambda: plan_of(at_hand()),
             load=lambda: load(at_hand()),
             tell=tell_all(metrics.tell, Logbook(log).tell),

@@ -53,6 +53,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "DRAINS": f"{TAG}:drains",  # zset worker -> time at which it was told to drain
         "API_KEYS": f"{TAG}:apikeys",  # hash sha256 of the secret -> "id owner scopes created_at"
         "API_KEYS_USED": f"{TAG}:apikeys-used",  # hash sha256 of the secret -> time of its last use
+        "STORAGE": f"{TAG}:storage",  # the mark of the storage that belongs to this record
         # ended
         "STATES": f"{TAG}:states",  # hash state -> number of records in it
         "DOOMED": f"{TAG}:doomed",  # zset id -> time from which record and artifacts may go

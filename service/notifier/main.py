@@ -34,12 +34,14 @@ from service.notifier.settings import NotifierSettings
 from service.notifier.ssrf import Guard, pinned_client
 from service.queue import DELIVERY_QUEUE, Tickets
 from service.storage.artifact_store import ArtifactStore, StorageError
+from service.storage.pairing import look_at_start
 from service.storage.settings import StorageSettings, open_store
 from service.store.connections import check_server, connect_sync
 from service.store.deliveries import DeliveryStore
 from service.store.errors import StoreUnavailable, UnsuitableServer
 from service.store.script import Store
 from service.store.settings import RedisSettings
+from service.store.storage_mark import paired
 from service.store.store import JobStore
 
 log = get_logger(__name__)
@@ -210,7 +212,12 @@ def main() -> int:
     with connect_sync(redis_url, redis_settings.timeout_s) as redis:
         try:
             check_server(redis)
-            notifier = build(settings, redis_url, redis, open_store(storage_settings))
+            storage = paired(
+                open_store(storage_settings), lambda: connect_sync(redis_url, redis_settings.timeout_s)
+            )
+            if (away := look_at_start(storage)) is not None:
+                log.warning("storage_unavailable_at_start", reason=str(away))
+            notifier = build(settings, redis_url, redis, storage)
             log.info("notifier_started", allow_private=settings.webhook_allow_private)
             notifier.run(ending)
         except (StoreUnavailable, UnsuitableServer, StorageError, CannotStart) as problem:

@@ -12,6 +12,7 @@ from service.stack.embedded import embedded_valkey
 from service.stack.ports import free_ports
 from service.stack.settings import StackSettings, child_environment
 from service.stack.state_folder import StateFolder
+from service.stack.storage import ARTIFACTS
 
 PROBE_TIMEOUT_S = 1.0
 #: A worker that is told to stop finishes the video in its hands first.
@@ -51,7 +52,7 @@ def plan_stack(
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "MICROCINEMA_LOG_FORMAT": "human",
         "MICROCINEMA_STORAGE": "files",
-        "MICROCINEMA_STORAGE_DIR": str(folder.folder("artifacts")),
+        "MICROCINEMA_STORAGE_DIR": str(folder.folder(ARTIFACTS)),
         "MICROCINEMA_PUBLIC_BASE_URL": url,
         "MICROCINEMA_WEBHOOK_SECRET": folder.secret("webhook", prefix="whsec_"),
     }

@@ -27,7 +27,7 @@ from service.storage.artifact_store import (
 from service.storage.links import LinkSigner
 
 # Keys never start with a dot, so nothing under this name can be mistaken for an object.
-WRITING = ".writing"
+WRITING, MARK = ".writing", ".mark"
 _ABANDONED_S = 3600.0
 _CHANCES = 50
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -110,6 +110,35 @@ class FileStore:
 
     def link(self, key: str, expires_s: int, filename: str | None = None) -> str:
         return self.signer.link(key, expires_s, filename)
+
+    def mark(self) -> str | None:
+        try:
+            return (self.root / MARK).read_text().strip() or None
+        except FileNotFoundError as problem:
+            self._must_be_here(problem)
+            return None
+        except OSError as problem:
+            raise self._unavailable(problem) from problem
+
+    def set_mark(self, mark: str) -> None:
+        aside = self._writing / secrets.token_hex(16)
+        try:
+            try:
+                _write_synced(aside, mark.encode())
+                os.link(aside, self.root / MARK)  # link, unlike rename, replaces none
+            except FileExistsError:
+                pass
+            finally:
+                aside.unlink(missing_ok=True)
+            _sync_folder(self.root)
+        except OSError as problem:
+            raise self._unavailable(problem) from problem
+
+    def forget_mark(self) -> None:
+        try:
+            (self.root / MARK).unlink(missing_ok=True)
+        except OSError as problem:
+            raise self._unavailable(problem) from problem
 
     def check(self) -> None:
         probe = self._writing / secrets.token_hex(16)

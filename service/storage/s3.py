@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _OUTSIDE = {"416", "InvalidRange"}
+#: Keys of artifacts never start with a dot.
+MARK = ".microcinema-mark"
 MAX_LINK_S = 7 * 24 * 3600  # the longest expiry that Signature Version 4 allows
 
 
@@ -128,6 +130,8 @@ class S3Store:
         with self._troubles(prefix):
             for page in pages.paginate(Bucket=self.bucket, Prefix=check_prefix(prefix)):
                 for entry in page.get("Contents", []):
+                    if entry["Key"] == MARK:
+                        continue
                     yield StoredObject(entry["Key"], entry["Size"], None, entry["LastModified"].timestamp())
 
     def link(self, key: str, expires_s: int, filename: str | None = None) -> str:
@@ -137,6 +141,23 @@ class S3Store:
         if filename is not None:
             named["ResponseContentDisposition"] = f'attachment; filename="{check_filename(filename)}"'
         return self._public.generate_presigned_url("get_object", Params=named, ExpiresIn=expires_s)
+
+    def mark(self) -> str | None:
+        try:
+            with self._troubles(MARK):
+                return self._client.get_object(Bucket=self.bucket, Key=MARK)["Body"].read().decode().strip()
+        except ArtifactMissing:
+            return None
+
+    def set_mark(self, mark: str) -> None:
+        # Not every server knows a conditional PUT. Who comes here at the same time brings the same mark.
+        if self.mark() is None:
+            with self._troubles(""):
+                self._client.put_object(Bucket=self.bucket, Key=MARK, Body=mark.encode())
+
+    def forget_mark(self) -> None:
+        with self._troubles(""):
+            self._client.delete_object(Bucket=self.bucket, Key=MARK)
 
     def check(self) -> None:
         with self._troubles(""):

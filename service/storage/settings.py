@@ -9,9 +9,10 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.storage.artifact_store import ArtifactStore, StorageUnavailable
+from service.storage.artifact_store import StorageUnavailable
 from service.storage.files import FileStore
 from service.storage.links import MIN_SECRET_BYTES, LinkSigner
+from service.storage.pairing import MarkedStore
 
 _SECRET_FILE = ".link-secret"
 
@@ -49,7 +50,7 @@ class StorageSettings(BaseSettings):
         return self
 
 
-def open_store(settings: StorageSettings) -> ArtifactStore:
+def open_store(settings: StorageSettings) -> MarkedStore:
     """The store that the settings name. The local folder is made if missing; S3 is not spoken to yet.
 
     Raises StorageUnavailable if that folder cannot be used.
@@ -59,7 +60,7 @@ def open_store(settings: StorageSettings) -> ArtifactStore:
     return open_bucket(settings, settings.s3_bucket)
 
 
-def open_bucket(settings: StorageSettings, bucket: str) -> ArtifactStore:
+def open_bucket(settings: StorageSettings, bucket: str) -> MarkedStore:
     """Any bucket of the S3 server that the settings name, wherever artifacts go; not spoken to yet."""
     # boto3 takes a third of a second to import; a process on local files never pays it.
     from service.storage.s3 import S3Place, connect

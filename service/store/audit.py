@@ -39,6 +39,7 @@ _BOUNDED = frozenset(
         "CATALOGUE",
     }
     | {
+        "STORAGE",
         "STATES",
         "OUTBOX",
         "RUNNING",

@@ -128,6 +128,7 @@ def start_service(tmp_path: Path, s3: RunningS3, nano_weights: Path) -> Iterator
         def start(gateway_redis: Callable[[str], str] = lambda url: url, **environment: str) -> Service:
             url = stack.enter_context(running_valkey(tmp_path / "valkey"))
             (port,) = free_ports(1)
+            own_s3 = s3.with_bucket(f"videos-{port}")
             service = Service(
                 environment={
                     "REDIS_URL": url,
@@ -139,13 +140,13 @@ def start_service(tmp_path: Path, s3: RunningS3, nano_weights: Path) -> Iterator
                     "MICROCINEMA_WEBHOOK_ALLOW_PRIVATE": "true",
                     "OMP_NUM_THREADS": "1",
                     "HF_HUB_OFFLINE": "1",
-                    **s3.environment,
+                    **own_s3.environment,
                     **environment,
                 },
                 folder=tmp_path,
                 port=port,
                 redis_url=url,
-                s3=s3,
+                s3=own_s3,
             )
             stack.callback(lambda: [each.end() for each in reversed(service.running)])
             gateway = service.start("service.main", "gateway", REDIS_URL=gateway_redis(url))

@@ -29,6 +29,7 @@ from service.logs import configure_logs, get_logger
 from service.storage.settings import StorageSettings, open_store
 from service.store.connections import connect_sync
 from service.store.settings import RedisSettings
+from service.store.storage_mark import paired
 from worker.events import tell_all
 from worker.loading import Loaded, load, plan_of
 from worker.logbook import Logbook
@@ -114,7 +115,7 @@ def main(suffered: Path) -> int:
         settings=settings,
         name=worker_name(settings),
         connect=lambda: connect_sync(str(redis.url), redis.timeout_s),
-        storage=open_store(storage),
+        storage=paired(open_store(storage), lambda: connect_sync(str(redis.url), redis.timeout_s)),
         plan=cache(lambda: plan_of(settings)),
         load=ailing_model,
         tell=tell_all(metrics.tell, Logbook(get_logger("worker")).tell),

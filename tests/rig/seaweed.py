@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rig.processes import Running, free_ports, wait_until
@@ -35,6 +35,20 @@ class RunningS3:
 
     place: S3Place
     server: Running
+
+    def with_bucket(self, name: str) -> RunningS3:
+        """The same server with a new bucket: a record shares its storage with no other."""
+        import boto3
+
+        place = replace(self.place, bucket=name)
+        boto3.client(
+            "s3",
+            endpoint_url=place.endpoint_url,
+            region_name=place.region,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
+        ).create_bucket(Bucket=name)
+        return replace(self, place=place)
 
     @property
     def environment(self) -> dict[str, str]:
