@@ -23,6 +23,7 @@ FAULTS ?=
 CLIENTS ?=
 SOAK_OPTIONS ?=
 STRIKES ?= 20
+JOBS ?= 2
 
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
 DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
@@ -70,8 +71,9 @@ demo: $(SERVE) ## Make one video, all the way: make demo PROMPT="a green star ro
 up: $(SERVE) ## Run the service on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/microcinema up
 
-test: $(DEVELOP) ## Run the tests
-	$(BIN)/pytest
+# Files go to JOBS processes whole: their servers are started once, on ports of their own.
+test: $(DEVELOP) ## Run the tests (JOBS=2 at a time)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 
 conformance: $(DEVELOP) ## Unmodified clients against the service, each in its own venv (CLIENTS='"openai 2.54.0"')
 	PYTHONPATH=.:tests $(BIN)/python -m conformance.run $(CLIENTS)
@@ -93,7 +95,7 @@ check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(MAKE) --no-print-directory test
 
 bench: $(SERVE) ## Count the networks (parameters, FLOPs, memory), then time the queue at depth and videos: some minutes
 	$(BIN)/python -m benchmarks.count_network
