@@ -10,6 +10,7 @@ from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import MAX_CANDIDATES, KeyframeGate, VideoRequest
 from service.fields import PICTURE_FIELD, CreateVideo
+from service.references import Picture, picture_digest
 from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel, shown
 from service.store.nouns import CatalogueEntry
 
@@ -108,10 +109,10 @@ def checked_request(
     return request
 
 
-def request_digest(asked: CreateVideo, picture: bytes | None) -> str:
+def request_digest(asked: CreateVideo, picture: Picture | None) -> str:
     """sha256 of what the client asked, before seed and defaults: equal for equal requests, JSON or form."""
     fields = asked.model_dump(mode="json", exclude_none=True)
-    told = {"fields": fields, "picture": None if picture is None else hashlib.sha256(picture).hexdigest()}
+    told = {"fields": fields, "picture": picture_digest(picture)}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

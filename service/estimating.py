@@ -9,6 +9,7 @@ from service.contracts.request import VideoRequest
 from service.deadlines import deadline_faults, retention_faults
 from service.fields import read_fields
 from service.intake import Intake
+from service.references import Picture
 from service.store.nouns import Forecast
 
 
@@ -20,7 +21,7 @@ class Estimate:
     forecast: Forecast
 
 
-async def estimate(intake: Intake, given: Mapping[str, object], picture: bytes | None) -> Estimate:
+async def estimate(intake: Intake, given: Mapping[str, object], picture: Picture | None) -> Estimate:
     """Accepts nothing. Raises InvalidFields, UnknownModel, NoModelYet or RecordUnavailable.
 
     The picture itself is not looked at, only that there is one.

@@ -11,6 +11,7 @@ from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.fields import CreateVideo
 from service.intake import Intake
+from service.references import Picture, picture_digest
 from service.refusals import FieldFault, InvalidFields, NoContent, SourceNotReady
 
 #: Asks that the new video be animated from the old one's keyframe instead of a new one.
@@ -23,7 +24,7 @@ async def remix(
     tenant: str,
     video_id: str,
     given: Mapping[str, object],
-    picture: bytes | None,
+    picture: Picture | None,
     idempotency_key: str | None,
     repeat: bool | None = None,
 ) -> Accepted:
@@ -58,7 +59,7 @@ async def remix(
     )
 
 
-def _asked_to_keep(value: object, picture: bytes | None) -> bool:
+def _asked_to_keep(value: object, picture: Picture | None) -> bool:
     if not isinstance(value, bool | str | None) or value not in _SPOKEN:
         raise InvalidFields([FieldFault.of(KEEP_KEYFRAME, value, "true or false")])
     if _SPOKEN[value] and picture is not None:
@@ -103,11 +104,10 @@ async def _picture_of(intake: Intake, source: VideoJob, keep_keyframe: bool) -> 
     return b"".join([chunk async for chunk in await intake.shelf.read(stored.key)])
 
 
-def _digest(video_id: str, given: Mapping[str, object], picture: bytes | None) -> str:
+def _digest(video_id: str, given: Mapping[str, object], picture: Picture | None) -> str:
     """sha256 of what was asked: the words of the client alone, so that a repeat needs no old video."""
     told = {name: value for name, value in given.items() if value is not None}
-    sent = None if picture is None else hashlib.sha256(picture).hexdigest()
-    asked = {"remix": video_id, "fields": told, "picture": sent}
+    asked = {"remix": video_id, "fields": told, "picture": picture_digest(picture)}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

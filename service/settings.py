@@ -1,11 +1,13 @@
 """Every switch of the gateway, read from the environment here and nowhere else."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+import httpx
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.logs import LogFormat
+from service.ssrf import origin_of
 
 DAY_S = 24 * 3600
 
@@ -33,9 +35,16 @@ class GatewaySettings(BaseSettings):
     approval_s: float = Field(default=DAY_S, ge=60, le=7 * DAY_S)
     #: Longest request body, pictures included.
     max_upload_bytes: int = Field(default=16 * 1024**2, ge=1024)
-    #: Longest JSON body, and longest text of a form without its picture. JSON carries no picture, so even all
-    #: fields at their longest stay far below; reading much more would keep every other client waiting.
+    #: Longest JSON body, and longest text of a form without its picture. All fields at their longest
+    #: stay far below, but for a picture as data URL; reading much more would keep every other client waiting.
     max_text_bytes: int = Field(default=1024**2, ge=1024)
+    #: Pictures that are fetched from clients' URLs at a time; 0: none is, clients have to send the file.
+    picture_fetches: int = Field(default=16, ge=0, le=256)
+    #: Bounds one fetch as a whole, from the look-up of the name to the last byte.
+    picture_fetch_timeout_s: float = Field(default=10.0, gt=0, le=60)
+    #: Origins of your own, parted by spaces (`http://minio:9000 https://pictures.corp`): only these may have
+    #: private addresses, another port than 443, or plain http.
+    picture_origins: str = ""
     #: A body must be complete within this time.
     upload_timeout_s: float = Field(default=60.0, gt=0)
     #: A connection must bring the whole head of a request within this time.
@@ -58,3 +67,23 @@ class GatewaySettings(BaseSettings):
     lease_s: float = Field(default=15.0, ge=3, le=3600)
     log_format: LogFormat = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def own_origins(self) -> frozenset[str]:
+        """`picture_origins` as `origin_of` writes them. Raises ValueError for what is none."""
+        return frozenset(_origin(text) for text in self.picture_origins.split())
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        self.own_origins()
+        return self
+
+
+def _origin(text: str) -> str:
+    try:
+        url = httpx.URL(text)
+        origin = origin_of(url)
+    except (httpx.InvalidURL, UnicodeError):
+        url, origin = httpx.URL(), ""
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.raw_path != b"/":
+        raise ValueError(f"MICROCINEMA_PICTURE_ORIGINS: {text!r} must be an origin such as http://minio:9000")
+    return origin

@@ -34,6 +34,13 @@ class NameUnresolved(Exception):
     """The host has no address at the moment."""
 
 
+def origin_of(url: httpx.URL) -> str:
+    """`https://host:443`: scheme, host in ASCII and port, always written out."""
+    host = url.raw_host.decode("ascii")
+    port = _PORTS.get(url.scheme, 0) if url.port is None else url.port
+    return f"{url.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 async def resolve_by_system(host: str, port: int) -> list[str]:
     """What the system's resolver says, decimal, octal and short forms of addresses included."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -35,6 +35,12 @@ SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
             "MICROCINEMA_LEASE_S must be a valid number, unable to parse string as a number, got 'soon'",
         ),
         (
+            GatewaySettings,
+            "MICROCINEMA_PICTURE_ORIGINS",
+            "https://a.example minio:9000",
+            "MICROCINEMA_PICTURE_ORIGINS: 'minio:9000' must be an origin such as http://minio:9000",
+        ),
+        (
             StorageSettings,
             "MICROCINEMA_STORAGE",
             "tape",
