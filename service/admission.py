@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.bounds import BoundsCheck
+from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import MAX_CANDIDATES, KeyframeGate, VideoRequest
@@ -27,10 +28,14 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Origin:
-    """The video that a remix comes from, and the digest of what was asked of it."""
+    """The video that a remix or an extension comes from, and the digest of what was asked of it.
+
+    `film` is what an extension goes on with.
+    """
 
     video_id: str
     digest: str
+    film: Artifact | None = None
 
 
 def chosen_model(

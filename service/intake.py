@@ -108,11 +108,12 @@ class Intake:
         faults += deadline_faults(asked, given, self.clock()) + approval_faults(asked, given)
         faults += retention_faults(asked, given, self.retention_s)
         spec = chosen_model(await self.catalogue(), asked, faults)
-        request = checked_request(asked, spec, faults, self.draw_seed(MAX_SEED + 1), picture is not None)
-        gate = gate_of(asked, self.approval_s)
-        remixed_from = None if origin is None else origin.video_id
-        request = request.model_copy(update={"gate": gate, "remixed_from": remixed_from})
+        own_picture = picture is not None or (origin is not None and origin.film is not None)
+        request = checked_request(asked, spec, faults, self.draw_seed(MAX_SEED + 1), own_picture)
+        request = request.model_copy(update={"gate": gate_of(asked, self.approval_s)})
         job_id = self.new_id()
+        if origin is not None:
+            request = await self.pictures.take_origin(request, origin, tenant, job_id)
         if picture is not None:
             fit = asked.fit or Fit.EXACT
             request = await self.pictures.take(request, fit, picture, spec, tenant, job_id)
@@ -121,7 +122,7 @@ class Intake:
             tenant=tenant,
             request=request,
             pool=spec.pool,
-            compat=compat_key(request, spec, spec.first_stage(own_picture=picture is not None)),
+            compat=compat_key(request, spec, spec.first_stage(own_picture=own_picture)),
             digest=digest,
             queue_limit=self.queue_limit,
             retention_s=self.retention_s if asked.expires_after is None else asked.expires_after.seconds,

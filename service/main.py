@@ -95,7 +95,7 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
         intake=Intake(
             jobs=jobs,
             shelf=shelf,
-            pictures=PictureIntake(shelf, fetcher.fetch),
+            pictures=PictureIntake(shelf, fetcher.fetch, settings.extended_max_s),
             bell=Bell(tickets),
             queue_limit=settings.queue_limit,
             retention_s=settings.retention_s,

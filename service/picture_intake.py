@@ -1,4 +1,4 @@
-"""A client's picture on its way to a job: fetched if need be, checked, made a PNG, and stored."""
+"""What a job begins with: the client's picture, fetched if need be and made a PNG, or an old film."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -7,13 +7,14 @@ import anyio
 import anyio.to_thread
 
 from service.access import Shelf
-from service.contracts.keys import input_picture_key
+from service.admission import Origin
+from service.contracts.keys import input_picture_key, source_film_key
 from service.contracts.model_spec import ModelSpec
-from service.contracts.request import Fit, PictureRef, VideoRequest
+from service.contracts.request import Fit, PictureRef, SourceFilm, VideoRequest
 from service.logs import get_logger
 from service.pictures import normalise_picture
 from service.references import Picture, PictureAt
-from service.refusals import Refusal
+from service.refusals import FieldFault, InvalidFields, Refusal
 
 #: Pictures unpacked at a time: each may take several bytes for every pixel that its model allows.
 DECODING_THREADS = 2
@@ -25,10 +26,13 @@ log = get_logger(__name__)
 
 
 class PictureIntake:
-    """Stores pictures before their job is submitted: a job must never name one that is not there."""
+    """Stores pictures and films before their job is submitted: a job must never name one that is not there.
 
-    def __init__(self, shelf: Shelf, fetch: Fetch) -> None:
-        self._shelf, self._fetch = shelf, fetch
+    `film_limit_s`: no extension makes a film longer than that.
+    """
+
+    def __init__(self, shelf: Shelf, fetch: Fetch, film_limit_s: float) -> None:
+        self._shelf, self._fetch, self._film_limit_s = shelf, fetch, film_limit_s
         self._decoding = anyio.CapacityLimiter(DECODING_THREADS)
 
     async def take(
@@ -52,11 +56,37 @@ class PictureIntake:
 
         return await anyio.to_thread.run_sync(unpack, limiter=self._decoding)
 
+    async def take_origin(
+        self, request: VideoRequest, origin: Origin, tenant: str, job_id: str
+    ) -> VideoRequest:
+        """The request with what it comes from; of a film to go on with a copy, as the old video may be
+        deleted any moment. Raises InvalidFields, ContentGone or ContentUnavailable."""
+        film = origin.film
+        if film is None:
+            return request.model_copy(update={"remixed_from": origin.video_id})
+        extends = SourceFilm(
+            video_id=origin.video_id,
+            key=source_film_key(tenant, job_id),
+            sha256=film.sha256,
+            frames=film.frames or 1,
+        )
+        extended = request.model_copy(update={"extends": extends})
+        if extended.film_frames > self._film_limit_s * request.fps:
+            whole, limit = extended.film_frames / request.fps, self._film_limit_s
+            bound = f"a length that makes a film of at most {limit:g} s"
+            raise InvalidFields(
+                [FieldFault("seconds", f"{whole:g}", bound, f"seconds must be {bound}, got {whole:g}")]
+            )
+        body = b"".join([chunk async for chunk in await self._shelf.read(film.key)])
+        await self._shelf.put(extends.key, body, film.content_type)
+        return extended
+
     async def forget(self, request: VideoRequest) -> None:
-        """No record names it; the janitor would find it too, an hour later."""
-        if request.input_picture is None:
-            return
-        try:
-            await self._shelf.delete(request.input_picture.key)
-        except Refusal as error:
-            log.warning("picture_left_behind", key=request.input_picture.key, detail=error.detail)
+        """No record names them; the janitor would find them too, an hour later."""
+        for stored in (request.input_picture, request.extends):
+            if stored is None:
+                continue
+            try:
+                await self._shelf.delete(stored.key)
+            except Refusal as error:
+                log.warning("picture_left_behind", key=stored.key, detail=error.detail)

@@ -126,9 +126,9 @@ class ContentNotReady(Refusal):
 
 
 class SourceNotReady(Refusal):
-    """A video that has not succeeded cannot be made over."""
+    """A video that has not succeeded can be neither made over nor extended."""
 
-    status, code, title = 409, "source_not_ready", "This video cannot be made over"
+    status, code, title = 409, "source_not_ready", "Nothing can be made of this video"
 
 
 class AlreadyFinished(Refusal):
@@ -184,9 +184,9 @@ class InvalidFields(Refusal):
 
 
 class CannotExtend(Refusal):
-    """No model here continues a video."""
+    """The model cannot begin where a video ends."""
 
-    status, code, title = 422, "cannot_extend", "No model here continues a video"
+    status, code, title = 422, "cannot_extend", "This model cannot go on with a video"
 
 
 class IdempotencyConflict(Refusal):

@@ -33,6 +33,8 @@ class GatewaySettings(BaseSettings):
     retention_s: float = Field(default=7 * DAY_S, gt=0)
     #: How long a job waits for its keyframe to be approved, where its request names no time.
     approval_s: float = Field(default=DAY_S, ge=60, le=7 * DAY_S)
+    #: No extension makes a film longer than this.
+    extended_max_s: float = Field(default=120.0, gt=0, le=3600)
     #: Longest request body, pictures included.
     max_upload_bytes: int = Field(default=16 * 1024**2, ge=1024)
     #: Longest JSON body, and longest text of a form without its picture. All fields at their longest

@@ -22,9 +22,9 @@ class Attempt:
     `gpu_seconds` is its part of the device's time so far: attempts that run together share theirs.
     `live` turns False once, when the attempt has ended here, however it ended. `stored` are the keys that
     this attempt has written, or may have written, under its own prefix. `unstored_keyframe`: what the record
-    is to name, and its bytes, while no storage has taken them. `in_spool`: rendered, and the spool's to end.
-    `candidates`: what is kept so far for a gated job's owner to choose from.
-    `starved`: it was given back because it needed a storage that was away.
+    is to name, and its bytes, while no storage has taken them. `source`: the MP4 that an extension goes on
+    with. `in_spool`: rendered, and the spool's to end. `candidates`: what is kept so far for a gated job's
+    owner to choose from. `starved`: it was given back because it needed a storage that was away.
     """
 
     job: VideoJob
@@ -35,6 +35,7 @@ class Attempt:
     keyframe: Picture | None = None
     unstored_keyframe: tuple[Artifact, bytes] | None = None
     candidates: tuple[Artifact, ...] = ()
+    source: bytes | None = None
     in_spool: bool = False
     starved: bool = False
     progress: int = 0
@@ -60,7 +61,7 @@ class Attempt:
 
     def leave_story(self) -> None:
         """Into the spool, without the pictures in memory: from here on the story has no say in it."""
-        self.in_spool, self.keyframe, self.unstored_keyframe = True, None, None
+        self.in_spool, self.keyframe, self.unstored_keyframe, self.source = True, None, None, None
 
     def key(self, name: str) -> str:
         """The key of an object of this attempt; no other attempt ever writes or deletes it."""

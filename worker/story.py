@@ -35,6 +35,7 @@ from worker.orders import picture_order, video_order
 from worker.patience import GaveUp
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settlement import DeviceBroken, Settlement
+from worker.source_film import joined
 from worker.spool.spool import Spool
 from worker.step_gate import StepGate
 from worker.stills import Still, Stills
@@ -177,13 +178,14 @@ class Story:
 
     def _encode(self, attempt: Attempt, latents: Tensor) -> tuple[EncodedVideo, tuple[Still, Still]]:
         wish = attempt.request
-        stills = Stills(wish.num_frames)
-        frames = stills.watch(self._passing(attempt, self._renderer.decode(latents)))
-        film = encode_mp4(frames, fps=wish.fps, expected_frames=wish.num_frames)
+        stills = Stills(wish.film_frames)
+        clip = joined(attempt.source, self._renderer.decode(latents))
+        frames = stills.watch(self._passing(attempt, clip))
+        film = encode_mp4(frames, fps=wish.fps, expected_frames=wish.film_frames)
         return film, stills.finished(attempt)
 
     def _passing(self, attempt: Attempt, frames: Iterator[Picture]) -> Iterator[Picture]:
-        count = attempt.request.num_frames
+        count = attempt.request.film_frames
         for index, frame in enumerate(frames, start=1):
             self._gate.pass_or_stop(attempt)
             self._gate.note(attempt, Stage.ENCODE, min(index, count), count)

@@ -105,11 +105,14 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def schemas_of(model: type[BaseModel], picture: str) -> dict[str, Any]:
-    """The components that `body_of` refers to; `picture` says what the client's own is for."""
+def schemas_of(model: type[BaseModel], picture: str | None) -> dict[str, Any]:
+    """The components that `body_of` refers to; `picture` says what the client's own is for
+    (None: there may be none)."""
     fields = model.model_json_schema(ref_template="#/components/schemas/{model}")
     parts = fields.pop("$defs", {})
     form = {name: part for name, part in fields.items() if name != "examples"}
+    if picture is None:
+        return {model.__name__: fields, f"{model.__name__}Form": form, **parts}
     file = {"type": "string", "format": "binary", "description": f"{picture} A file, or `image_url` as JSON."}
     form["properties"] = {**fields["properties"], PICTURE_FIELD: file}
     fields["properties"] = {**fields["properties"], PICTURE_FIELD: {**_REFERENCE, "description": picture}}

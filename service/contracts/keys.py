@@ -105,3 +105,8 @@ def chosen_picture_key(tenant: str, job_id: str, sha256: str) -> str:
 def input_picture_key(tenant: str, job_id: str) -> str:
     """Where the client's own picture lies, stored before the job is submitted."""
     return f"{tenant}/{job_id}/input/picture.png"
+
+
+def source_film_key(tenant: str, job_id: str) -> str:
+    """Where an extension's copy of the old video lies, stored before the job is submitted."""
+    return f"{tenant}/{job_id}/input/source.mp4"

@@ -34,11 +34,17 @@ def test_there_are_such_lines() -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("line", curl_lines())
 def test_a_documented_call(
-    empty_record: None, start_gateway: Any, png: Any, tmp_path: Path, host: PictureHost, line: str
+    empty_record: None,
+    start_gateway: Any,
+    make_spec: Any,
+    png: Any,
+    tmp_path: Path,
+    host: PictureHost,
+    line: str,
 ) -> None:
     host.paths["/a.png"] = gives(png(80, 60))
     site = start_gateway(picture_origins=host.url)
-    site.worker.announce()
+    site.worker.announce(make_spec(keyframe="first"))  # a model that can do all that is documented
     (tmp_path / "picture.png").write_bytes(png(80, 60))
     gated = {"pause_after": "image", "candidates": 2} if "/approve" in line else {}
     video_id = site.create(**gated)["id"]

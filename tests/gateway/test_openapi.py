@@ -49,6 +49,7 @@ def test_every_route_of_the_issue_is_there(document: dict[str, Any]) -> None:
         ("post", "/videos/{video_id}/remix"),
         ("post", "/videos/{video_id}/approve"),
         ("post", "/videos/{video_id}/extend"),
+        ("post", "/videos/extensions"),
         ("get", "/videos/{video_id}/content"),
         ("get", "/models"),
         ("get", "/artifacts/{key}"),
