@@ -19,7 +19,8 @@ class Attempt:
     """`number` is the fencing token of every write. `began` and `finish_by`
     (None: there is none) are by the worker's monotonic clock.
 
-    `gpu_seconds` is its part of the device's time so far: attempts that run together share theirs.
+    `stage_gpu_seconds` are its part of the device's time: attempts that run together share theirs.
+    `peak_memory`: the most bytes of the device in use so far, together (None: nobody can say).
     `live` turns False once, when the attempt has ended here, however it ended. `stored` are the keys that
     this attempt has written, or may have written, under its own prefix. `unstored_keyframe`: what the record
     is to name, and its bytes, while no storage has taken them. `source`: the MP4 that an extension goes on
@@ -42,7 +43,8 @@ class Attempt:
     noted_at: float = float("-inf")
     stored: list[str] = field(default_factory=list)
     stage_seconds: dict[Stage, float] = field(default_factory=dict)
-    gpu_seconds: float = 0.0
+    stage_gpu_seconds: dict[Stage, float] = field(default_factory=dict)
+    peak_memory: int | None = None
 
     @property
     def held(self) -> Held:
@@ -53,6 +55,11 @@ class Attempt:
     def offers(self) -> bool:
         """Whether it paints candidates for its owner to choose from, instead of one keyframe to animate."""
         return self.request.gate is not None and self.job.chosen is None
+
+    @property
+    def gpu_seconds(self) -> float:
+        """Its part of the device's time so far."""
+        return sum(self.stage_gpu_seconds.values())
 
     @property
     def request(self) -> VideoRequest:
@@ -68,8 +75,16 @@ class Attempt:
         return attempt_prefix(self.job.tenant, self.job.id, self.number) + name
 
 
-def share_device_time(attempts: Sequence[Attempt], seconds: float) -> None:
-    """So many seconds of the device went by for those of `attempts` that were live."""
+def share_device_time(attempts: Sequence[Attempt], stage: Stage, seconds: float) -> None:
+    """So many seconds of the device went by in `stage` for those of `attempts` that were live."""
     sharing = [attempt for attempt in attempts if attempt.live]
     for attempt in sharing:
-        attempt.gpu_seconds += seconds / len(sharing)
+        before = attempt.stage_gpu_seconds.get(stage, 0.0)
+        attempt.stage_gpu_seconds[stage] = before + seconds / len(sharing)
+
+
+def stage_ended(attempts: Sequence[Attempt], stage: Stage, seconds: float, peak: int | None) -> None:
+    """It took so long, and by now so many bytes of the device's memory at once."""
+    for attempt in attempts:
+        attempt.stage_seconds[stage] = attempt.stage_seconds.get(stage, 0.0) + seconds
+        attempt.peak_memory = peak

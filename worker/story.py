@@ -23,7 +23,7 @@ from service.contracts.keys import VIDEO
 from service.contracts.lifecycle import Stage
 from service.contracts.model_spec import ModelSpec
 from worker.accelerator import Accelerator
-from worker.attempt import Attempt, share_device_time
+from worker.attempt import Attempt, share_device_time, stage_ended
 from worker.catalogue import misfit
 from worker.checkpoints import Checkpoints
 from worker.encode import EncodedVideo, encode_mp4, video_artifact
@@ -87,6 +87,7 @@ class Story:
 
     def _run(self, attempts: Sequence[Attempt]) -> None:
         self._ladder.begin()
+        self._accelerator.forget_peak()
         for attempt in attempts:
             self._alone(attempt, self._prepare)
         if self._spec.keyframe is not None:
@@ -167,7 +168,7 @@ class Story:
         """Latents become a verified file, and the spool's."""
         began = self._clock()
         film, stills = self._ladder.run([attempt], Stage.ENCODE, partial(self._encode, attempt, latents))
-        share_device_time([attempt], self._clock() - began)
+        share_device_time([attempt], Stage.ENCODE, self._clock() - began)
         self._stage_finished([attempt], Stage.ENCODE, began)
 
         self._gate.note(attempt, Stage.UPLOAD, 0, 1)
@@ -244,13 +245,13 @@ class Story:
                     progress = next(work)
                 except StopIteration as end:
                     self._accelerator.wait()
-                    share_device_time(attempts, self._clock() - stepped)
+                    share_device_time(attempts, stage, self._clock() - stepped)
                     self._stage_finished(attempts, stage, began)
                     made: OnePerOrder[Made] = end.value
                     return made
                 self._accelerator.wait()  # only a step that the device has really done counts as finished
                 began_step, stepped = stepped, self._clock()
-                share_device_time(attempts, stepped - began_step)
+                share_device_time(attempts, stage, stepped - began_step)
                 self._tell(StepFinished(stage, progress.step, progress.steps, stepped - began_step))
                 self._pass_all(attempts, stage, progress)
         return None
@@ -267,6 +268,5 @@ class Story:
 
     def _stage_finished(self, attempts: Sequence[Attempt], stage: Stage, began: float) -> None:
         seconds = self._clock() - began
-        for attempt in attempts:
-            attempt.stage_seconds[stage] = attempt.stage_seconds.get(stage, 0.0) + seconds
+        stage_ended(attempts, stage, seconds, self._accelerator.peak_memory())
         self._tell(StageFinished(stage, seconds))

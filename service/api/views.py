@@ -125,7 +125,9 @@ class VideoView(BaseModel):
     fit: str | None = Field(None, description="How `input_reference` met the size; null without one.")
     webhook_url: str | None = None
     metadata: dict[str, str]
-    usage: dict[str, float]
+    usage: dict[str, float | str] = Field(
+        description="Of a finished video, as its worker measured it: seconds, GPU seconds and bytes by name."
+    )
     video: FileView | None = None
     thumbnail: FileView | None = None
     spritesheet: FileView | None = Field(None, description="`frames` small frames, four a row, without gaps.")

@@ -96,7 +96,7 @@ class VideoJob(BaseModel):
     artifact: Artifact | None = None
     winner_attempt: int = 0
     failure: Failure | None = None
-    usage: dict[str, float] = {}
+    usage: dict[str, float | str] = {}
     warnings: tuple[str, ...] = ()
     seq: int = 0
     tries: tuple[Try, ...] = ()

@@ -34,6 +34,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "PACES": f"{TAG}:paces",  # hash pool ":" model -> GPU seconds per unit of work, as measured
         "WORKS": f"{TAG}:works",  # hash pool ":" model -> units of work of a video, as of late
         "ETA_RATIOS": f"{TAG}:eta-ratios:",  # + pool ":" model: list, time taken over time foretold
+        "RENDERS": f"{TAG}:renders:",  # + pool ":" model: list, seconds that the last videos took a worker
         "DEADLINES": f"{TAG}:deadlines",  # zset id -> time at which it expires as it stands
         "APPROVALS": f"{TAG}:approvals",  # zset id -> time by which the client must approve
         # running
