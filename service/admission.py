@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.aliases import Aliases
 from service.bounds import BoundsCheck
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
@@ -12,7 +13,7 @@ from service.contracts.model_spec import ModelSpec
 from service.contracts.request import MAX_CANDIDATES, KeyframeGate, VideoRequest
 from service.fields import PICTURE_FIELD, CreateVideo
 from service.references import Picture, picture_digest
-from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel, shown
+from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel
 from service.store.nouns import CatalogueEntry
 
 MAX_IDEMPOTENCY_KEY_CHARS = 255
@@ -39,7 +40,7 @@ class Origin:
 
 
 def chosen_model(
-    entries: Sequence[CatalogueEntry], asked: CreateVideo, faults: Sequence[FieldFault]
+    entries: Sequence[CatalogueEntry], asked: CreateVideo, faults: Sequence[FieldFault], aliases: Aliases
 ) -> ModelSpec:
     """The model asked for, or the first one.
 
@@ -53,8 +54,8 @@ def chosen_model(
         raise InvalidFields(faults)
     if not entries:
         raise NoModelYet("no worker has announced a model yet; start one, or try again in a moment")
-    names = ", ".join(entry.spec.name for entry in entries)
-    raise UnknownModel(f"no model {shown(wanted)}; known models: {names}", param="model")
+    names = [*(entry.spec.name for entry in entries), *aliases]
+    raise UnknownModel(FieldFault.of("model", wanted, f"one of {', '.join(names)}"))
 
 
 def picture_faults(spec: ModelSpec, *, given: bool) -> list[FieldFault]:

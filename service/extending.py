@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, Field
 
 from service.admission import Accepted, Origin, checked_idempotency_key
+from service.aliases import in_our_words
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
@@ -68,11 +69,12 @@ async def extend(
         raise SourceNotReady(
             f"the video {video_id} is {source.state}: only one that succeeded can be extended"
         )
-    model = given.get("model") or source.request.model
+    ours, _ = in_our_words(given, intake.aliases)
+    model = ours.get("model") or source.request.model
     spec = next((e.spec for e in await intake.catalogue() if e.spec.name == model), None)
     if spec is not None:
         _check_ability(source, spec)
-    fields = inherited(source, given, spec) | _fixed(source, given)
+    fields = inherited(source, ours, spec) | _fixed(source, ours)
     for name in ("seed", "fit"):
         fields.pop(name, None)
     told = {name: value for name, value in given.items() if name not in _FIXED}

@@ -20,6 +20,7 @@ from service.admission import (
     gate_of,
     request_digest,
 )
+from service.aliases import Aliases, in_our_words
 from service.bell import Bell
 from service.contracts.compat import compat_key
 from service.contracts.ids import is_id, new_video_id
@@ -76,6 +77,7 @@ class Intake:
     shelf: Shelf
     pictures: PictureIntake
     bell: Bell
+    aliases: Aliases
     queue_limit: int
     retention_s: float
     clock: Callable[[], float]
@@ -105,12 +107,16 @@ class Intake:
         before = None if faults else await self.made_before(tenant, key, digest)
         if before is not None:
             return before
+        ours, asked_as = in_our_words(given, self.aliases)
+        if asked_as:
+            asked, faults = read_fields(ours)
         faults += deadline_faults(asked, given, self.clock()) + approval_faults(asked, given)
         faults += retention_faults(asked, given, self.retention_s)
-        spec = chosen_model(await self.catalogue(), asked, faults)
+        spec = chosen_model(await self.catalogue(), asked, faults, self.aliases)
         own_picture = picture is not None or (origin is not None and origin.film is not None)
         request = checked_request(asked, spec, faults, self.draw_seed(MAX_SEED + 1), own_picture)
-        request = request.model_copy(update={"gate": gate_of(asked, self.approval_s)})
+        gate = gate_of(asked, self.approval_s)
+        request = request.model_copy(update={"asked_as": asked_as, "gate": gate})
         job_id = self.new_id()
         if origin is not None:
             request = await self.pictures.take_origin(request, origin, tenant, job_id)

@@ -97,6 +97,7 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
             shelf=shelf,
             pictures=PictureIntake(shelf, fetcher.fetch, settings.extended_max_s),
             bell=Bell(tickets),
+            aliases=settings.aliases,
             queue_limit=settings.queue_limit,
             retention_s=settings.retention_s,
             approval_s=settings.approval_s,

@@ -95,12 +95,6 @@ class UnknownVideo(Refusal):
     status, code, title = 404, "unknown_video", "No such video"
 
 
-class UnknownModel(Refusal):
-    """No worker has ever announced a model of this name."""
-
-    status, code, title = 404, "unknown_model", "No such model"
-
-
 class NoContent(Refusal):
     """The job ended without the file that was asked for."""
 
@@ -181,6 +175,17 @@ class InvalidFields(Refusal):
     def __init__(self, faults: Sequence[FieldFault]):
         super().__init__("; ".join(fault.message for fault in faults), param=faults[0].field)
         self.faults = tuple(faults)
+
+
+class UnknownModel(Refusal):
+    """No worker has ever announced a model of this name. A bad value, like any other: on a POST, a 404 would
+    say that the address is wrong."""
+
+    status, code, title = 422, "unknown_model", "No such model"
+
+    def __init__(self, fault: FieldFault):
+        super().__init__(fault.message, param=fault.field)
+        self.faults = (fault,)
 
 
 class CannotExtend(Refusal):

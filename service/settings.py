@@ -1,11 +1,12 @@
 """Every switch of the gateway, read from the environment here and nowhere else."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import httpx
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.aliases import Alias, read_aliases
 from service.logs import LogFormat
 from service.ssrf import origin_of
 
@@ -27,6 +28,8 @@ class GatewaySettings(BaseSettings):
     require_keys: bool = False
     #: A secret that is made a key for the owner `default` (all scopes) at start; at least 32 characters.
     bootstrap_key: SecretStr | None = Field(default=None, min_length=32)
+    #: Foreign models' names, sizes and lengths that stand for ours, as JSON (service/aliases.py): none.
+    aliases: Annotated[dict[str, Alias], NoDecode, BeforeValidator(read_aliases)] = {}
     #: Jobs that may wait in one pool; more are answered 429.
     queue_limit: int = Field(default=1000, ge=1)
     #: How long record, prompt and files of an ended job stay.

@@ -20,6 +20,7 @@ VIDEO: dict[str, Any] = {
     "error": None,
     "remixed_from_video_id": None,
     "extended_from_video_id": None,
+    "asked_as": {},
     "state": "succeeded",
     "stage": "upload",
     "step": 25,

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.aliases import Aliases
 from service.contracts.model_spec import ModelSpec
 from service.store.nouns import CatalogueEntry
 
@@ -28,6 +29,7 @@ class ModelView(BaseModel):
     created: int = Field(0, description="Always 0: models have no such date here; clients expect the field.")
     owned_by: str = "microcinema"
     live_workers: int
+    aliases: list[str] = Field(description="Foreign names that stand for this model here.")
     measured: MeasuredView | None = Field(None, description="Null before a video of it was rendered.")
     spec: ModelSpec
 
@@ -41,13 +43,16 @@ class ModelListView(BaseModel):
     data: list[ModelView]
 
 
-def model_list(entries: Sequence[CatalogueEntry]) -> ModelListView:
+def model_list(entries: Sequence[CatalogueEntry], aliases: Aliases) -> ModelListView:
     """The catalogue as clients see it, in this order."""
-    return ModelListView(data=[_model(entry) for entry in entries])
+    return ModelListView(data=[_model(entry, aliases) for entry in entries])
 
 
-def _model(entry: CatalogueEntry) -> ModelView:
+def _model(entry: CatalogueEntry, aliases: Aliases) -> ModelView:
+    names = [name for name, alias in aliases.items() if alias.model == entry.spec.name]
     measured = None
     if entry.render_p50_s is not None:
         measured = MeasuredView(render_p50_seconds=round(entry.render_p50_s, 3), videos=entry.renders)
-    return ModelView(id=entry.spec.name, live_workers=entry.live_workers, measured=measured, spec=entry.spec)
+    return ModelView(
+        id=entry.spec.name, live_workers=entry.live_workers, aliases=names, measured=measured, spec=entry.spec
+    )

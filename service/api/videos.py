@@ -133,4 +133,4 @@ async def cancel_video(request: Request, parts: Parts, tenant: Tenant, video_id:
 @router.get("/models", tags=["models"], summary="List the models", responses=documented(RecordUnavailable))
 async def list_models(parts: Parts) -> ModelListView:
     """With the bounds that requests are checked against, and what their last videos took here."""
-    return model_list(await parts.intake.catalogue())
+    return model_list(await parts.intake.catalogue(), parts.intake.aliases)

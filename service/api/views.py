@@ -99,6 +99,9 @@ class VideoView(BaseModel):
     error: ErrorView | None = None
     remixed_from_video_id: str | None = None
     extended_from_video_id: str | None = None
+    asked_as: dict[str, str] = Field(
+        description="What you wrote where the operator lets a foreign name or value stand for ours."
+    )
 
     state: State
     stage: Stage | None = None
@@ -228,6 +231,7 @@ def video_view(
             "error": _error(job),
             "remixed_from_video_id": request.remixed_from,
             "extended_from_video_id": request.extends.video_id if request.extends else None,
+            "asked_as": request.asked_as,
             "state": job.state,
             "stage": job.stage,
             "step": job.step,

@@ -68,6 +68,7 @@ class VideoRequest(BaseModel):
     are checked at intake. `num_frames` at `fps` frames per second is the clip's length; `film_frames` is that
     of the film, to which an extension (`extends`) adds all frames of its clip but the first. `gamma` is the
     strength of the Appearance Noise Prior at sampling (MicroCinema, section 3.3; 0 switches it off).
+    `asked_as` is what the client wrote in place of these values, by field, where an alias stood for ours.
     A higher `priority` runs earlier among the tenant's own jobs. `remixed_from` is the video that a remix was
     made of, which may be gone by now.
     """
@@ -91,6 +92,7 @@ class VideoRequest(BaseModel):
     gate: KeyframeGate | None = None
     remixed_from: str | None = Field(default=None, pattern=ID_PATTERN)
     extends: SourceFilm | None = None
+    asked_as: dict[str, str] = Field(default_factory=dict)
     webhook_url: str | None = Field(default=None, max_length=2048)
     metadata: dict[
         Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]

@@ -97,7 +97,7 @@ def test_errors_reach_the_caller_as_openais_own(site: Any, client: OpenAI) -> No
     assert "size must be one of 64x64, 96x64" in caught.value.message
     assert (caught.value.code, caught.value.param) == ("invalid_fields", "size")
     assert caught.value.request_id is not None
-    with pytest.raises(openai.NotFoundError, match="known models: micro"):
+    with pytest.raises(openai.UnprocessableEntityError, match="model must be one of micro"):
         client.videos.create(prompt="x", model="sora-2")
 
 
