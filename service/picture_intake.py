@@ -1,5 +1,6 @@
 """What a job begins with: the client's picture, fetched if need be and made a PNG, or an old film."""
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 
@@ -18,6 +19,8 @@ from service.refusals import FieldFault, InvalidFields, Refusal
 
 #: Pictures unpacked at a time: each may take several bytes for every pixel that its model allows.
 DECODING_THREADS = 2
+#: Films copied at a time: each is in memory as a whole.
+FILMS_AT_A_TIME = 4
 
 #: Gives the bytes that lie there; service/fetching.py is the real one.
 Fetch = Callable[[PictureAt], Awaitable[bytes]]
@@ -34,6 +37,7 @@ class PictureIntake:
     def __init__(self, shelf: Shelf, fetch: Fetch, film_limit_s: float) -> None:
         self._shelf, self._fetch, self._film_limit_s = shelf, fetch, film_limit_s
         self._decoding = anyio.CapacityLimiter(DECODING_THREADS)
+        self._copying = asyncio.Semaphore(FILMS_AT_A_TIME)
 
     async def take(
         self, request: VideoRequest, fit: Fit, picture: Picture, spec: ModelSpec, tenant: str, job_id: str
@@ -77,8 +81,9 @@ class PictureIntake:
             raise InvalidFields(
                 [FieldFault("seconds", f"{whole:g}", bound, f"seconds must be {bound}, got {whole:g}")]
             )
-        body = b"".join([chunk async for chunk in await self._shelf.read(film.key)])
-        await self._shelf.put(extends.key, body, film.content_type)
+        async with self._copying:
+            body = b"".join([chunk async for chunk in await self._shelf.read(film.key)])
+            await self._shelf.put(extends.key, body, film.content_type)
         return extended
 
     async def forget(self, request: VideoRequest) -> None:
