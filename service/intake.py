@@ -74,7 +74,6 @@ class Intake:
     """
 
     jobs: AsyncJobStore
-    shelf: Shelf
     pictures: PictureIntake
     bell: Bell
     aliases: Aliases
@@ -84,6 +83,11 @@ class Intake:
     new_id: Callable[[], str] = new_video_id
     approval_s: float = DAY_S
     draw_seed: Callable[[int], int] = secrets.randbelow
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where the files are."""
+        return self.pictures.shelf
 
     async def submit(
         self,

@@ -94,7 +94,6 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
         settings=settings,
         intake=Intake(
             jobs=jobs,
-            shelf=shelf,
             pictures=PictureIntake(shelf, fetcher.fetch, settings.extended_max_s),
             bell=Bell(tickets),
             aliases=settings.aliases,

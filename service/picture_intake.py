@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 import anyio
 import anyio.to_thread
@@ -28,16 +29,18 @@ Fetch = Callable[[PictureAt], Awaitable[bytes]]
 log = get_logger(__name__)
 
 
+@dataclass(frozen=True)
 class PictureIntake:
     """Stores pictures and films before their job is submitted: a job must never name one that is not there.
 
     `film_limit_s`: no extension makes a film longer than that.
     """
 
-    def __init__(self, shelf: Shelf, fetch: Fetch, film_limit_s: float) -> None:
-        self._shelf, self._fetch, self._film_limit_s = shelf, fetch, film_limit_s
-        self._decoding = anyio.CapacityLimiter(DECODING_THREADS)
-        self._copying = asyncio.Semaphore(FILMS_AT_A_TIME)
+    shelf: Shelf
+    fetch: Fetch
+    film_limit_s: float
+    decoding: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(DECODING_THREADS))
+    copying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FILMS_AT_A_TIME))
 
     async def take(
         self, request: VideoRequest, fit: Fit, picture: Picture, spec: ModelSpec, tenant: str, job_id: str
@@ -46,19 +49,19 @@ class PictureIntake:
         ContentUnavailable."""
         size = (request.width, request.height)
         png = await self.as_png(picture, size, fit, spec.max_picture_pixels)
-        stored = await self._shelf.put(input_picture_key(tenant, job_id), png, "image/png")
+        stored = await self.shelf.put(input_picture_key(tenant, job_id), png, "image/png")
         digest = hashlib.sha256(png).hexdigest()
         own = PictureRef(key=stored.key, sha256=digest, width=size[0], height=size[1], fit=fit)
         return request.model_copy(update={"input_picture": own})
 
     async def as_png(self, picture: Picture, size: tuple[int, int], fit: Fit, max_pixels: int) -> bytes:
         """What `normalise_picture` makes of it. Raises InvalidFields or ServiceBusy."""
-        raw = await self._fetch(picture) if isinstance(picture, PictureAt) else picture
+        raw = await self.fetch(picture) if isinstance(picture, PictureAt) else picture
 
         def unpack() -> bytes:
             return normalise_picture(raw, size=size, fit=fit, max_pixels=max_pixels)
 
-        return await anyio.to_thread.run_sync(unpack, limiter=self._decoding)
+        return await anyio.to_thread.run_sync(unpack, limiter=self.decoding)
 
     async def take_origin(
         self, request: VideoRequest, origin: Origin, tenant: str, job_id: str
@@ -75,15 +78,15 @@ class PictureIntake:
             frames=film.frames or 1,
         )
         extended = request.model_copy(update={"extends": extends})
-        if extended.film_frames > self._film_limit_s * request.fps:
-            whole, limit = extended.film_frames / request.fps, self._film_limit_s
+        if extended.film_frames > self.film_limit_s * request.fps:
+            whole, limit = extended.film_frames / request.fps, self.film_limit_s
             bound = f"a length that makes a film of at most {limit:g} s"
             raise InvalidFields(
                 [FieldFault("seconds", f"{whole:g}", bound, f"seconds must be {bound}, got {whole:g}")]
             )
-        async with self._copying:
-            body = b"".join([chunk async for chunk in await self._shelf.read(film.key)])
-            await self._shelf.put(extends.key, body, film.content_type)
+        async with self.copying:
+            body = b"".join([chunk async for chunk in await self.shelf.read(film.key)])
+            await self.shelf.put(extends.key, body, film.content_type)
         return extended
 
     async def forget(self, request: VideoRequest) -> None:
@@ -92,6 +95,6 @@ class PictureIntake:
             if stored is None:
                 continue
             try:
-                await self._shelf.delete(stored.key)
+                await self.shelf.delete(stored.key)
             except Refusal as error:
                 log.warning("picture_left_behind", key=stored.key, detail=error.detail)
