@@ -5,12 +5,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.aliases import Aliases
 from service.bounds import BoundsCheck
+from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import MAX_CANDIDATES, KeyframeGate, VideoRequest
 from service.fields import PICTURE_FIELD, CreateVideo
-from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel, shown
+from service.references import Picture, picture_digest
+from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel
 from service.store.nouns import CatalogueEntry
 
 MAX_IDEMPOTENCY_KEY_CHARS = 255
@@ -26,14 +29,18 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Origin:
-    """The video that a remix comes from, and the digest of what was asked of it."""
+    """The video that a remix or an extension comes from, and the digest of what was asked of it.
+
+    `film` is what an extension goes on with.
+    """
 
     video_id: str
     digest: str
+    film: Artifact | None = None
 
 
 def chosen_model(
-    entries: Sequence[CatalogueEntry], asked: CreateVideo, faults: Sequence[FieldFault]
+    entries: Sequence[CatalogueEntry], asked: CreateVideo, faults: Sequence[FieldFault], aliases: Aliases
 ) -> ModelSpec:
     """The model asked for, or the first one.
 
@@ -47,8 +54,8 @@ def chosen_model(
         raise InvalidFields(faults)
     if not entries:
         raise NoModelYet("no worker has announced a model yet; start one, or try again in a moment")
-    names = ", ".join(entry.spec.name for entry in entries)
-    raise UnknownModel(f"no model {shown(wanted)}; known models: {names}", param="model")
+    names = [*(entry.spec.name for entry in entries), *aliases]
+    raise UnknownModel(FieldFault.of("model", wanted, f"one of {', '.join(names)}"))
 
 
 def picture_faults(spec: ModelSpec, *, given: bool) -> list[FieldFault]:
@@ -108,10 +115,10 @@ def checked_request(
     return request
 
 
-def request_digest(asked: CreateVideo, picture: bytes | None) -> str:
+def request_digest(asked: CreateVideo, picture: Picture | None) -> str:
     """sha256 of what the client asked, before seed and defaults: equal for equal requests, JSON or form."""
     fields = asked.model_dump(mode="json", exclude_none=True)
-    told = {"fields": fields, "picture": None if picture is None else hashlib.sha256(picture).hexdigest()}
+    told = {"fields": fields, "picture": picture_digest(picture)}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from service.access import reaching_record
 from service.admission import checked_request, chosen_model
+from service.aliases import in_our_words
 from service.contracts.request import VideoRequest
 from service.deadlines import deadline_faults, retention_faults
 from service.fields import read_fields
 from service.intake import Intake
+from service.references import Picture
 from service.store.nouns import Forecast
 
 
@@ -20,15 +22,15 @@ class Estimate:
     forecast: Forecast
 
 
-async def estimate(intake: Intake, given: Mapping[str, object], picture: bytes | None) -> Estimate:
+async def estimate(intake: Intake, given: Mapping[str, object], picture: Picture | None) -> Estimate:
     """Accepts nothing. Raises InvalidFields, UnknownModel, NoModelYet or RecordUnavailable.
 
     The picture itself is not looked at, only that there is one.
     """
-    asked, faults = read_fields(given)
+    asked, faults = read_fields(in_our_words(given, intake.aliases)[0])
     faults += deadline_faults(asked, given, intake.clock())
     faults += retention_faults(asked, given, intake.retention_s)
-    spec = chosen_model(await intake.catalogue(), asked, faults)
+    spec = chosen_model(await intake.catalogue(), asked, faults, intake.aliases)
     request = checked_request(asked, spec, faults, seed=0, with_picture=picture is not None)
     async with reaching_record():
         return Estimate(request, await intake.jobs.estimate(spec.pool, request))

@@ -38,7 +38,7 @@ from service.readers import (
 )
 from service.refusals import FieldFault, shown
 
-#: The uploaded picture travels beside the fields, as a file part.
+#: The client's picture travels beside the fields: a file, or where it lies (service/references.py).
 PICTURE_FIELD = "input_reference"
 
 #: An answer names this many unknown fields; a body of a few megabytes could hold a million.

@@ -1,6 +1,5 @@
 """The keyframe gate: a job that shows its keyframes and goes on with the one that its owner takes."""
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 
@@ -12,8 +11,8 @@ from service.contracts.lifecycle import State
 from service.contracts.request import Fit
 from service.fields import PICTURE_FIELD
 from service.intake import Intake
-from service.pictures import normalise_picture
 from service.readers import read_whole_number
+from service.references import Picture
 from service.refusals import FieldFault, InvalidFields, NotAwaitingApproval
 from service.store.nouns import ApproveOutcome
 
@@ -21,7 +20,7 @@ CANDIDATE, FIT = "candidate", "fit"
 
 
 async def approve(
-    intake: Intake, tenant: str, video_id: str, given: Mapping[str, object], picture: bytes | None
+    intake: Intake, tenant: str, video_id: str, given: Mapping[str, object], picture: Picture | None
 ) -> VideoJob:
     """The job, on its way to stage 2 from the candidate that `given` names, or from the client's `picture`.
 
@@ -48,7 +47,7 @@ async def approve(
     return now
 
 
-def _asked(given: Mapping[str, object], picture: bytes | None) -> tuple[int | None, Fit]:
+def _asked(given: Mapping[str, object], picture: Picture | None) -> tuple[int | None, Fit]:
     faults = [
         FieldFault.of(name, value, f"one of {CANDIDATE}, {FIT}, {PICTURE_FIELD}")
         for name, value in given.items()
@@ -89,13 +88,13 @@ def _checked(index: int | None, count: int) -> int:
     return index
 
 
-async def _stored(intake: Intake, job: VideoJob, raw: bytes, fit: Fit) -> Artifact:
+async def _stored(intake: Intake, job: VideoJob, picture: Picture, fit: Fit) -> Artifact:
     """The client's picture, stored before the record names it. Not for jobs that could not take it."""
     size = (job.request.width, job.request.height)
     entries = {entry.spec.name: entry.spec for entry in await intake.catalogue()}
     spec = entries.get(job.request.model)
     pixels = size[0] * size[1] if spec is None else spec.max_picture_pixels
-    png = await asyncio.to_thread(normalise_picture, raw, size=size, fit=fit, max_pixels=pixels)
+    png = await intake.pictures.as_png(picture, size, fit, pixels)
     sha256 = hashlib.sha256(png).hexdigest()
     if job.state is not State.AWAITING_APPROVAL and job.chosen != OWN_PICTURE + sha256:
         raise _not_waiting(job)

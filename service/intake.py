@@ -5,7 +5,6 @@ and with an Idempotency-Key it is always safe to send the same again.
 """
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,18 +20,17 @@ from service.admission import (
     gate_of,
     request_digest,
 )
+from service.aliases import Aliases, in_our_words
 from service.bell import Bell
 from service.contracts.compat import compat_key
 from service.contracts.ids import is_id, new_video_id
 from service.contracts.job import VideoJob
-from service.contracts.keys import input_picture_key
 from service.contracts.lifecycle import State
-from service.contracts.model_spec import ModelSpec
-from service.contracts.request import MAX_SEED, Fit, PictureRef, VideoRequest
+from service.contracts.request import MAX_SEED, Fit
 from service.deadlines import approval_faults, deadline_faults, retention_faults
 from service.fields import read_fields
-from service.logs import get_logger
-from service.pictures import normalise_picture
+from service.picture_intake import PictureIntake
+from service.references import Picture
 from service.refusals import (
     AlreadyFinished,
     FieldFault,
@@ -65,8 +63,6 @@ from service.vocabulary import unknown_words
 SUBMIT_PAUSES_S = (0.05, 0.2)
 DAY_S = 86_400.0
 
-log = get_logger(__name__)
-
 
 @dataclass(frozen=True)
 class Intake:
@@ -78,8 +74,9 @@ class Intake:
     """
 
     jobs: AsyncJobStore
-    shelf: Shelf
+    pictures: PictureIntake
     bell: Bell
+    aliases: Aliases
     queue_limit: int
     retention_s: float
     clock: Callable[[], float]
@@ -87,21 +84,26 @@ class Intake:
     approval_s: float = DAY_S
     draw_seed: Callable[[int], int] = secrets.randbelow
 
+    @property
+    def shelf(self) -> Shelf:
+        """Where the files are."""
+        return self.pictures.shelf
+
     async def submit(
         self,
         tenant: str,
         given: Mapping[str, object],
-        picture: bytes | None = None,
+        picture: Picture | None = None,
         idempotency_key: str | None = None,
         origin: Origin | None = None,
         *,
         repeat: bool | None = None,
     ) -> Accepted:
-        """Accepts a video: `given` are the fields as the client wrote them, `picture` the uploaded file.
+        """Accepts a video: `given` are the fields as the client wrote them, `picture` the client's own.
 
         `repeat` says whether a library sends this again by itself (None: unknown); a key goes before it.
         Raises InvalidFields (with every fault found), UnknownModel, NoModelYet, IdempotencyConflict,
-        IntakePaused, QueueFull or ContentUnavailable; after any of them nothing has been accepted.
+        IntakePaused, QueueFull, ContentUnavailable or ServiceBusy; then nothing has been accepted.
         """
         key = checked_idempotency_key(idempotency_key)
         asked, faults = read_fields(given)
@@ -109,22 +111,28 @@ class Intake:
         before = None if faults else await self.made_before(tenant, key, digest)
         if before is not None:
             return before
+        ours, asked_as = in_our_words(given, self.aliases)
+        if asked_as:
+            asked, faults = read_fields(ours)
         faults += deadline_faults(asked, given, self.clock()) + approval_faults(asked, given)
         faults += retention_faults(asked, given, self.retention_s)
-        spec = chosen_model(await self.catalogue(), asked, faults)
-        request = checked_request(asked, spec, faults, self.draw_seed(MAX_SEED + 1), picture is not None)
+        spec = chosen_model(await self.catalogue(), asked, faults, self.aliases)
+        own_picture = picture is not None or (origin is not None and origin.film is not None)
+        request = checked_request(asked, spec, faults, self.draw_seed(MAX_SEED + 1), own_picture)
         gate = gate_of(asked, self.approval_s)
-        remixed_from = None if origin is None else origin.video_id
-        request = request.model_copy(update={"gate": gate, "remixed_from": remixed_from})
+        request = request.model_copy(update={"asked_as": asked_as, "gate": gate})
         job_id = self.new_id()
+        if origin is not None:
+            request = await self.pictures.take_origin(request, origin, tenant, job_id)
         if picture is not None:
-            request = await self._with_picture(request, asked.fit or Fit.EXACT, picture, spec, tenant, job_id)
+            fit = asked.fit or Fit.EXACT
+            request = await self.pictures.take(request, fit, picture, spec, tenant, job_id)
         submission = Submission(
             job_id=job_id,
             tenant=tenant,
             request=request,
             pool=spec.pool,
-            compat=compat_key(request, spec, spec.first_stage(own_picture=picture is not None)),
+            compat=compat_key(request, spec, spec.first_stage(own_picture=own_picture)),
             digest=digest,
             queue_limit=self.queue_limit,
             retention_s=self.retention_s if asked.expires_after is None else asked.expires_after.seconds,
@@ -138,7 +146,7 @@ class Intake:
         if submitted.outcome is SubmitOutcome.CREATED:
             await self.bell.work_in(spec.pool)
             return Accepted(await self._as_created(submission), created=True)
-        await self._forget_picture(request)
+        await self.pictures.forget(request)
         if submitted.pause is not None:
             raise _paused(submitted.pause)
         if submitted.outcome is SubmitOutcome.FULL:
@@ -209,20 +217,6 @@ class Intake:
             entries = await self.jobs.catalogue()
         return sorted(entries.values(), key=lambda entry: (entry.live_workers == 0, entry.spec.name))
 
-    async def _with_picture(
-        self, request: VideoRequest, fit: Fit, raw: bytes, spec: ModelSpec, tenant: str, job_id: str
-    ) -> VideoRequest:
-        """Stored before the submission: a job must never name a picture that is not there."""
-        size = (request.width, request.height)
-        png = await asyncio.to_thread(
-            normalise_picture, raw, size=size, fit=fit, max_pixels=spec.max_picture_pixels
-        )
-        stored = await self.shelf.put(input_picture_key(tenant, job_id), png, "image/png")
-        picture = PictureRef(
-            key=stored.key, sha256=hashlib.sha256(png).hexdigest(), width=size[0], height=size[1], fit=fit
-        )
-        return request.model_copy(update={"input_picture": picture})
-
     async def _submitted(self, submission: Submission) -> Submitted:
         """Sent again with the same id while the answer is lost: the script makes one record of them all."""
         async with reaching_record():
@@ -266,15 +260,6 @@ class Intake:
         async with reaching_record():
             gone = await self.jobs.gone(tenant, job_id)
         return VideoGone(f"the time of the video {job_id} is over") if gone else _unknown(job_id)
-
-    async def _forget_picture(self, request: VideoRequest) -> None:
-        """No record names it; the janitor would find it too, an hour later."""
-        if request.input_picture is None:
-            return
-        try:
-            await self.shelf.delete(request.input_picture.key)
-        except Refusal as error:
-            log.warning("picture_left_behind", key=request.input_picture.key, detail=error.detail)
 
 
 def _check_id(job_id: str) -> None:

@@ -16,10 +16,12 @@ from service.auth import DEFAULT_TENANT, is_loopback
 from service.bell import Bell
 from service.contracts.api_key import Scope
 from service.contracts.environment import UnusableSettings, read_settings
+from service.fetching import FetchBounds, PictureFetcher
 from service.http_protocol import ClientTimeouts, impatient_protocol
 from service.intake import Intake
 from service.logs import configure_logs, get_logger
 from service.metrics import GatewayMetrics, QueueGauges
+from service.picture_intake import PictureIntake
 from service.queue import Tickets
 from service.remembered import Remembered
 from service.settings import GatewaySettings
@@ -80,9 +82,11 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
     jobs = AsyncJobStore(AsyncStore(asynchronous))
     tickets = Tickets(blocking)
     shelf = Shelf(artifacts)
+    fetcher = PictureFetcher(_fetch_bounds(settings))
     snapshots = Remembered(jobs.snapshot, time.monotonic)
 
     async def close() -> None:
+        await fetcher.aclose()
         await asynchronous.aclose()
         blocking.close()
 
@@ -90,8 +94,9 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
         settings=settings,
         intake=Intake(
             jobs=jobs,
-            shelf=shelf,
+            pictures=PictureIntake(shelf, fetcher.fetch, settings.extended_max_s),
             bell=Bell(tickets),
+            aliases=settings.aliases,
             queue_limit=settings.queue_limit,
             retention_s=settings.retention_s,
             approval_s=settings.approval_s,
@@ -162,6 +167,15 @@ def server_config(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
         server_header=False,
         ws="none",
         timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+
+
+def _fetch_bounds(settings: GatewaySettings) -> FetchBounds:
+    return FetchBounds(
+        max_bytes=settings.max_upload_bytes,
+        timeout_s=settings.picture_fetch_timeout_s,
+        slots=settings.picture_fetches,
+        origins=settings.own_origins(),
     )
 
 

@@ -10,7 +10,13 @@ from service.fields import PICTURE_FIELD
 from service.refusals import FieldFault, InvalidFields
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+#: A progressive JPEG paints itself over in as many scans as its author likes, some hardly a byte long, and
+#: each costs a walk over every pixel. Cameras and libraries write about ten, and a thumbnail's.
+MAX_JPEG_SCANS = 100
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+#: A marker of JPEG, which compressed pixels cannot contain: there 00 follows each FF (ITU T.81, B.1.1.5).
+_START_OF_SCAN = b"\xff\xda"
 
 Size = tuple[int, int]
 
@@ -19,9 +25,10 @@ def normalise_picture(raw: bytes, *, size: Size, fit: Fit, max_pixels: int) -> b
     """An RGB PNG of exactly `size` (width, height), without metadata, from a PNG, JPEG or WebP file.
 
     The header's width x height is compared with `max_pixels` before a single pixel is decoded, so a small
-    file cannot unpack into gigabytes. EXIF orientation is applied, transparency is laid over white, and of
-    an animation the first picture counts. `fit`: EXACT wants the size as it is, COVER scales and cuts the
-    overhang off evenly, CONTAIN scales and adds black borders. Raises InvalidFields.
+    file cannot unpack into gigabytes; nor may a JPEG have more than MAX_JPEG_SCANS scans. EXIF orientation is
+    applied, transparency is laid over white, and of an animation the first picture counts. `fit`: EXACT wants
+    the size as it is, COVER scales and cuts the overhang off evenly, CONTAIN scales and adds black borders.
+    Raises InvalidFields.
     """
     picture = _opened(raw, max_pixels)
     upright = _upright_rgb(picture)
@@ -48,6 +55,9 @@ def _opened(raw: bytes, max_pixels: int) -> Image.Image:
         ) from None
     if picture.width * picture.height > max_pixels:
         raise _too_many_pixels(f"{picture.width}x{picture.height}", max_pixels)
+    if (scans := raw.count(_START_OF_SCAN)) > MAX_JPEG_SCANS and raw.startswith(b"\xff\xd8"):
+        bound = f"at most {MAX_JPEG_SCANS} scans"
+        raise _refused(f"{scans} scans", bound, f"{PICTURE_FIELD} must be a JPEG of {bound}, got {scans}")
     return picture
 
 

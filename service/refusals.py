@@ -95,12 +95,6 @@ class UnknownVideo(Refusal):
     status, code, title = 404, "unknown_video", "No such video"
 
 
-class UnknownModel(Refusal):
-    """No worker has ever announced a model of this name."""
-
-    status, code, title = 404, "unknown_model", "No such model"
-
-
 class NoContent(Refusal):
     """The job ended without the file that was asked for."""
 
@@ -126,9 +120,9 @@ class ContentNotReady(Refusal):
 
 
 class SourceNotReady(Refusal):
-    """A video that has not succeeded cannot be made over."""
+    """A video that has not succeeded can be neither made over nor extended."""
 
-    status, code, title = 409, "source_not_ready", "This video cannot be made over"
+    status, code, title = 409, "source_not_ready", "Nothing can be made of this video"
 
 
 class AlreadyFinished(Refusal):
@@ -183,10 +177,21 @@ class InvalidFields(Refusal):
         self.faults = tuple(faults)
 
 
-class CannotExtend(Refusal):
-    """No model here continues a video."""
+class UnknownModel(Refusal):
+    """No worker has ever announced a model of this name. A bad value, like any other: on a POST, a 404 would
+    say that the address is wrong."""
 
-    status, code, title = 422, "cannot_extend", "No model here continues a video"
+    status, code, title = 422, "unknown_model", "No such model"
+
+    def __init__(self, fault: FieldFault):
+        super().__init__(fault.message, param=fault.field)
+        self.faults = (fault,)
+
+
+class CannotExtend(Refusal):
+    """The model cannot begin where a video ends."""
+
+    status, code, title = 422, "cannot_extend", "This model cannot go on with a video"
 
 
 class IdempotencyConflict(Refusal):

@@ -11,6 +11,7 @@ from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.fields import CreateVideo
 from service.intake import Intake
+from service.references import Picture, picture_digest
 from service.refusals import FieldFault, InvalidFields, NoContent, SourceNotReady
 
 #: Asks that the new video be animated from the old one's keyframe instead of a new one.
@@ -23,7 +24,7 @@ async def remix(
     tenant: str,
     video_id: str,
     given: Mapping[str, object],
-    picture: bytes | None,
+    picture: Picture | None,
     idempotency_key: str | None,
     repeat: bool | None = None,
 ) -> Accepted:
@@ -38,7 +39,7 @@ async def remix(
         bound = "text: what is to be different"
         raise InvalidFields([FieldFault("prompt", "", bound, f"prompt is required: {bound}")])
     key = checked_idempotency_key(idempotency_key)
-    digest = _digest(video_id, given, picture)
+    digest = asked_digest("remix", video_id, given, picture)
     before = await intake.made_before(tenant, key, digest)
     if before is not None:
         return before
@@ -48,17 +49,15 @@ async def remix(
             f"the video {video_id} is {source.state}: only one that succeeded can be remixed"
         )
     spec = next((e.spec for e in await intake.catalogue() if e.spec.name == source.request.model), None)
-    inherited = _inherited(source, told, spec)
+    fields = inherited(source, told, spec)
     if picture is None:
         picture = await _picture_of(intake, source, keep)
         if keep:
-            inherited.pop("fit", None)
-    return await intake.submit(
-        tenant, inherited | told, picture, key, Origin(video_id, digest), repeat=repeat
-    )
+            fields.pop("fit", None)
+    return await intake.submit(tenant, fields | told, picture, key, Origin(video_id, digest), repeat=repeat)
 
 
-def _asked_to_keep(value: object, picture: bytes | None) -> bool:
+def _asked_to_keep(value: object, picture: Picture | None) -> bool:
     if not isinstance(value, bool | str | None) or value not in _SPOKEN:
         raise InvalidFields([FieldFault.of(KEEP_KEYFRAME, value, "true or false")])
     if _SPOKEN[value] and picture is not None:
@@ -66,7 +65,7 @@ def _asked_to_keep(value: object, picture: bytes | None) -> bool:
     return _SPOKEN[value]
 
 
-def _inherited(source: VideoJob, told: Mapping[str, object], spec: ModelSpec | None) -> dict[str, object]:
+def inherited(source: VideoJob, told: Mapping[str, object], spec: ModelSpec | None) -> dict[str, object]:
     """The old video's fields as a client would write them, but those that the new ones speak of otherwise."""
     old = source.request
     fields: dict[str, Any] = {
@@ -103,11 +102,10 @@ async def _picture_of(intake: Intake, source: VideoJob, keep_keyframe: bool) -> 
     return b"".join([chunk async for chunk in await intake.shelf.read(stored.key)])
 
 
-def _digest(video_id: str, given: Mapping[str, object], picture: bytes | None) -> str:
+def asked_digest(what: str, video_id: str, given: Mapping[str, object], picture: Picture | None) -> str:
     """sha256 of what was asked: the words of the client alone, so that a repeat needs no old video."""
     told = {name: value for name, value in given.items() if value is not None}
-    sent = None if picture is None else hashlib.sha256(picture).hexdigest()
-    asked = {"remix": video_id, "fields": told, "picture": sent}
+    asked = {what: video_id, "fields": told, "picture": picture_digest(picture)}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

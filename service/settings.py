@@ -1,11 +1,14 @@
 """Every switch of the gateway, read from the environment here and nowhere else."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import httpx
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.aliases import Alias, read_aliases
 from service.logs import LogFormat
+from service.ssrf import origin_of
 
 DAY_S = 24 * 3600
 
@@ -25,17 +28,28 @@ class GatewaySettings(BaseSettings):
     require_keys: bool = False
     #: A secret that is made a key for the owner `default` (all scopes) at start; at least 32 characters.
     bootstrap_key: SecretStr | None = Field(default=None, min_length=32)
+    #: Foreign models' names, sizes and lengths that stand for ours, as JSON (service/aliases.py): none.
+    aliases: Annotated[dict[str, Alias], NoDecode, BeforeValidator(read_aliases)] = {}
     #: Jobs that may wait in one pool; more are answered 429.
     queue_limit: int = Field(default=1000, ge=1)
     #: How long record, prompt and files of an ended job stay.
     retention_s: float = Field(default=7 * DAY_S, gt=0)
     #: How long a job waits for its keyframe to be approved, where its request names no time.
     approval_s: float = Field(default=DAY_S, ge=60, le=7 * DAY_S)
+    #: No extension makes a film longer than this.
+    extended_max_s: float = Field(default=120.0, gt=0, le=3600)
     #: Longest request body, pictures included.
     max_upload_bytes: int = Field(default=16 * 1024**2, ge=1024)
-    #: Longest JSON body, and longest text of a form without its picture. JSON carries no picture, so even all
-    #: fields at their longest stay far below; reading much more would keep every other client waiting.
+    #: Longest JSON body, and longest text of a form without its picture. All fields at their longest
+    #: stay far below, but for a picture as data URL; reading much more would keep every other client waiting.
     max_text_bytes: int = Field(default=1024**2, ge=1024)
+    #: Pictures that are fetched from clients' URLs at a time; 0: none is, clients have to send the file.
+    picture_fetches: int = Field(default=16, ge=0, le=256)
+    #: Bounds one fetch as a whole, from the look-up of the name to the last byte.
+    picture_fetch_timeout_s: float = Field(default=10.0, gt=0, le=60)
+    #: Origins of your own, parted by spaces (`http://minio:9000 https://pictures.corp`): only these may have
+    #: private addresses, another port than 443, or plain http.
+    picture_origins: str = ""
     #: A body must be complete within this time.
     upload_timeout_s: float = Field(default=60.0, gt=0)
     #: A connection must bring the whole head of a request within this time.
@@ -58,3 +72,23 @@ class GatewaySettings(BaseSettings):
     lease_s: float = Field(default=15.0, ge=3, le=3600)
     log_format: LogFormat = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def own_origins(self) -> frozenset[str]:
+        """`picture_origins` as `origin_of` writes them. Raises ValueError for what is none."""
+        return frozenset(_origin(text) for text in self.picture_origins.split())
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        self.own_origins()
+        return self
+
+
+def _origin(text: str) -> str:
+    try:
+        url = httpx.URL(text)
+        origin = origin_of(url)
+    except (httpx.InvalidURL, UnicodeError):
+        url, origin = httpx.URL(), ""
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.raw_path != b"/":
+        raise ValueError(f"MICROCINEMA_PICTURE_ORIGINS: {text!r} must be an origin such as http://minio:9000")
+    return origin

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from worker.host_memory import host_memory
+from worker.host_memory import host_memory, reset_resident_peak, resident_peak
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,23 @@ class DeviceMemory:
 
 
 class Accelerator(Protocol):
-    """What the memory plan and failures need to know of the device."""
+    """What the memory plan, failures and usage need to know of the device."""
+
+    @property
+    def kind(self) -> str:
+        """`cuda` or `cpu`."""
+        ...
+
+    def forget_peak(self) -> None:
+        """Begin to measure `peak_memory` anew."""
+        ...
+
+    def peak_memory(self) -> int | None:
+        """The most bytes in use at once since then: torch's on a GPU, else the whole process's.
+
+        None where nobody can say.
+        """
+        ...
 
     def memory(self) -> DeviceMemory:
         """How large it is; nothing is allocated to find out."""
@@ -54,6 +70,29 @@ class TorchAccelerator:
 
         kind = device.type if device is not None else "cuda" if torch.cuda.is_available() else "cpu"
         self._device, self._cuda = device, kind == "cuda"
+        self._peak_begun = False
+
+    @property
+    def kind(self) -> str:
+        """By the device that was given, or found."""
+        return "cuda" if self._cuda else "cpu"
+
+    def forget_peak(self) -> None:
+        """Linux lets a process reset its own high-water mark; where it does not, there is no peak to tell."""
+        if self._cuda:
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(self._device)
+        else:
+            self._peak_begun = reset_resident_peak()
+
+    def peak_memory(self) -> int | None:
+        """Bytes that torch has allocated on the card; on a CPU, bytes of this process in memory."""
+        if self._cuda:
+            import torch
+
+            return int(torch.cuda.max_memory_allocated(self._device))
+        return resident_peak() if self._peak_begun else None
 
     def memory(self) -> DeviceMemory:
         """The card's memory, whoever uses parts of it now; the machine's or the container's without one."""

@@ -19,12 +19,13 @@ class Attempt:
     """`number` is the fencing token of every write. `began` and `finish_by`
     (None: there is none) are by the worker's monotonic clock.
 
-    `gpu_seconds` is its part of the device's time so far: attempts that run together share theirs.
+    `stage_gpu_seconds` are its part of the device's time: attempts that run together share theirs.
+    `peak_memory`: the most bytes of the device in use so far, together (None: nobody can say).
     `live` turns False once, when the attempt has ended here, however it ended. `stored` are the keys that
     this attempt has written, or may have written, under its own prefix. `unstored_keyframe`: what the record
-    is to name, and its bytes, while no storage has taken them. `in_spool`: rendered, and the spool's to end.
-    `candidates`: what is kept so far for a gated job's owner to choose from.
-    `starved`: it was given back because it needed a storage that was away.
+    is to name, and its bytes, while no storage has taken them. `source`: the MP4 that an extension goes on
+    with. `in_spool`: rendered, and the spool's to end. `candidates`: what is kept so far for a gated job's
+    owner to choose from. `starved`: it was given back because it needed a storage that was away.
     """
 
     job: VideoJob
@@ -35,13 +36,15 @@ class Attempt:
     keyframe: Picture | None = None
     unstored_keyframe: tuple[Artifact, bytes] | None = None
     candidates: tuple[Artifact, ...] = ()
+    source: bytes | None = None
     in_spool: bool = False
     starved: bool = False
     progress: int = 0
     noted_at: float = float("-inf")
     stored: list[str] = field(default_factory=list)
     stage_seconds: dict[Stage, float] = field(default_factory=dict)
-    gpu_seconds: float = 0.0
+    stage_gpu_seconds: dict[Stage, float] = field(default_factory=dict)
+    peak_memory: int | None = None
 
     @property
     def held(self) -> Held:
@@ -54,21 +57,34 @@ class Attempt:
         return self.request.gate is not None and self.job.chosen is None
 
     @property
+    def gpu_seconds(self) -> float:
+        """Its part of the device's time so far."""
+        return sum(self.stage_gpu_seconds.values())
+
+    @property
     def request(self) -> VideoRequest:
         """What the client asked."""
         return self.job.request
 
     def leave_story(self) -> None:
         """Into the spool, without the pictures in memory: from here on the story has no say in it."""
-        self.in_spool, self.keyframe, self.unstored_keyframe = True, None, None
+        self.in_spool, self.keyframe, self.unstored_keyframe, self.source = True, None, None, None
 
     def key(self, name: str) -> str:
         """The key of an object of this attempt; no other attempt ever writes or deletes it."""
         return attempt_prefix(self.job.tenant, self.job.id, self.number) + name
 
 
-def share_device_time(attempts: Sequence[Attempt], seconds: float) -> None:
-    """So many seconds of the device went by for those of `attempts` that were live."""
+def share_device_time(attempts: Sequence[Attempt], stage: Stage, seconds: float) -> None:
+    """So many seconds of the device went by in `stage` for those of `attempts` that were live."""
     sharing = [attempt for attempt in attempts if attempt.live]
     for attempt in sharing:
-        attempt.gpu_seconds += seconds / len(sharing)
+        before = attempt.stage_gpu_seconds.get(stage, 0.0)
+        attempt.stage_gpu_seconds[stage] = before + seconds / len(sharing)
+
+
+def stage_ended(attempts: Sequence[Attempt], stage: Stage, seconds: float, peak: int | None) -> None:
+    """It took so long, and by now so many bytes of the device's memory at once."""
+    for attempt in attempts:
+        attempt.stage_seconds[stage] = attempt.stage_seconds.get(stage, 0.0) + seconds
+        attempt.peak_memory = peak

@@ -88,6 +88,8 @@ def misfit(request: VideoRequest, spec: ModelSpec) -> str | None:
     if not spec.gamma.allows(request.gamma):
         return f"gamma {request.gamma} is outside {spec.gamma.min}..{spec.gamma.max}"
     picture = request.input_picture
+    if request.extends is not None:
+        return None if spec.keyframe == "first" else f"{spec.name} cannot begin where another video ends"
     if picture is None and spec.image_required:
         return f"input_reference is missing: {spec.name} animates pictures and makes none"
     if picture is not None and not spec.image_input:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from service.contracts.lifecycle import Stage
 from service.storage.artifact_store import ArtifactStore, StorageError
@@ -156,9 +156,13 @@ def _attempt(claim: Claim, asked_at: float, answered_at: float) -> Attempt:
         asked_at,
         None if left_s is None else answered_at + left_s,
         candidates=claim.job.candidates,
-        stage_seconds={stage: spent[f"{stage}_seconds"] for stage in Stage if f"{stage}_seconds" in spent},
-        gpu_seconds=spent.get("gpu_seconds", 0.0),
+        stage_seconds=_by_stage(spent, "seconds"),
+        stage_gpu_seconds=_by_stage(spent, "gpu_seconds"),
     )
+
+
+def _by_stage(spent: Mapping[str, float], what: str) -> dict[Stage, float]:
+    return {stage: spent[f"{stage}_{what}"] for stage in Stage if f"{stage}_{what}" in spent}
 
 
 class _Place:

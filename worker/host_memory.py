@@ -1,4 +1,4 @@
-"""How much memory this process may have on a machine without a GPU: the machine's, or its container's."""
+"""How much memory this process may have on a machine without a GPU, and how much it had at most."""
 
 from __future__ import annotations
 
@@ -14,6 +14,23 @@ def host_memory(root: Path = Path("/")) -> int:
     """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *_limits(root)])
+
+
+def reset_resident_peak(root: Path = Path("/")) -> bool:
+    """Forget the process's high-water mark (proc(5), clear_refs); False where that cannot be done."""
+    try:
+        (root / "proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def resident_peak(root: Path = Path("/")) -> int | None:
+    """Most bytes that the process had in memory at once since then; None where nobody counts them."""
+    for line in _text(root / "proc/self/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
 
 
 def _limits(root: Path) -> Iterator[int]:

@@ -23,6 +23,7 @@ from worker.keyframe import PictureLost, picture_artifact, read_picture, to_png
 from worker.patience import Patience
 from worker.renderer import OnePerOrder, Picture, Work
 from worker.settlement import Settlement
+from worker.source_film import last_frame, read_source
 from worker.spool.spool import Spool
 from worker.step_gate import StepGate
 from worker.upload import Uploader
@@ -57,9 +58,15 @@ class Keyframes:
                 self._tell(KeyframeLost(*attempt.held, str(lost)))  # stage 1 paints it again, same seed
                 if job.chosen is not None and job.chosen.startswith(OWN_PICTURE):
                     raise BadInput("the stored picture that was approved is gone or altered") from lost
+        if request.extends is not None:
+            attempt.source = read_source(self._storage, request.extends)
+            if attempt.keyframe is None:
+                first = last_frame(attempt.source, request.extends)
+                self.keep(attempt, first, request.num_inference_steps, Stage.IMAGE_TO_VIDEO)
 
-    def keep(self, attempt: Attempt, picture: Picture, steps: int) -> None:
-        """Make stage 1's work durable, so that no crash from here on repeats it.
+    def keep(self, attempt: Attempt, picture: Picture, steps: int, now: Stage = Stage.TEXT_TO_IMAGE) -> None:
+        """Make the keyframe durable, so that no crash from here on repeats stage 1, or what took its place:
+        then the stage `now` of `steps` steps is about to begin.
 
         A storage that does not take it now gets it from the spool, before the video: the GPU does not wait.
         """
@@ -68,7 +75,7 @@ class Keyframes:
         artifact = picture_artifact(attempt.key(KEYFRAME), body, width, height)
         attempt.keyframe = picture
         if self._stored(attempt, body):
-            self._note(attempt, artifact, Stage.TEXT_TO_IMAGE, steps, steps)
+            self._note(attempt, artifact, now, steps if now is Stage.TEXT_TO_IMAGE else 0, steps)
         else:
             attempt.unstored_keyframe = artifact, body
 

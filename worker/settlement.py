@@ -58,8 +58,11 @@ class Settlement:
 
         `memory_rung` above 0 is kept with the job: it had to be made sparingly (worker/oom_ladder.py).
         """
-        usage = _spent(attempt)
+        usage: dict[str, float | str] = {**_spent(attempt)}
         usage["seconds"] = round(self._clock() - attempt.began, 3)
+        usage["device"] = self._accelerator.kind
+        if attempt.peak_memory is not None:
+            usage["peak_memory_bytes"] = float(attempt.peak_memory)
         beside = (artifact.thumbnail, artifact.spritesheet)
         usage["bytes"] = float(artifact.bytes + sum(still.bytes for still in beside if still is not None))
         if memory_rung:
@@ -199,6 +202,8 @@ class Settlement:
 
 def _spent(attempt: Attempt) -> dict[str, float]:
     spent = {f"{stage}_seconds": round(seconds, 3) for stage, seconds in attempt.stage_seconds.items()}
+    for stage, seconds in attempt.stage_gpu_seconds.items():
+        spent[f"{stage}_gpu_seconds"] = round(seconds, 3)
     return spent | {"gpu_seconds": round(attempt.gpu_seconds, 3)}
 
 

@@ -23,7 +23,7 @@ from service.contracts.keys import VIDEO
 from service.contracts.lifecycle import Stage
 from service.contracts.model_spec import ModelSpec
 from worker.accelerator import Accelerator
-from worker.attempt import Attempt, share_device_time
+from worker.attempt import Attempt, share_device_time, stage_ended
 from worker.catalogue import misfit
 from worker.checkpoints import Checkpoints
 from worker.encode import EncodedVideo, encode_mp4, video_artifact
@@ -35,6 +35,7 @@ from worker.orders import picture_order, video_order
 from worker.patience import GaveUp
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settlement import DeviceBroken, Settlement
+from worker.source_film import joined
 from worker.spool.spool import Spool
 from worker.step_gate import StepGate
 from worker.stills import Still, Stills
@@ -86,6 +87,7 @@ class Story:
 
     def _run(self, attempts: Sequence[Attempt]) -> None:
         self._ladder.begin()
+        self._accelerator.forget_peak()
         for attempt in attempts:
             self._alone(attempt, self._prepare)
         if self._spec.keyframe is not None:
@@ -166,7 +168,7 @@ class Story:
         """Latents become a verified file, and the spool's."""
         began = self._clock()
         film, stills = self._ladder.run([attempt], Stage.ENCODE, partial(self._encode, attempt, latents))
-        share_device_time([attempt], self._clock() - began)
+        share_device_time([attempt], Stage.ENCODE, self._clock() - began)
         self._stage_finished([attempt], Stage.ENCODE, began)
 
         self._gate.note(attempt, Stage.UPLOAD, 0, 1)
@@ -177,13 +179,14 @@ class Story:
 
     def _encode(self, attempt: Attempt, latents: Tensor) -> tuple[EncodedVideo, tuple[Still, Still]]:
         wish = attempt.request
-        stills = Stills(wish.num_frames)
-        frames = stills.watch(self._passing(attempt, self._renderer.decode(latents)))
-        film = encode_mp4(frames, fps=wish.fps, expected_frames=wish.num_frames)
+        stills = Stills(wish.film_frames)
+        clip = joined(attempt.source, self._renderer.decode(latents))
+        frames = stills.watch(self._passing(attempt, clip))
+        film = encode_mp4(frames, fps=wish.fps, expected_frames=wish.film_frames)
         return film, stills.finished(attempt)
 
     def _passing(self, attempt: Attempt, frames: Iterator[Picture]) -> Iterator[Picture]:
-        count = attempt.request.num_frames
+        count = attempt.request.film_frames
         for index, frame in enumerate(frames, start=1):
             self._gate.pass_or_stop(attempt)
             self._gate.note(attempt, Stage.ENCODE, min(index, count), count)
@@ -242,13 +245,13 @@ class Story:
                     progress = next(work)
                 except StopIteration as end:
                     self._accelerator.wait()
-                    share_device_time(attempts, self._clock() - stepped)
+                    share_device_time(attempts, stage, self._clock() - stepped)
                     self._stage_finished(attempts, stage, began)
                     made: OnePerOrder[Made] = end.value
                     return made
                 self._accelerator.wait()  # only a step that the device has really done counts as finished
                 began_step, stepped = stepped, self._clock()
-                share_device_time(attempts, stepped - began_step)
+                share_device_time(attempts, stage, stepped - began_step)
                 self._tell(StepFinished(stage, progress.step, progress.steps, stepped - began_step))
                 self._pass_all(attempts, stage, progress)
         return None
@@ -265,6 +268,5 @@ class Story:
 
     def _stage_finished(self, attempts: Sequence[Attempt], stage: Stage, began: float) -> None:
         seconds = self._clock() - began
-        for attempt in attempts:
-            attempt.stage_seconds[stage] = attempt.stage_seconds.get(stage, 0.0) + seconds
+        stage_ended(attempts, stage, seconds, self._accelerator.peak_memory())
         self._tell(StageFinished(stage, seconds))

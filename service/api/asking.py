@@ -59,6 +59,23 @@ RetryCount = Annotated[
     Header(description="Sent by OpenAI's clients. Above 0, the job of the same body a minute ago answers."),
 ]
 
+#: A picture in JSON, in OpenAI's shape or as the URL alone.
+_URL = {
+    "type": "string",
+    "pattern": "^(https?://[!-~]+|data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/]*={0,2})$",
+}
+_REFERENCE: dict[str, Any] = {
+    "anyOf": [
+        {
+            "type": "object",
+            "properties": {"image_url": _URL},
+            "required": ["image_url"],
+            "additionalProperties": False,
+        },
+        _URL,
+    ]
+}
+
 #: What to do with an accepted job's id: tools that read OpenAPI follow these from one call to the next.
 _LINKS = {
     name: {"operationId": name, "parameters": {"video_id": "$response.body#/id"}}
@@ -88,11 +105,15 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def schemas_of(model: type[BaseModel], picture: str) -> dict[str, Any]:
-    """The components that `body_of` refers to; `picture` describes the file that a form may carry."""
+def schemas_of(model: type[BaseModel], picture: str | None) -> dict[str, Any]:
+    """The components that `body_of` refers to; `picture` says what the client's own is for
+    (None: there may be none)."""
     fields = model.model_json_schema(ref_template="#/components/schemas/{model}")
     parts = fields.pop("$defs", {})
     form = {name: part for name, part in fields.items() if name != "examples"}
-    file = {"type": "string", "format": "binary", "description": picture}
+    if picture is None:
+        return {model.__name__: fields, f"{model.__name__}Form": form, **parts}
+    file = {"type": "string", "format": "binary", "description": f"{picture} A file, or `image_url` as JSON."}
     form["properties"] = {**fields["properties"], PICTURE_FIELD: file}
+    fields["properties"] = {**fields["properties"], PICTURE_FIELD: {**_REFERENCE, "description": picture}}
     return {model.__name__: fields, f"{model.__name__}Form": form, **parts}

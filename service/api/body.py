@@ -14,6 +14,7 @@ from starlette.requests import Request
 from service.fields import PICTURE_FIELD
 from service.limits import FORM, JSON, media_type
 from service.readers import without_repeats
+from service.references import Picture, read_reference
 from service.refusals import (
     BodyTooLarge,
     FieldFault,
@@ -24,6 +25,7 @@ from service.refusals import (
 )
 
 _METADATA_PART = re.compile(r"metadata\[([^\]]*)\]")
+_PICTURE_PART = re.compile(rf"{PICTURE_FIELD}\[([^\]]*)\]")
 _MAX_PARTS, _MAX_FILES = 64, 4
 #: Longer JSON is read in a thread: at ten megabytes a second this much takes longer than most requests.
 _READ_AT_ONCE_BYTES = 64 * 1024
@@ -35,10 +37,10 @@ _MAX_EPILOGUE = 64  # bytes that a sender may put behind the closing delimiter: 
 
 @dataclass(frozen=True)
 class Body:
-    """Named values as the client wrote them, and the uploaded picture's bytes if there is one."""
+    """Named values as the client wrote them, and the client's picture if there is one."""
 
     given: dict[str, object]
-    picture: bytes | None = None
+    picture: Picture | None = None
 
 
 async def read_body(request: Request, max_text_bytes: int) -> Body:
@@ -73,9 +75,8 @@ def _json_body(raw: bytes) -> Body:
         raise UnreadableBody(f"the body is not valid JSON: {error}") from None
     if not isinstance(body, dict):
         raise UnreadableBody(f"the JSON body must be an object, got {shown(body)}")
-    if body.get(PICTURE_FIELD) is not None:
-        raise _not_a_file(body[PICTURE_FIELD])
-    return Body({name: value for name, value in body.items() if name != PICTURE_FIELD})
+    told = body.pop(PICTURE_FIELD, None)
+    return Body(body, None if told is None else read_reference(told))
 
 
 async def _multipart_body(request: Request, max_text_bytes: int) -> Body:
@@ -154,7 +155,7 @@ class _Ending:
 async def _named_parts(parts: list[tuple[str, UploadFile | str]]) -> Body:
     given: dict[str, object] = {}
     metadata: dict[str, str] = {}
-    picture: bytes | None = None
+    picture: Picture | None = None
     for name, value in parts:
         if isinstance(value, UploadFile):
             if name != PICTURE_FIELD:
@@ -163,7 +164,9 @@ async def _named_parts(parts: list[tuple[str, UploadFile | str]]) -> Body:
             if value.filename or value.size:  # a browser sends an empty part when no file was chosen
                 picture = await value.read()
         elif name == PICTURE_FIELD:
-            raise _not_a_file(value)
+            picture = read_reference(value) if value else None
+        elif bracket := _PICTURE_PART.fullmatch(name):
+            picture = read_reference({bracket[1]: value})
         elif bracket := _METADATA_PART.fullmatch(name):
             metadata[bracket[1]] = value
         else:
@@ -172,19 +175,9 @@ async def _named_parts(parts: list[tuple[str, UploadFile | str]]) -> Body:
 
 
 def _refuse_repeats(names: list[str]) -> None:
-    """A part given twice is a mistake; so is metadata as one part and in brackets at once."""
+    """A part given twice is a mistake; so is a field as one part and in brackets at once."""
     for name in names:
-        if names.count(name) > 1 or ("metadata" in names and _METADATA_PART.fullmatch(name)):
+        if names.count(name) > 1 or ("[" in name and name.split("[")[0] in names):
             raise InvalidFields(
                 [FieldFault(shown(name), "", "given once", f"{shown(name)} must be given once")]
             )
-
-
-def _not_a_file(value: object) -> InvalidFields:
-    return InvalidFields(
-        [
-            FieldFault.of(
-                PICTURE_FIELD, value, "an uploaded PNG, JPEG or WebP file part of multipart/form-data"
-            )
-        ]
-    )

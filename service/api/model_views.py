@@ -1,10 +1,22 @@
 """What clients get to see of the models: OpenAI's list, with the bounds that intake enforces."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.aliases import Aliases
 from service.contracts.model_spec import ModelSpec
+from service.store.nouns import CatalogueEntry
+
+
+class MeasuredView(BaseModel):
+    """What the last videos of a model took on this fleet, whatever was asked of each."""
+
+    render_p50_seconds: float = Field(
+        description="The middle of the seconds from a worker's claim until the file was stored."
+    )
+    videos: int = Field(description="So many were looked at: the last 100 at most.")
 
 
 class ModelView(BaseModel):
@@ -17,6 +29,8 @@ class ModelView(BaseModel):
     created: int = Field(0, description="Always 0: models have no such date here; clients expect the field.")
     owned_by: str = "microcinema"
     live_workers: int
+    aliases: list[str] = Field(description="Foreign names that stand for this model here.")
+    measured: MeasuredView | None = Field(None, description="Null before a video of it was rendered.")
     spec: ModelSpec
 
 
@@ -27,3 +41,18 @@ class ModelListView(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[ModelView]
+
+
+def model_list(entries: Sequence[CatalogueEntry], aliases: Aliases) -> ModelListView:
+    """The catalogue as clients see it, in this order."""
+    return ModelListView(data=[_model(entry, aliases) for entry in entries])
+
+
+def _model(entry: CatalogueEntry, aliases: Aliases) -> ModelView:
+    names = [name for name, alias in aliases.items() if alias.model == entry.spec.name]
+    measured = None
+    if entry.render_p50_s is not None:
+        measured = MeasuredView(render_p50_seconds=round(entry.render_p50_s, 3), videos=entry.renders)
+    return ModelView(
+        id=entry.spec.name, live_workers=entry.live_workers, aliases=names, measured=measured, spec=entry.spec
+    )

@@ -8,12 +8,11 @@ from service.api.parts import Parts, Tenant
 from service.api.presenting import answer_accepted, asked_wait, is_repeat
 from service.api.problems import documented
 from service.api.views import VideoView
+from service.extending import ExtendNamedVideo, ExtendVideo, extend, named_video
 from service.refusals import (
     CannotExtend,
     ContentGone,
     NoContent,
-    RecordUnavailable,
-    ServiceBusy,
     SourceNotReady,
     UnknownVideo,
     VideoGone,
@@ -22,7 +21,15 @@ from service.remix import RemixVideo, remix
 
 router = APIRouter()
 
-SCHEMAS = schemas_of(RemixVideo, "A picture to animate instead.")
+SCHEMAS = {
+    **schemas_of(RemixVideo, "A picture to animate instead."),
+    **schemas_of(ExtendVideo, None),
+    **schemas_of(ExtendNamedVideo, None),
+}
+_EXTENDED = {
+    **ACCEPTED,
+    **documented(*JOB_REFUSALS, UnknownVideo, SourceNotReady, ContentGone, VideoGone, CannotExtend),
+}
 
 
 @router.post(
@@ -59,14 +66,50 @@ async def remix_video(
     "/videos/{video_id}/extend",
     tags=["videos"],
     summary="Go on where a video ends",
-    status_code=422,
-    response_class=Response,
-    responses=documented(UnknownVideo, VideoGone, CannotExtend, RecordUnavailable, ServiceBusy),
+    status_code=202,
+    response_model=VideoView,
+    openapi_extra=body_of(ExtendVideo),
+    responses=_EXTENDED,
 )
-async def extend_video(parts: Parts, tenant: Tenant, video_id: str) -> Response:
-    """Always a 422 that says why: no model here continues a clip. Asked, so that no client has to guess."""
-    job = await parts.intake.show(tenant, video_id)
-    raise CannotExtend(
-        f"{job.request.model} makes each clip whole and goes on from none; "
-        f"POST /videos/{job.id}/remix makes this one over, input_reference begins with a picture"
-    )
+async def extend_video(
+    request: Request,
+    response: Response,
+    parts: Parts,
+    tenant: Tenant,
+    video_id: str,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+    x_stainless_retry_count: RetryCount = None,
+) -> VideoView:
+    """A new job whose clip begins at the last frame of the succeeded one and is served behind it, as one
+    film. For models whose `spec.keyframe` is `first`; others answer 422 `cannot_extend`."""
+    body = await read_body(request, parts.settings.max_text_bytes)
+    repeat = is_repeat(x_stainless_retry_count)
+    accepted = await extend(parts.intake, tenant, video_id, body.given, body.picture, idempotency_key, repeat)
+    return await answer_accepted(request, response, parts, tenant, accepted, asked_wait(prefer))
+
+
+@router.post(
+    "/videos/extensions",
+    tags=["videos"],
+    summary="Go on where a video ends (OpenAI's route)",
+    status_code=202,
+    response_model=VideoView,
+    openapi_extra=body_of(ExtendNamedVideo),
+    responses=_EXTENDED,
+)
+async def extend_named_video(
+    request: Request,
+    response: Response,
+    parts: Parts,
+    tenant: Tenant,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+    x_stainless_retry_count: RetryCount = None,
+) -> VideoView:
+    """The same, where the body names the video: `{"video": {"id": ...}}`."""
+    body = await read_body(request, parts.settings.max_text_bytes)
+    video_id, given = named_video(body.given)
+    repeat = is_repeat(x_stainless_retry_count)
+    accepted = await extend(parts.intake, tenant, video_id, given, body.picture, idempotency_key, repeat)
+    return await answer_accepted(request, response, parts, tenant, accepted, asked_wait(prefer))

@@ -15,7 +15,7 @@ from service.api.asking import (
 )
 from service.api.body import read_body
 from service.api.metadata_filter import METADATA_PARAMETER, asked_metadata
-from service.api.model_views import ModelListView, ModelView
+from service.api.model_views import ModelListView, model_list
 from service.api.parts import Parts, Tenant, served_base
 from service.api.presenting import answer_accepted, asked_wait, is_repeat, outlooks, present
 from service.api.problems import documented
@@ -132,11 +132,5 @@ async def cancel_video(request: Request, parts: Parts, tenant: Tenant, video_id:
 
 @router.get("/models", tags=["models"], summary="List the models", responses=documented(RecordUnavailable))
 async def list_models(parts: Parts) -> ModelListView:
-    """With the bounds that requests are checked against."""
-    entries = await parts.intake.catalogue()
-    return ModelListView(
-        data=[
-            ModelView(id=entry.spec.name, live_workers=entry.live_workers, spec=entry.spec)
-            for entry in entries
-        ]
-    )
+    """With the bounds that requests are checked against, and what their last videos took here."""
+    return model_list(await parts.intake.catalogue(), parts.intake.aliases)

@@ -98,6 +98,10 @@ class VideoView(BaseModel):
     size: str
     error: ErrorView | None = None
     remixed_from_video_id: str | None = None
+    extended_from_video_id: str | None = None
+    asked_as: dict[str, str] = Field(
+        description="What you wrote where the operator lets a foreign name or value stand for ours."
+    )
 
     state: State
     stage: Stage | None = None
@@ -109,7 +113,10 @@ class VideoView(BaseModel):
     started_at: int | None = None
     start_by: int | None = Field(None, description="Unix seconds; the job expires unless begun by then.")
     finish_by: int | None = Field(None, description="Unix seconds; the job expires unless done by then.")
-    num_frames: int
+    num_frames: int = Field(description="Of the whole film.")
+    source_frames: int | None = Field(
+        None, description="An extension's: so many at its beginning are the old video's."
+    )
     fps: int
     seed: int
     negative_prompt: str
@@ -121,7 +128,9 @@ class VideoView(BaseModel):
     fit: str | None = Field(None, description="How `input_reference` met the size; null without one.")
     webhook_url: str | None = None
     metadata: dict[str, str]
-    usage: dict[str, float]
+    usage: dict[str, float | str] = Field(
+        description="Of a finished video, as its worker measured it: seconds, GPU seconds and bytes by name."
+    )
     video: FileView | None = None
     thumbnail: FileView | None = None
     spritesheet: FileView | None = Field(None, description="`frames` small frames, four a row, without gaps.")
@@ -217,10 +226,12 @@ def video_view(
             "expires_at": _seconds(job.expires_at),
             "model": request.model,
             "prompt": request.prompt,
-            "seconds": f"{request.num_frames / request.fps:g}",
+            "seconds": f"{request.film_frames / request.fps:g}",
             "size": f"{request.width}x{request.height}",
             "error": _error(job),
             "remixed_from_video_id": request.remixed_from,
+            "extended_from_video_id": request.extends.video_id if request.extends else None,
+            "asked_as": request.asked_as,
             "state": job.state,
             "stage": job.stage,
             "step": job.step,
@@ -231,7 +242,8 @@ def video_view(
             "started_at": _seconds(job.started_at),
             "start_by": _seconds(job.start_by),
             "finish_by": _seconds(job.finish_by),
-            "num_frames": request.num_frames,
+            "num_frames": request.film_frames,
+            "source_frames": request.extends.frames if request.extends else None,
             "fps": request.fps,
             "seed": request.seed,
             "negative_prompt": request.negative_prompt,

@@ -96,7 +96,7 @@ class VideoJob(BaseModel):
     artifact: Artifact | None = None
     winner_attempt: int = 0
     failure: Failure | None = None
-    usage: dict[str, float] = {}
+    usage: dict[str, float | str] = {}
     warnings: tuple[str, ...] = ()
     seq: int = 0
     tries: tuple[Try, ...] = ()
@@ -121,6 +121,7 @@ class VideoJob(BaseModel):
 
     def names(self, key: str) -> bool:
         """Whether the record names the stored object `key`, which then must not be deleted."""
-        stored = (self.keyframe, self.checkpoint, self.request.input_picture, *self.candidates)
+        begun_with = (self.request.input_picture, self.request.extends)
+        stored = (self.keyframe, self.checkpoint, *begun_with, *self.candidates)
         ours = any(part is not None and part.key == key for part in stored)
         return ours or (self.artifact is not None and self.artifact.names(key))

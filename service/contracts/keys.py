@@ -34,6 +34,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "PACES": f"{TAG}:paces",  # hash pool ":" model -> GPU seconds per unit of work, as measured
         "WORKS": f"{TAG}:works",  # hash pool ":" model -> units of work of a video, as of late
         "ETA_RATIOS": f"{TAG}:eta-ratios:",  # + pool ":" model: list, time taken over time foretold
+        "RENDERS": f"{TAG}:renders:",  # + pool ":" model: list, seconds that the last videos took a worker
         "DEADLINES": f"{TAG}:deadlines",  # zset id -> time at which it expires as it stands
         "APPROVALS": f"{TAG}:approvals",  # zset id -> time by which the client must approve
         # running
@@ -105,3 +106,8 @@ def chosen_picture_key(tenant: str, job_id: str, sha256: str) -> str:
 def input_picture_key(tenant: str, job_id: str) -> str:
     """Where the client's own picture lies, stored before the job is submitted."""
     return f"{tenant}/{job_id}/input/picture.png"
+
+
+def source_film_key(tenant: str, job_id: str) -> str:
+    """Where an extension's copy of the old video lies, stored before the job is submitted."""
+    return f"{tenant}/{job_id}/input/source.mp4"

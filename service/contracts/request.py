@@ -47,12 +47,28 @@ class KeyframeGate(BaseModel):
     approval_s: float = Field(gt=0)
 
 
+class SourceFilm(BaseModel):
+    """The video that this one goes on with, copied: an MP4 of `frames` frames under the new job's own prefix.
+
+    `video_id` is the old job, which may be gone by now.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    video_id: str = Field(pattern=ID_PATTERN)
+    key: str = Field(min_length=1, max_length=1024)
+    sha256: str = Field(pattern=SHA256_PATTERN)
+    frames: int = Field(ge=1)
+
+
 class VideoRequest(BaseModel):
     """A whole request, every default filled in.
 
     The bounds here hold for any model; those of one model (sizes, frames, steps, ...) are its ModelSpec's and
-    are checked at intake. `num_frames` at `fps` frames per second is the film's length. `gamma` is the
+    are checked at intake. `num_frames` at `fps` frames per second is the clip's length; `film_frames` is that
+    of the film, to which an extension (`extends`) adds all frames of its clip but the first. `gamma` is the
     strength of the Appearance Noise Prior at sampling (MicroCinema, section 3.3; 0 switches it off).
+    `asked_as` is what the client wrote in place of these values, by field, where an alias stood for ours.
     A higher `priority` runs earlier among the tenant's own jobs. `remixed_from` is the video that a remix was
     made of, which may be gone by now.
     """
@@ -75,10 +91,17 @@ class VideoRequest(BaseModel):
     input_picture: PictureRef | None = None
     gate: KeyframeGate | None = None
     remixed_from: str | None = Field(default=None, pattern=ID_PATTERN)
+    extends: SourceFilm | None = None
+    asked_as: dict[str, str] = Field(default_factory=dict)
     webhook_url: str | None = Field(default=None, max_length=2048)
     metadata: dict[
         Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]
     ] = Field(default_factory=dict, max_length=MAX_METADATA_PAIRS)
+
+    @property
+    def film_frames(self) -> int:
+        """Frames of the video that the client gets."""
+        return self.num_frames if self.extends is None else self.extends.frames + self.num_frames - 1
 
 
 def candidate_seed(request: VideoRequest, index: int) -> int:

@@ -33,6 +33,7 @@ _BOUNDED = frozenset(
         "PACES",
         "WORKS",
         "ETA_RATIOS",
+        "RENDERS",
         "REAPER",
         "WORKERS",
         "SERVING",

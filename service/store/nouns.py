@@ -159,10 +159,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Succeeded:
-    """The video is stored under `artifact.key`. `usage` is what it cost, by name (seconds, steps, ...)."""
+    """The video is stored under `artifact.key`. `usage` is what it cost, by name (seconds, bytes, ...)."""
 
     artifact: Artifact
-    usage: Mapping[str, float] = field(default_factory=dict)
+    usage: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -234,10 +234,16 @@ class Reaped:
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """A model that is or was served, and how many live workers hold it now."""
+    """A model that is or was served, and how many live workers hold it now.
+
+    `render_p50_s` is the middle of the seconds that a worker had its last `renders` videos (100 at most),
+    from claim to end; None before there was one. They differ in what was asked.
+    """
 
     spec: ModelSpec
     live_workers: int
+    render_p50_s: float | None = None
+    renders: int = 0
 
 
 @dataclass(frozen=True)

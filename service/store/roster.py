@@ -32,7 +32,10 @@ def catalogue() -> Command[dict[str, CatalogueEntry]]:
         "catalogue",
         (),
         lambda reply: {
-            name: CatalogueEntry(ModelSpec.model_validate_json(spec), live) for name, spec, live in reply
+            name: CatalogueEntry(
+                ModelSpec.model_validate_json(spec), live, float(p50) if p50 else None, videos
+            )
+            for name, spec, live, p50, videos in reply
         },
     )
 

@@ -4,10 +4,12 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rig.picture_host import PictureHost, gives, picture_host
 from rig.processes import ROOT
 
 
@@ -18,6 +20,12 @@ def curl_lines() -> list[str]:
     return [line for line in lines if line.startswith("curl ")]
 
 
+@pytest.fixture(scope="module")
+def host() -> Iterator[PictureHost]:
+    with picture_host() as host:
+        yield host
+
+
 def test_there_are_such_lines() -> None:
     assert len(curl_lines()) > 10
     assert all(line.startswith("curl -s ") for line in curl_lines())
@@ -25,7 +33,18 @@ def test_there_are_such_lines() -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("line", curl_lines())
-def test_a_documented_call(site: Any, png: Any, tmp_path: Path, line: str) -> None:
+def test_a_documented_call(
+    empty_record: None,
+    start_gateway: Any,
+    make_spec: Any,
+    png: Any,
+    tmp_path: Path,
+    host: PictureHost,
+    line: str,
+) -> None:
+    host.paths["/a.png"] = gives(png(80, 60))
+    site = start_gateway(picture_origins=host.url)
+    site.worker.announce(make_spec(keyframe="first"))  # a model that can do all that is documented
     (tmp_path / "picture.png").write_bytes(png(80, 60))
     gated = {"pause_after": "image", "candidates": 2} if "/approve" in line else {}
     video_id = site.create(**gated)["id"]
@@ -35,6 +54,7 @@ def test_a_documented_call(site: Any, png: Any, tmp_path: Path, line: str) -> No
         site.worker.render()
     strict = "set -o pipefail; " + line.replace("curl -s ", "curl -sS --fail ")
     environment = {**os.environ, "URL": site.url, "ID": video_id, "no_proxy": "*"}
+    environment["PICTURE_URL"] = f"{host.url}/a.png"
     ended = subprocess.run(
         ["bash", "-c", strict], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -262,8 +262,8 @@ def test_a_picture_for_a_model_that_takes_none(site: Any, png: Any, make_spec: A
 
 
 def test_a_reference_that_is_no_file_is_told_how(site: Any, png: Any) -> None:
-    in_json = site.client.post("/videos", json={"prompt": "x", "input_reference": {"image_url": "http://x"}})
-    as_text = post_form(site, part("prompt", "x"), part("input_reference", "http://x"))
+    in_json = site.client.post("/videos", json={"prompt": "x", "input_reference": {"file_id": "file-1"}})
+    as_text = post_form(site, part("prompt", "x"), part("input_reference", "picture.png"))
     for answer in (in_json, as_text):
         assert "file part" in faults(site, answer)["input_reference"]["message"]
     elsewhere = site.client.post("/videos", data={"prompt": "x"}, files={"picture": ("a.png", png())})

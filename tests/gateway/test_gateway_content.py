@@ -183,7 +183,7 @@ class BrokenStore:
 def with_storage(store: Any) -> Any:
     def change(parts: Any) -> Any:
         shelf = Shelf(store, limit_s=1.0)
-        intake = replace(parts.intake, shelf=shelf)
+        intake = replace(parts.intake, pictures=replace(parts.intake.pictures, shelf=shelf))
         return replace(parts, shelf=shelf, intake=intake, checks={"storage": shelf.check}, signer=None)
 
     return change

@@ -34,7 +34,7 @@ def test_an_estimate_is_the_request_with_its_defaults_and_accepts_nothing(site: 
 def test_it_is_held_to_the_bounds_of_a_submission(site: Any) -> None:
     problem = site.problem(422, site.client.post("/videos/estimate", json={"prompt": "x", "fps": 99}))
     assert problem["errors"][0]["field"] == "fps"
-    site.problem(404, site.client.post("/videos/estimate", json={"prompt": "x", "model": "none"}))
+    site.problem(422, site.client.post("/videos/estimate", json={"prompt": "x", "model": "none"}))
 
 
 def test_what_was_measured_is_foretold_by_work_and_place(site: Any) -> None:

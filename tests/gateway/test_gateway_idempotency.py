@@ -62,7 +62,8 @@ class DeadStorage:
 def test_a_repeat_needs_neither_a_model_nor_the_storage(site: Any, start_gateway: Any, png: Any) -> None:
     def without_storage(parts: Any) -> Any:
         shelf = Shelf(DeadStorage(site.artifacts))
-        return replace(parts, shelf=shelf, intake=replace(parts.intake, shelf=shelf))
+        pictures = replace(parts.intake.pictures, shelf=shelf)
+        return replace(parts, shelf=shelf, intake=replace(parts.intake, pictures=pictures))
 
     request = {
         "data": {"prompt": "x"},

@@ -96,11 +96,3 @@ def test_another_model_of_the_request_takes_its_own_defaults(site: Any, make_spe
     site.worker.announce(make_spec(), make_spec(name="small", sizes=((32, 32),), samplers=("euler",)))
     new = remix(site, rendered(site), prompt="x", model="small").json()
     assert (new["model"], new["size"], new["sampler"], new["seed"]) == ("small", "32x32", "euler", 7)
-
-
-def test_extend_says_why_it_cannot(site: Any) -> None:
-    old = rendered(site)
-    problem = site.problem(422, site.client.post(f"/v1/videos/{old}/extend", json={"prompt": "x"}))
-    assert problem["code"] == "cannot_extend"
-    assert f"/videos/{old}/remix" in problem["detail"]
-    site.problem(404, site.client.post("/videos/video_none/extend"))

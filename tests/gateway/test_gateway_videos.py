@@ -203,9 +203,10 @@ def test_models_are_shown_with_their_bounds(site: Any, make_spec: Any) -> None:
 
 def test_an_unknown_model_is_told_the_known_ones(site: Any) -> None:
     answer = site.client.post("/videos", json={"prompt": "x", "model": "sora-2"})
-    problem = site.problem(404, answer)
+    problem = site.problem(422, answer)
     assert (problem["code"], problem["error"]["param"]) == ("unknown_model", "model")
-    assert "micro" in problem["detail"]
+    (fault,) = problem["errors"]
+    assert (fault["field"], fault["value"], fault["bound"]) == ("model", "'sora-2'", "one of micro")
 
 
 def test_a_model_without_a_live_worker_queues_with_a_warning(site: Any) -> None:

@@ -29,15 +29,19 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes
     return out.getvalue()
 
 
-def header_only_png(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that claims any size."""
-
+def png_file(head: bytes, pixels: bytes) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def header_only_png(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims any size."""
+
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = zlib.compress(b"\0" * 1000)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    return png_file(head, b"\0" * 1000)
 
 
 def refusal(raw: bytes, fit: Fit = Fit.COVER) -> str:
@@ -154,3 +158,45 @@ def test_an_animation_gives_its_first_picture() -> None:
     made = decoded(normalise_picture(raw, size=(64, 64), fit=Fit.EXACT, max_pixels=LIMIT))
     assert made.getpixel((0, 0)) == (255, 0, 0)
     assert not getattr(made, "is_animated", False)
+
+
+def test_an_animated_webp_gives_its_first_picture() -> None:
+    first, second = (Image.new("RGB", (64, 64), colour) for colour in ((255, 0, 0), (0, 0, 255)))
+    raw = encoded(first, "WEBP", save_all=True, append_images=[second], lossless=True)
+    made = decoded(normalise_picture(raw, size=(64, 64), fit=Fit.EXACT, max_pixels=LIMIT))
+    assert made.getpixel((0, 0)) == (255, 0, 0)
+
+
+def sixteen_bit_png(levels: tuple[int, int, int]) -> bytes:
+    """64 x 64 pixels of one colour, 16 bits a channel, which Pillow cannot write itself."""
+
+    head = struct.pack(">IIBBBBB", 64, 64, 16, 2, 0, 0, 0)
+    rows = (b"\0" + struct.pack(">HHH", *levels) * 64) * 64
+    return png_file(head, rows)
+
+
+@pytest.mark.parametrize(
+    ("raw", "colour"),
+    [
+        (encoded(Image.new("CMYK", (64, 64), (0, 255, 255, 0)), "JPEG", quality=95), (255, 0, 0)),
+        (sixteen_bit_png((0xC000, 0x4000, 0xFFFF)), (192, 64, 255)),
+        (encoded(Image.new("1", (64, 64), 1)), (255, 255, 255)),
+        (encoded(Image.new("P", (64, 64), 0)), (0, 0, 0)),
+        (encoded(Image.new("L", (64, 64), 77), "JPEG", quality=95), (77, 77, 77)),
+    ],
+)
+def test_each_way_to_say_a_colour_is_read(raw: bytes, colour: tuple[int, int, int]) -> None:
+    made = decoded(normalise_picture(raw, size=(64, 64), fit=Fit.EXACT, max_pixels=LIMIT))
+    assert made.mode == "RGB"
+    assert made.getpixel((5, 5)) == pytest.approx(colour, abs=3)
+
+
+def test_a_jpeg_that_paints_itself_over_and_over_is_refused() -> None:
+    """A hundred thousand such scans of a few bytes each would keep a thread busy for many minutes."""
+    plain = Image.effect_noise((64, 64), 80).convert("RGB")
+    raw = encoded(plain, "JPEG", progressive=True)
+    scans = raw.count(b"\xff\xda")
+    assert 5 < scans < 20
+    assert normalise_picture(raw, size=(64, 64), fit=Fit.EXACT, max_pixels=LIMIT)
+    last = raw[raw.rindex(b"\xff\xda") : -2]
+    assert f"at most 100 scans, got {scans + 200}" in refusal(raw[:-2] + last * 200 + raw[-2:])

@@ -8,6 +8,7 @@ from typing import Any
 import openai
 import pytest
 from openai import OpenAI
+from rig.picture_host import gives, picture_host
 
 # The client warns that its own vendor's service ends; the API's shape lives on in ours.
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
@@ -37,6 +38,14 @@ def busy_worker(site: Any) -> Iterator[None]:
     yield
     stop.set()
     thread.join(10)
+
+
+@pytest.fixture
+def picture_at(png: Any) -> Iterator[str]:
+    """Where a picture lies."""
+    with picture_host() as host:
+        host.paths["/a.png"] = gives(png())
+        yield f"{host.url}/a.png"
 
 
 @pytest.mark.usefixtures("busy_worker")
@@ -97,7 +106,7 @@ def test_errors_reach_the_caller_as_openais_own(site: Any, client: OpenAI) -> No
     assert "size must be one of 64x64, 96x64" in caught.value.message
     assert (caught.value.code, caught.value.param) == ("invalid_fields", "size")
     assert caught.value.request_id is not None
-    with pytest.raises(openai.NotFoundError, match="known models: micro"):
+    with pytest.raises(openai.UnprocessableEntityError, match="model must be one of micro"):
         client.videos.create(prompt="x", model="sora-2")
 
 
@@ -117,3 +126,29 @@ def test_a_full_queue_is_ridden_out_by_the_clients_own_retries(start_gateway: An
 
 def test_models_are_listed(client: OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["micro"]
+
+
+def test_a_picture_by_url_goes_through_extra_body(
+    empty_record: None, start_gateway: Any, png: Any, picture_at: str
+) -> None:
+    """The client itself refuses a dict for `input_reference`; its multipart form has brackets for one."""
+    site = start_gateway(picture_origins=picture_at.rsplit("/", 1)[0])
+    site.worker.announce()
+    with OpenAI(base_url=f"{site.url}/v1", api_key="unused", max_retries=0) as client:
+        reference = {"input_reference": {"image_url": picture_at}}
+        video = client.videos.create(prompt="it moves", extra_body=reference)
+    own = site.jobs.get("default", video.id).request.input_picture
+    assert site.artifacts.head(own.key).sha256 == own.sha256
+
+
+def test_a_film_is_extended_by_the_clients_own_call(site: Any, make_spec: Any, client: OpenAI) -> None:
+    site.worker.announce(make_spec(keyframe="first"))
+    site.create(seconds="2")
+    old = site.worker.render()
+    film = client.videos.extend(
+        prompt="it turns around",
+        seconds="2",  # type: ignore[arg-type]
+        video=openai.omit,  # type: ignore[arg-type]
+        extra_body={"video": {"id": old}},
+    )
+    assert (film.seconds, (film.model_extra or {})["extended_from_video_id"]) == ("3.875", old)

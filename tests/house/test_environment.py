@@ -35,6 +35,19 @@ SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
             "MICROCINEMA_LEASE_S must be a valid number, unable to parse string as a number, got 'soon'",
         ),
         (
+            GatewaySettings,
+            "MICROCINEMA_ALIASES",
+            "{",
+            "MICROCINEMA_ALIASES: cannot be read as JSON: Expecting property name enclosed in double quotes: "
+            "line 1 column 2 (char 1), got a value that is not shown here",
+        ),
+        (
+            GatewaySettings,
+            "MICROCINEMA_PICTURE_ORIGINS",
+            "https://a.example minio:9000",
+            "MICROCINEMA_PICTURE_ORIGINS: 'minio:9000' must be an origin such as http://minio:9000",
+        ),
+        (
             StorageSettings,
             "MICROCINEMA_STORAGE",
             "tape",

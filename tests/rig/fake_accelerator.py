@@ -9,6 +9,15 @@ class FakeAccelerator:
 
     def __init__(self) -> None:
         self.freed: list[BaseException] = []
+        self.forgotten = 0
+
+    kind = "cpu"
+
+    def forget_peak(self) -> None:
+        self.forgotten += 1
+
+    def peak_memory(self) -> int | None:
+        return 7 * GIB
 
     def memory(self) -> DeviceMemory:
         return DeviceMemory(16 * GIB, is_host=False)

@@ -57,7 +57,7 @@ def test_a_gated_job_shows_its_candidates_and_spends_nothing_of_stage_2(ward: An
     assert painted_seeds(ward) == [9, 10, 11]
     assert len({candidate.sha256 for candidate in job.candidates}) == 3
     assert ward.renderer.animated == []
-    assert set(job.spent) == {"text_to_image_seconds", "gpu_seconds"}
+    assert set(job.spent) == {"text_to_image_seconds", "text_to_image_gpu_seconds", "gpu_seconds"}
     assert ward.outcomes() == [("video_a", 1, "held", "")]
 
 

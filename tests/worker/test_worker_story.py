@@ -36,6 +36,11 @@ def test_job_becomes_a_decodable_film(ward: Any) -> None:
     assert ward.objects() == [PREFIX + "1/keyframe.png", PREFIX + "1/video.mp4"]
     assert ward.outcomes() == [("video_a", 1, "succeeded", "")]
     assert job.usage["seconds"] >= job.usage["image_to_video_seconds"] >= 0
+    stages = ("text_to_image", "image_to_video", "encode")
+    shares = [job.usage[f"{stage}_gpu_seconds"] for stage in stages]
+    assert sum(shares) == pytest.approx(job.usage["gpu_seconds"], abs=0.003)
+    assert (job.usage["device"], job.usage["peak_memory_bytes"]) == ("cpu", 7 * 2**30)
+    assert ward.accelerator.forgotten == 1
 
 
 def ward_latents(seed: int) -> Any:

@@ -1,11 +1,12 @@
 #!lua flags=no-writes
--- Every model ever announced: name, spec, live workers.
+-- Every model ever announced: name, spec, live workers, the middle of what its last videos took and their number.
 local since = '(' .. stamp(now())
 local flat = redis.call('HGETALL', KEY.CATALOGUE)
 local entries = {}
 for i = 1, #flat, 2 do
   local name, spec = flat[i], flat[i + 1]
-  local serving = KEY.SERVING .. cjson.decode(spec).pool .. ':' .. name
-  entries[#entries + 1] = { name, spec, redis.call('ZCOUNT', serving, since, '+inf') }
+  local lane_name = cjson.decode(spec).pool .. ':' .. name
+  local live = redis.call('ZCOUNT', KEY.SERVING .. lane_name, since, '+inf')
+  entries[#entries + 1] = { name, spec, live, renders_told(lane_name) }
 end
 return entries

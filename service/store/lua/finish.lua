@@ -19,7 +19,10 @@ if job.state == 'running' and job.attempt == attempt then
   end
   if gpu_s then settle_cost(job, gpu_s) end
   -- A later attempt may have found a part of the work done, and would teach a pace that is too good.
-  if gpu_s and job.state == 'succeeded' and attempt == '1' then learn_pace(job, gpu_s) end
+  if gpu_s and job.state == 'succeeded' and attempt == '1' then
+    learn_pace(job, gpu_s)
+    learn_render(job, t)
+  end
 end
 
 local freed = 0

@@ -151,6 +151,22 @@ local function learn_eta(job, t)
   redis.call('LTRIM', key, 0, RATIOS_KEPT - 1)
 end
 
+-- How long a worker had it, from its claim until it was stored.
+local function learn_render(job, t)
+  local key = KEY.RENDERS .. lane(job)
+  redis.call('LPUSH', key, stamp(t - tonumber(job.started_at)))
+  redis.call('LTRIM', key, 0, RATIOS_KEPT - 1)
+end
+
+-- The middle of those, as text ('': none yet), and how many there are.
+local function renders_told(name)
+  local renders = redis.call('LRANGE', KEY.RENDERS .. name, 0, -1)
+  if #renders == 0 then return '', 0 end
+  for i, seconds in ipairs(renders) do renders[i] = tonumber(seconds) end
+  table.sort(renders)
+  return stamp(renders[math.ceil(0.5 * #renders)]), #renders
+end
+
 -- ---- how deep a pool is --------------------------------------------------------------------------------
 
 -- Jobs of the pool that wait, whether anybody can claim them or not.

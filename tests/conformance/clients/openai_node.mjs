@@ -82,7 +82,7 @@ const calls = {
       assert.deepEqual([error.code, error.param], ["invalid_fields", "size"]);
       return true;
     });
-    await assert.rejects(client.videos.create({ prompt: "x", model: "no-such-model" }), OpenAI.NotFoundError);
+    await assert.rejects(client.videos.create({ prompt: "x", model: "no-such-model" }), OpenAI.UnprocessableEntityError);
   },
   "429 retried": async () => {
     let tries = 0;

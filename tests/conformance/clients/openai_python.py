@@ -117,7 +117,7 @@ def errors():
     bad = refused(openai.UnprocessableEntityError, lambda: client.videos.create(prompt="x", size="1x1"))
     assert (bad.code, bad.param) == ("invalid_fields", "size"), bad.body
     assert bad.request_id, "no request id"
-    refused(openai.NotFoundError, lambda: client.videos.create(prompt="x", model="no-such-model"))
+    refused(openai.UnprocessableEntityError, lambda: client.videos.create(prompt="x", model="no-such-model"))
     refused(openai.NotFoundError, lambda: client.videos.retrieve("video_" + "0" * 24))
 
 

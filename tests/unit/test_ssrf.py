@@ -1,11 +1,19 @@
-"""No webhook reaches what only we can reach, by whatever name it is asked to."""
+"""No call for a stranger reaches what only we can reach, by whatever name it is asked to."""
 
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
+from pathlib import Path
 
 import httpx
 import pytest
 
-from service.notifier.ssrf import AddressRefused, Guard, NameUnresolved, PinnedTransport, is_public
+from service.ssrf import AddressRefused, Guard, NameUnresolved, PinnedTransport, is_public, origin_of
 
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700::1111"]
 PUBLIC += ["::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::"]  # as public as the IPv4 that they carry
@@ -194,3 +202,65 @@ async def test_the_next_address_is_tried_when_one_takes_no_connection() -> None:
     async with httpx.AsyncClient(transport=transport) as client:
         assert (await client.post("https://twin/hook")).status_code == 200
     assert asked == ["2606:4700::1111", "8.8.8.8"]
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A self-signed certificate for `name`, and its key."""
+    made, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+    command += ["-keyout", str(key), "-out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    return made, key
+
+
+@contextmanager
+def tls_server(made: Path, key: Path) -> Iterator[int]:
+    """Answers 204 to anybody whose handshake comes through; gives its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made, key)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    taken, _ = server.accept()
+                    with suppress(OSError), context.wrap_socket(taken, server_side=True) as connection:
+                        connection.recv(65536)
+                        connection.sendall(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(30)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+async def test_tls_proves_the_name_though_the_address_is_pinned(tmp_path: Path) -> None:
+    """The certificate is held against the name in the URL: a resolver that lies gains nothing."""
+    made, key = certificate(tmp_path, "pictures.example")
+    trusting = ssl.create_default_context(cafile=str(made))
+    resolve, _ = names(**{"pictures.example": ["127.0.0.1"], "other.example": ["127.0.0.1"]})
+    transport = PinnedTransport(
+        Guard(allow_private=True, resolve=resolve), httpx.AsyncHTTPTransport(verify=trusting, trust_env=False)
+    )
+    with tls_server(made, key) as port:
+        async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
+            answer = await client.get(f"https://pictures.example:{port}/")
+            assert answer.status_code == 204
+            with pytest.raises(httpx.ConnectError, match=r"other\.example"):
+                await client.get(f"https://other.example:{port}/")
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Example.com/a?b", "https://example.com:443"),
+        ("http://example.com", "http://example.com:80"),
+        ("https://example.com:8443", "https://example.com:8443"),
+        ("https://[::1]:9000/", "https://[::1]:9000"),
+    ],
+)
+def test_an_origin_is_written_out(url: str, origin: str) -> None:
+    assert origin_of(httpx.URL(url)) == origin

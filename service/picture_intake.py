@@ -1,0 +1,100 @@
+"""What a job begins with: the client's picture, fetched if need be and made a PNG, or an old film."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.to_thread
+
+from service.access import Shelf
+from service.admission import Origin
+from service.contracts.keys import input_picture_key, source_film_key
+from service.contracts.model_spec import ModelSpec
+from service.contracts.request import Fit, PictureRef, SourceFilm, VideoRequest
+from service.logs import get_logger
+from service.pictures import normalise_picture
+from service.references import Picture, PictureAt
+from service.refusals import FieldFault, InvalidFields, Refusal
+
+#: Pictures unpacked at a time: each may take several bytes for every pixel that its model allows.
+DECODING_THREADS = 2
+#: Films copied at a time: each is in memory as a whole.
+FILMS_AT_A_TIME = 4
+
+#: Gives the bytes that lie there; service/fetching.py is the real one.
+Fetch = Callable[[PictureAt], Awaitable[bytes]]
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class PictureIntake:
+    """Stores pictures and films before their job is submitted: a job must never name one that is not there.
+
+    `film_limit_s`: no extension makes a film longer than that.
+    """
+
+    shelf: Shelf
+    fetch: Fetch
+    film_limit_s: float
+    decoding: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(DECODING_THREADS))
+    copying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FILMS_AT_A_TIME))
+
+    async def take(
+        self, request: VideoRequest, fit: Fit, picture: Picture, spec: ModelSpec, tenant: str, job_id: str
+    ) -> VideoRequest:
+        """The request with its picture, which is stored. Raises InvalidFields, ServiceBusy (a fetch) or
+        ContentUnavailable."""
+        size = (request.width, request.height)
+        png = await self.as_png(picture, size, fit, spec.max_picture_pixels)
+        stored = await self.shelf.put(input_picture_key(tenant, job_id), png, "image/png")
+        digest = hashlib.sha256(png).hexdigest()
+        own = PictureRef(key=stored.key, sha256=digest, width=size[0], height=size[1], fit=fit)
+        return request.model_copy(update={"input_picture": own})
+
+    async def as_png(self, picture: Picture, size: tuple[int, int], fit: Fit, max_pixels: int) -> bytes:
+        """What `normalise_picture` makes of it. Raises InvalidFields or ServiceBusy."""
+        raw = await self.fetch(picture) if isinstance(picture, PictureAt) else picture
+
+        def unpack() -> bytes:
+            return normalise_picture(raw, size=size, fit=fit, max_pixels=max_pixels)
+
+        return await anyio.to_thread.run_sync(unpack, limiter=self.decoding)
+
+    async def take_origin(
+        self, request: VideoRequest, origin: Origin, tenant: str, job_id: str
+    ) -> VideoRequest:
+        """The request with what it comes from; of a film to go on with a copy, as the old video may be
+        deleted any moment. Raises InvalidFields, ContentGone or ContentUnavailable."""
+        film = origin.film
+        if film is None:
+            return request.model_copy(update={"remixed_from": origin.video_id})
+        extends = SourceFilm(
+            video_id=origin.video_id,
+            key=source_film_key(tenant, job_id),
+            sha256=film.sha256,
+            frames=film.frames or 1,
+        )
+        extended = request.model_copy(update={"extends": extends})
+        if extended.film_frames > self.film_limit_s * request.fps:
+            whole, limit = extended.film_frames / request.fps, self.film_limit_s
+            bound = f"a length that makes a film of at most {limit:g} s"
+            raise InvalidFields(
+                [FieldFault("seconds", f"{whole:g}", bound, f"seconds must be {bound}, got {whole:g}")]
+            )
+        async with self.copying:
+            body = b"".join([chunk async for chunk in await self.shelf.read(film.key)])
+            await self.shelf.put(extends.key, body, film.content_type)
+        return extended
+
+    async def forget(self, request: VideoRequest) -> None:
+        """No record names them; the janitor would find them too, an hour later."""
+        for stored in (request.input_picture, request.extends):
+            if stored is None:
+                continue
+            try:
+                await self.shelf.delete(stored.key)
+            except Refusal as error:
+                log.warning("picture_left_behind", key=stored.key, detail=error.detail)
