@@ -22,6 +22,7 @@ from models.image_to_video import ImageToVideo
 from models.orders import PictureOrder, Progress, VideoOrder
 from models.precision import choose_device, network_dtype
 from models.residency import Residency
+from models.sampler import SAMPLERS
 from models.spec import CinemaSpec
 from models.stepwise import result_of
 from models.text import TextEncoder
@@ -133,9 +134,18 @@ class Cinema:
         num_frames: int | None = None,
         sampler: str = "dpm++2m",
     ) -> Film:
-        """The whole way at the model's first size; a given `keyframe` (H, W, 3) takes stage 1's place."""
+        """The whole way at the model's first size; a given `keyframe` (H, W, 3) takes stage 1's place.
+
+        Raises ValueError for a keyframe of another size or a sampler that there is none of.
+        """
         spec = self.spec
         width, height = spec.sizes[0]
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler {sampler!r} must be one of {', '.join(SAMPLERS)}")
+        if keyframe is not None and (keyframe.shape != (height, width, 3) or keyframe.dtype != np.uint8):
+            raise ValueError(
+                f"keyframe must be uint8 {(height, width, 3)}, got {keyframe.dtype} {keyframe.shape}"
+            )
         if keyframe is None:
             picture = PictureOrder(
                 prompt, negative_prompt, seed, spec.picture_steps, spec.picture_guidance, width, height

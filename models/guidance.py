@@ -33,7 +33,7 @@ class Guidance:
             raise ValueError(f"guidance interval must be 0 <= low <= high <= 1, got {self.low}..{self.high}")
 
     def active(self, t: int, train_steps: int) -> bool:
-        scales = (self.scale,) if isinstance(self.scale, float) else self.scale
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
         return any(scale != 1.0 for scale in scales) and self.low <= t / train_steps <= self.high
 
     def bind(self, denoise: TextDenoise, text: Tensor, empty: Tensor, train_steps: int) -> Denoise:

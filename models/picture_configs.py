@@ -23,6 +23,7 @@ _PLAIN: dict[str, Any] = {
     "attention_type": "default",
     "center_input_sample": False,
     "class_embed_type": None,
+    "downsample_padding": 1,
     "dual_cross_attention": False,
     "encoder_hid_dim": None,
     "flip_sin_to_cos": True,
@@ -35,7 +36,9 @@ _PLAIN: dict[str, Any] = {
     "only_cross_attention": False,
     "resnet_time_scale_shift": "default",
     "time_cond_proj_dim": None,
+    "time_embedding_act_fn": None,
     "time_embedding_type": "positional",
+    "timestep_post_act": None,
     "transformer_layers_per_block": 1,
 }
 _SCHEDULE: dict[str, Any] = {
@@ -44,6 +47,8 @@ _SCHEDULE: dict[str, Any] = {
     "trained_betas": None,
     "rescale_betas_zero_snr": False,
 }
+# What diffusers takes for a setting that is left out, where that is not what we know.
+_LEFT_OUT = {"beta_schedule": "linear"}
 VELOCITY = (
     "it predicts velocity (v-prediction), and the Appearance Noise Prior is a statement about predicted "
     "noise: use a model that predicts epsilon, such as Stable Diffusion 2.1-base instead of 2.1"
@@ -129,8 +134,9 @@ def read_schedule(config: Mapping[str, Any], folder: Path) -> Schedule:
             f"{folder}: scheduler prediction_type 'v_prediction' is not supported, only 'epsilon': {VELOCITY}"
         )
     for name, known in _SCHEDULE.items():
-        if config.get(name, known) != known:
-            raise BadWeights(f"{folder}: scheduler {name} {config[name]!r} is not supported, only {known!r}")
+        said = config.get(name, _LEFT_OUT.get(name, known))
+        if said != known:
+            raise BadWeights(f"{folder}: scheduler {name} {said!r} is not supported, only {known!r}")
     try:
         return Schedule(config["beta_start"], config["beta_end"], config["num_train_timesteps"])
     except KeyError as error:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isfinite
 
-from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec, Number
+from service.contracts.model_spec import Bounds, ModelSpec, Number
 from service.contracts.request import MAX_PRIORITY, MAX_SEED, MIN_PRIORITY, PictureRef, VideoRequest
 from service.fields import CreateVideo
 from service.refusals import FieldFault, shown
@@ -78,7 +78,7 @@ class BoundsCheck:
     def _num_frames(self, fps: int) -> int:
         """From `num_frames`, from `seconds` x fps, or the default; given both, they must agree."""
         asked, frames = self.asked, self.spec.frames
-        lengths = _lengths(frames)
+        lengths = frames.in_words()
         count = asked.num_frames
         if count is not None and not frames.allows(count):
             self._fault("num_frames", count, lengths)
@@ -116,14 +116,6 @@ class BoundsCheck:
 
     def _fault(self, name: str, value: object, bound: str) -> None:
         self.faults.append(FieldFault.of(name, value, bound))
-
-
-def _lengths(frames: FrameBounds) -> str:
-    text = f"{frames.min} to {frames.max} frames"
-    if frames.multiple_of == 1:
-        return text
-    above = f"{frames.offset} above " if frames.offset else ""
-    return f"{text} and {above}a multiple of {frames.multiple_of}"
 
 
 def _written(size: tuple[int, int]) -> str:

@@ -77,7 +77,7 @@ def misfit(request: VideoRequest, spec: ModelSpec) -> str | None:
         known = ", ".join(f"{width}x{height}" for width, height in spec.sizes)
         return f"size {size[0]}x{size[1]} is not one of {known}"
     if not spec.frames.allows(request.num_frames):
-        return f"num_frames {request.num_frames} is outside {spec.frames.min}..{spec.frames.max}"
+        return f"num_frames {request.num_frames} is not {spec.frames.in_words()}"
     if not spec.steps.allows(request.num_inference_steps):
         bounds = f"{spec.steps.min}..{spec.steps.max}"
         return f"num_inference_steps {request.num_inference_steps} is outside {bounds}"

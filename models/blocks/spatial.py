@@ -12,6 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MOST_ROWS = 65_535
+"""CUDA's bound on the grid dimension that most attention kernels give to the batch (pytorch issue 146704).
+
+Temporal attention has one row for every place of every sample: eight clips of 512x512 pixels under guidance
+are 65,536. One row too many is an invalid launch, and no CUDA context is trusted after one.
+"""
+
 
 def timestep_embedding(t: Tensor, width: int) -> Tensor:
     """Sinusoidal embedding of timesteps (B,) -> (B, width), cosine half first (Ho et al. 2020, app. B)."""
@@ -58,12 +65,19 @@ class Attention(nn.Module):
         """x (B, N, C), context (B, L, D) -> (B, N, C)."""
         source = x if context is None else context
         q, k, v = (self._split(y) for y in (self.to_q(x), self.to_k(source), self.to_v(source)))
-        out = F.scaled_dot_product_attention(q, k, v)
-        merged: Tensor = self.to_out[0](out.transpose(1, 2).flatten(2))
+        merged: Tensor = self.to_out[0](_attended(q, k, v).transpose(1, 2).flatten(2))
         return merged
 
     def _split(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)  # B heads N C/heads
+
+
+def _attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T) v for (B, heads, N, C/heads); what one launch cannot take goes part after part."""
+    if q.shape[0] <= MOST_ROWS:
+        return F.scaled_dot_product_attention(q, k, v)
+    parts = zip(*(torch.split(x, MOST_ROWS) for x in (q, k, v)), strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*part) for part in parts])
 
 
 class GatedProjection(nn.Module):

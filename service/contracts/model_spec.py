@@ -48,6 +48,14 @@ class FrameBounds(Bounds[int]):
         """Whether a video may have `value` frames."""
         return super().allows(value) and (value - self.offset) % self.multiple_of == 0
 
+    def in_words(self) -> str:
+        """Such as "9 to 257 frames and 1 above a multiple of 8"."""
+        text = f"{self.min} to {self.max} frames"
+        if self.multiple_of == 1:
+            return text
+        above = f"{self.offset} above " if self.offset else ""
+        return f"{text} and {above}a multiple of {self.multiple_of}"
+
 
 Word = Annotated[str, Field(min_length=1, max_length=40)]
 

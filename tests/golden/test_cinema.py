@@ -63,6 +63,15 @@ def test_same_seed_same_frames_and_another_seed_other_frames(cinema: Cinema) -> 
     assert len({film.digest, cinema("a red circle", 4).digest, cinema("a blue square", 3).digest}) == 3
 
 
+def test_a_call_names_what_it_cannot_take(cinema: Cinema) -> None:
+    with pytest.raises(ValueError, match=r"keyframe must be uint8 \(32, 32, 3\), got uint8 \(16, 32, 3\)"):
+        cinema("a red circle", 3, keyframe=keyframe()[:16])
+    with pytest.raises(ValueError, match=r"keyframe must be uint8 .*, got float64 \(32, 32, 3\)"):
+        cinema("a red circle", 3, keyframe=keyframe() / 255)
+    with pytest.raises(ValueError, match=r"sampler 'euler' must be one of dpm\+\+2m, ddim"):
+        cinema("a red circle", 3, sampler="euler")
+
+
 def test_every_stage_yields_each_finished_step(cinema: Cinema) -> None:
     steps, pictures = finish(cinema.paint([PICTURE]))
     assert [(s.step, s.steps) for s in steps] == [(1, 2), (2, 2)]

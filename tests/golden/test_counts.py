@@ -1,4 +1,4 @@
-"""The figures in docs/benchmarks.md and docs/training.md are what the code counts today.
+"""The figures in docs/benchmarks.md, docs/models.md and docs/training.md are what the code counts today.
 
 The rows of a table are one function at several sizes: here each table is counted at some of them.
 MICROCINEMA_ALL_COUNTS=1 (`make counts`) counts every row.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import count_memory, count_network, count_public_memory, count_training
+from benchmarks import count_memory, count_network, count_picture_memory, count_public_memory, count_training
 
 DOCS = Path(__file__).parents[2] / "docs"
 ALL = os.environ.get("MICROCINEMA_ALL_COUNTS") == "1"
@@ -41,6 +41,23 @@ def test_documented_memory_is_todays() -> None:
 @pytest.mark.parametrize("model", PUBLIC)
 def test_documented_memory_of_public_models_is_todays(model: str) -> None:
     assert missing(count_public_memory.table([model]), "benchmarks.md") == []
+
+
+@pytest.mark.timeout(300)
+def test_documented_weights_of_picture_models_are_todays() -> None:
+    rows = tuple(count_picture_memory.RELEASED) if ALL else ("Stable Diffusion 2.1", "PixArt-alpha")
+    assert missing(count_picture_memory.table(rows), "models.md") == []
+
+
+def test_the_list_of_models_has_the_memory_of_the_count() -> None:
+    counted = [line.split(" | ") for line in (DOCS / "benchmarks.md").read_text().splitlines()]
+    plans = {cells[0].removeprefix("| "): cells[6] for cells in counted if len(cells) == 9}
+    rows = (DOCS / "models.md").read_text().splitlines()
+    for name, released in count_public_memory.RELEASED.items():
+        (row,) = [
+            line for line in rows if line.startswith(f"| `{released.pipeline}` |") and "steps" not in line
+        ]
+        assert f"| {plans[name]} GiB" in row, name
 
 
 @pytest.mark.timeout(400)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.blocks.spatial import Attention
+from models.blocks.spatial import MOST_ROWS, Attention
 
 WIDTH, HEADS, TOKENS = 64, 1, 12
 
@@ -51,6 +54,32 @@ def test_our_attention_stays_finite_and_close_to_fp32_by_every_kernel(
     # large scores choose one token; where two are close, fp16 weights may choose the other: compare most
     close = ((got.float() - wanted).abs() <= 0.02 * wanted.abs().max()).float().mean()
     assert close > 0.9
+
+
+class Launches(TorchDispatchMode):
+    """Rows of every fused attention that is run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[int] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "scaled_dot_product" in str(func):
+            self.rows.append(args[0].shape[0])
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_launch_has_more_rows_than_cuda_takes_and_every_row_is_what_it_is_alone() -> None:
+    torch.manual_seed(5)
+    block = Attention(2, 1).requires_grad_(False)
+    x = torch.randn(2**16 + 1, 2, 2)  # eight clips of 512x512 pixels under guidance, and one place more
+    with Launches() as launches:
+        got = block(x)
+        alone = block(x[-3:])
+    assert launches.rows == [MOST_ROWS, 2, 3]
+    assert MOST_ROWS < 2**16
+    assert got.shape == x.shape
+    torch.testing.assert_close(got[-3:], alone)
 
 
 def test_nothing_here_allows_half_precision_scores() -> None:

@@ -147,6 +147,8 @@ def test_guidance_is_its_formula_and_scale_one_never_asks_the_empty_prompt() -> 
     plain = Guidance(scale=1.0).bind(watched, words(2.0), words(0.5), 1000)
     assert torch.equal(plain(z, 500), by_text(z, 500, words(2.0)))
     assert batches == [2]
+    whole = Guidance(scale=4).bind(by_text, words(2.0), words(0.5), 1000)  # as a person writes it in JSON
+    assert torch.equal(whole(z, 500), guided(z, 500))
 
 
 def test_guidance_interval_halves_the_batch_outside() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from rig.stable_diffusion import pipeline, small_family
 from safetensors.torch import load_file, save_file
 
@@ -150,6 +150,9 @@ def test_released_unet_configs_are_our_specs(spec: Any) -> None:
             {"transformer_layers_per_block": [1, 2, 10]},
             r"transformer_layers_per_block is \[1, 2",
         ),
+        ("unet/config.json", {"downsample_padding": 0}, "downsample_padding is 0, only 1 can be inflated"),
+        ("unet/config.json", {"timestep_post_act": "silu"}, "timestep_post_act is 'silu', only None"),
+        ("unet/config.json", {"time_embedding_act_fn": "silu"}, "time_embedding_act_fn is 'silu', only None"),
         ("unet/config.json", {"norm_num_groups": 7}, "channels 32 must be a multiple of norm_groups 7"),
         ("vae/config.json", {"shift_factor": 0.1}, "shift_factor is set"),
         ("vae/config.json", {"block_out_channels": [8, 8, 24, 24]}, r"has shape \(16, .* needs \(24, "),
@@ -160,6 +163,14 @@ def test_a_folder_that_would_render_wrongly_is_refused(
 ) -> None:
     edit(copy / file, lambda content: content.update(change))
     with pytest.raises(BadWeights, match=sentence):
+        load_folder(copy, CPU, torch.float32)
+
+
+def test_a_schedule_that_is_left_out_is_diffusers_default_which_is_another(copy: Path) -> None:
+    path = copy / "scheduler" / "scheduler_config.json"
+    edit(path, lambda config: config.pop("beta_schedule"))
+    assert DDIMScheduler.from_pretrained(path.parent).config.beta_schedule == "linear"
+    with pytest.raises(BadWeights, match="scheduler beta_schedule 'linear' is not supported"):
         load_folder(copy, CPU, torch.float32)
 
 

@@ -190,7 +190,7 @@ class OwnPicture:
         (Wish(input_picture=OwnPicture()), None),
         (Wish(), "input_reference is missing"),
         (Wish(input_picture=OwnPicture(), gamma=0.02), "gamma 0.02 is outside 0.0..0.0"),
-        (Wish(input_picture=OwnPicture(), num_frames=98), "num_frames 98"),
+        (Wish(input_picture=OwnPicture(), num_frames=98), "num_frames 98 is not 9 to 257 frames and 1 above"),
     ],
 )
 def test_the_worker_looks_again(folders: Any, wish: Any, says: str | None) -> None:
