@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,12 +25,16 @@ from chaos.scene import Scene, running_scene
 from chaos.strike import Fault, Strike
 from rig.processes import wait_until
 
-RECOVERS_S = 60.0
+RECOVERS_S = 180.0  # of a machine that is busy with other work; what it took is in the table
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A row of docs/reliability.md. `recovery_s`: from a strike to the end of the last job that it hit."""
+    """A row of docs/reliability.md. `recovery_s`: from a strike to the end of the last job that it hit.
+
+    `load`: how many processes wanted a core over the last five minutes, at the end. `weights`: the folder of
+    the model.
+    """
 
     fault: str
     says: str
@@ -43,6 +49,9 @@ class Verdict:
     left_behind: int
     minutes: float
     on: str
+    commit: str
+    load: float
+    weights: str
     breaches: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -93,6 +102,9 @@ def try_fault(
             left_behind=found.left_behind,
             minutes=round((time.monotonic() - began) / 60, 2),
             on=time.strftime("%Y-%m-%d", time.gmtime()),
+            commit=_commit(),
+            load=round(os.getloadavg()[1], 1),
+            weights=weights.name,
             breaches=tuple(found.breaches),
         )
         for job_id in [promise for promise in ledger.promises if any(promise in b for b in found.breaches)]:
@@ -128,6 +140,24 @@ def _touched(scene: Scene, ledger: Ledger, blows: Sequence[Blow]) -> int:
     return touched
 
 
+def _commit() -> str:
+    """What is struck, with a + if it was never committed as it is; the table does not count."""
+    tree = Path(__file__).parents[2]
+    told = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=7", "--exclude=*"],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    changed = subprocess.run(
+        ["git", "diff", "--quiet", "HEAD", "--", "service", "worker", "models", "tests"],
+        cwd=tree,
+        check=False,
+    )
+    return told.stdout.strip() + "+" * (changed.returncode == 1) or "unknown"
+
+
 def _recoveries(scene: Scene, blows: Sequence[Blow]) -> list[float]:
     found = []
     for blow in blows:
@@ -139,12 +169,13 @@ def _recoveries(scene: Scene, blows: Sequence[Blow]) -> list[float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The long form. Exit code 1 if any promise was broken."""
+    """The long form. Exit code 1 if any promise was broken, or a fault struck less often than asked."""
     parser = argparse.ArgumentParser(description="Strike the service with faults and count what was lost.")
     parser.add_argument("faults", nargs="*", default=list(FAULTS), help="names; left out: all of them")
     parser.add_argument("--strikes", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds for one fault")
+    parser.add_argument("--limit", type=float, default=1800.0, help="seconds for one fault")
+    parser.add_argument("--weights", type=Path, help="of a model that is not nano: models/micro is shipped")
     parser.add_argument("--results", type=Path, default=Path("docs/reliability.json"))
     parser.add_argument("--page", type=Path, default=Path("docs/reliability.md"))
     chosen = parser.parse_args(arguments)
@@ -154,8 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     broken = False
     with tempfile.TemporaryDirectory(prefix="microcinema-chaos-") as name:
-        weights = Path(name) / "nano"
-        write_nano(weights)
+        weights = chosen.weights.resolve() if chosen.weights else Path(name) / "nano"
+        if not chosen.weights:
+            write_nano(weights)
         for fault in chosen.faults:
             try:
                 verdict = try_fault(
@@ -170,7 +202,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sys.stdout.write(f"{fault}, seed {chosen.seed}, has no verdict: {error}\n")
                 broken = True
                 continue
-            broken = broken or bool(verdict.breaches)
+            broken = broken or bool(verdict.breaches) or verdict.tries < chosen.strikes
+            if verdict.tries < chosen.strikes:
+                sys.stdout.write(
+                    f"{fault}: {verdict.tries} strikes in {chosen.limit:g} s, not {chosen.strikes}\n"
+                )
             shown = {
                 key: value for key, value in asdict(verdict).items() if key not in ("says", "recovery_s")
             }
