@@ -32,17 +32,23 @@ class Promise:
 
 @dataclass
 class Ledger:
-    """What was promised, and what clients saw go wrong."""
+    """What was promised, and what clients saw go wrong.
+
+    `accepted`, `ended`: when a job was, or was seen to be, by this process's clock. The record's own times
+    are by the clock of Redis, which a fault may move.
+    """
 
     promises: dict[str, Promise] = field(default_factory=dict)
     refused: int = 0  # bad requests, rightly refused
     complaints: list[str] = field(default_factory=list)
-    ended: set[str] = field(default_factory=set)
+    accepted: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def accept(self, job_id: str, want: str) -> None:
         with self._lock:
             self.promises[job_id] = Promise(job_id, want)
+            self.accepted.setdefault(job_id, time.time())
 
     def unfinished(self) -> list[str]:
         with self._lock:
@@ -162,7 +168,7 @@ def tick_off(scene: Scene, ledger: Ledger) -> None:
     for job_id in ledger.unfinished():
         job = scene.record(job_id)
         if job is not None and job.terminal:
-            ledger.ended.add(job_id)
+            ledger.ended.setdefault(job_id, time.time())
 
 
 def _picture() -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from chaos.audit import audit, history
 from chaos.faults import FAULTS
 from chaos.load import Client, Ledger, Load
 from chaos.page import publish
-from chaos.scene import Scene, running_scene
+from chaos.scene import running_scene
 from chaos.strike import Fault, Strike
 from rig.processes import wait_until
 
@@ -94,10 +95,10 @@ def try_fault(
             seed=seed,
             tries=len(blows),
             jobs=len(ledger.promises),
-            touched=_touched(scene, ledger, blows),
+            touched=_touched(ledger, blows),
             lost=len(found.lost),
             duplicated=len(found.duplicated),
-            recovery_s=tuple(_recoveries(scene, blows)),
+            recovery_s=tuple(_recoveries(ledger, blows)),
             webhooks_repeated=found.repeats,
             left_behind=found.left_behind,
             minutes=round((time.monotonic() - began) / 60, 2),
@@ -129,15 +130,12 @@ def strike_once(fault: Fault, strike: Strike) -> Blow:
     return blow
 
 
-def _touched(scene: Scene, ledger: Ledger, blows: Sequence[Blow]) -> int:
+def _touched(ledger: Ledger, blows: Sequence[Blow]) -> int:
     """Jobs that were accepted and not at their end while a strike went on."""
-    touched = 0
-    for job_id in ledger.promises:
-        job = scene.record(job_id)
-        if job is not None:
-            until = job.completed_at or time.time()
-            touched += any(job.created_at <= blow.over and until >= blow.began for blow in blows)
-    return touched
+    return sum(
+        any(began <= blow.over and ledger.ended.get(job_id, math.inf) >= blow.began for blow in blows)
+        for job_id, began in ledger.accepted.items()
+    )
 
 
 def _commit() -> str:
@@ -158,11 +156,10 @@ def _commit() -> str:
     return told.stdout.strip() + "+" * (changed.returncode == 1) or "unknown"
 
 
-def _recoveries(scene: Scene, blows: Sequence[Blow]) -> list[float]:
+def _recoveries(ledger: Ledger, blows: Sequence[Blow]) -> list[float]:
     found = []
     for blow in blows:
-        ends = [job.completed_at for job_id in blow.hit if (job := scene.record(job_id)) and job.completed_at]
-        late = [end for end in ends if end >= blow.began]
+        late = [end for job_id in blow.hit if (end := ledger.ended.get(job_id, 0.0)) >= blow.began]
         if late:
             found.append(round(max(late) - blow.began, 2))
     return found
