@@ -50,6 +50,7 @@ _BOUNDED = frozenset(
         "CAPS",
         "DRAINS",
         "DELIVERIES_DEAD",
+        "RELAYED",
     }
 )
 
