@@ -85,7 +85,7 @@ conformance-models: $(DEVELOP) ## Every public model family through the whole se
 	MICROCINEMA_ALL_FAMILIES=1 $(BIN)/pytest tests/e2e/test_foreign_models.py
 
 chaos: $(DEVELOP) ## Kill, stop and starve every part under load, count what is lost (an hour or more; FAULTS="worker_killed")
-	PYTHONPATH=.:tests $(BIN)/python -m chaos.run $(FAULTS) --strikes $(STRIKES)
+	PYTHONPATH=.:tests $(BIN)/python -m chaos.run $(FAULTS) --strikes $(STRIKES) $(CHAOS_OPTIONS)
 
 soak: $(DEVELOP) ## 500 jobs, a worker killed every 50: says what grew per 100 jobs (SOAK_OPTIONS="--jobs 150")
 	PYTHONPATH=.:tests $(BIN)/python -m chaos.soak $(SOAK_OPTIONS)

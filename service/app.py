@@ -17,7 +17,7 @@ from service.api.parts import VERSION_PREFIX, GatewayParts
 from service.api.problems import ProblemView, documented, refusal_of_http, refusal_of_validation
 from service.api.scope import OnePath, RequestScope
 from service.auth import KeyGate
-from service.limits import BodyLimit, ConcurrencyLimit
+from service.limits import BodyLimit, ConcurrencyLimit, Pace
 from service.refusals import MissingScope, Unauthenticated
 
 DESCRIPTION = """\
@@ -93,7 +93,7 @@ def create_app(parts: GatewayParts) -> FastAPI:
         BodyLimit,
         max_bytes=settings.max_upload_bytes,
         max_json_bytes=settings.max_text_bytes,
-        timeout_s=settings.upload_timeout_s,
+        pace=Pace(settings.upload_timeout_s, settings.upload_grace_s, settings.upload_least_rate),
         max_arriving=max(1, settings.max_concurrent_requests // 2),
     )
     app.add_middleware(KeyGate, find=parts.find_key)

@@ -1,6 +1,7 @@
 """What one gateway process takes on: so many requests at a time, so many bytes and seconds per body."""
 
 import asyncio
+import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ class ConcurrencyLimit:
 
 
 class BodyLimit:
-    """At most `max_bytes` of request body, `max_json_bytes` of JSON, all of it within `timeout_s` seconds.
+    """At most `max_bytes` of request body, `max_json_bytes` of JSON, all of it as fast as `pace` wants.
 
     At most `max_arriving` bodies are received at a time; one more raises ServiceBusy. They are fewer than the
     requests that ConcurrencyLimit lets in, so that clients whose bodies trickle in keep nobody from reading.
@@ -55,12 +56,12 @@ class BodyLimit:
     """
 
     def __init__(
-        self, app: ASGIApp, max_bytes: int, max_json_bytes: int, timeout_s: float, max_arriving: int
+        self, app: ASGIApp, max_bytes: int, max_json_bytes: int, pace: "Pace", max_arriving: int
     ) -> None:
         self.app = app
         self.max_bytes = max_bytes
         self.max_json_bytes = max_json_bytes
-        self.timeout_s = timeout_s
+        self.pace = pace
         self.max_arriving = max_arriving
         self._arriving = 0
 
@@ -91,7 +92,7 @@ class BodyLimit:
         self._arriving -= 1
 
     def _metered(self, receive: Receive, bound: "_Bound", body: "_Arriving") -> Receive:
-        deadline = asyncio.get_running_loop().time() + self.timeout_s
+        began = asyncio.get_running_loop().time()
         received = 0
 
         async def metered() -> Message:
@@ -99,10 +100,10 @@ class BodyLimit:
             if body.complete:  # what follows is the wait for the client to hang up, however long it takes
                 return await receive()
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(began + self.pace.late_after(received)):
                     message = await receive()
             except TimeoutError:
-                raise UploadTooSlow(f"the body must arrive within {self.timeout_s:g} seconds") from None
+                raise self.pace.missed_by(received) from None
             received += len(message.get("body", b""))
             if not message.get("more_body", False):
                 body.ends()
@@ -124,6 +125,33 @@ class _Arriving:
         if not self.complete:
             self.complete = True
             self._ended()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How slowly a body may come: all of it within `timeout_s` seconds, and from `grace_s` on `least_rate`
+    bytes for every second behind that, on average.
+
+    Whoever sends a byte a second thus holds a place for the grace and not for the whole time; to hold it
+    longer costs as many bytes as an honest upload.
+    """
+
+    timeout_s: float
+    grace_s: float
+    least_rate: float
+
+    def late_after(self, received: int) -> float:
+        """Seconds from the head until a body of which so many bytes have come is too slow."""
+        earned = received / self.least_rate if self.least_rate else math.inf
+        return min(self.timeout_s, self.grace_s + earned)
+
+    def missed_by(self, received: int) -> UploadTooSlow:
+        if self.late_after(received) >= self.timeout_s:
+            return UploadTooSlow(f"the body must arrive within {self.timeout_s:g} seconds")
+        return UploadTooSlow(
+            f"after {self.grace_s:g} seconds the body must arrive at {self.least_rate:g} bytes a second "
+            f"at least, got {received} bytes in all"
+        )
 
 
 @dataclass(frozen=True)

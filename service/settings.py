@@ -52,6 +52,9 @@ class GatewaySettings(BaseSettings):
     picture_origins: str = ""
     #: A body must be complete within this time.
     upload_timeout_s: float = Field(default=60.0, gt=0)
+    #: From then on it must have come at `upload_least_rate` bytes a second, on average; 0: at any rate.
+    upload_grace_s: float = Field(default=5.0, gt=0)
+    upload_least_rate: float = Field(default=8192.0, ge=0)
     #: A connection must bring the whole head of a request within this time.
     head_timeout_s: float = Field(default=10.0, gt=0)
     #: A client must take each piece of an answer (256 KiB of a file) within this time, or it is cut off.

@@ -50,7 +50,7 @@ from worker.parts import Parts
 from worker.patience import Patience
 from worker.presence import Presence, Sweep
 from worker.probes import Probes
-from worker.readiness import tell_plan, warm_up
+from worker.readiness import keep_for_good, tell_plan, warm_up
 from worker.settings import WorkerSettings
 from worker.settlement import Settlement
 from worker.spool.opening import open_spool
@@ -264,7 +264,7 @@ def main() -> int:
             connect=lambda: connect_sync(str(redis.url), redis.timeout_s),
             storage=paired(open_store(storage), lambda: connect_sync(str(redis.url), redis.timeout_s)),
             plan=lambda: plan_of(at_hand()),
-            load=lambda: load(at_hand()),
+            load=lambda: keep_for_good(load(at_hand())),
             tell=tell_all(metrics.tell, Logbook(log).tell),
         )
         return serve(parts, metrics)

@@ -59,6 +59,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "STATES": f"{TAG}:states",  # hash state -> number of records in it
         "DOOMED": f"{TAG}:doomed",  # zset id -> time from which record and artifacts may go
         # told to the world
+        "RELAYED": f"{TAG}:relayed",  # time of the last look into the outbox
         "OUTBOX": f"{TAG}:outbox",  # stream of events that await delivery; never trimmed, only relayed
         "DELIVERY": f"{TAG}:delivery:",  # + event id: hash, one webhook and its tries
         "DELIVERIES_DUE": f"{TAG}:deliveries:due",  # zset event id -> time of the next try

@@ -51,6 +51,7 @@ _BOUNDED = frozenset(
         "CAPS",
         "DRAINS",
         "DELIVERIES_DEAD",
+        "RELAYED",
     }
 )
 

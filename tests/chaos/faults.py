@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from chaos.clock_faults import HostClocksSkewed, RedisClockJumps
 from chaos.scene import LEASE_S, Scene
 from chaos.storage_faults import StorageDown, StorageDownForLong, StorageFull
 from chaos.strike import Fault, Plain, Strike, kill, spring_at
@@ -241,6 +242,8 @@ FAULTS: dict[str, type[Fault]] = {
         RedisKilledAtFinish,
         RedisDown,
         RedisPaused,
+        RedisClockJumps,
+        HostClocksSkewed,
         RedisFull,
         TicketsDeleted,
         RepliesLost,

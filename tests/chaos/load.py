@@ -17,6 +17,13 @@ from PIL import Image
 CLIENTS = 2
 UNFINISHED = 5  # jobs under way at a time: both workers busy, a few waiting
 GIVES_UP_S = 90.0
+JSON = "application/json"
+BAD: tuple[dict[str, Any], ...] = (
+    {"json": {"prompt": "x", "num_frames": 999}},
+    {"json": {"seed": 7}},
+    {"content": b'{"prompt": "x", '},
+    {"data": {"prompt": "x"}, "files": {"input_reference": ("picture.png", b"no picture", "image/png")}},
+)
 
 
 @dataclass(frozen=True)
@@ -32,17 +39,23 @@ class Promise:
 
 @dataclass
 class Ledger:
-    """What was promised, and what clients saw go wrong."""
+    """What was promised, and what clients saw go wrong.
+
+    `accepted`, `ended`: when a job was, or was seen to be, by this process's clock. The record's own times
+    are by the clock of Redis, which a fault may move.
+    """
 
     promises: dict[str, Promise] = field(default_factory=dict)
     refused: int = 0  # bad requests, rightly refused
     complaints: list[str] = field(default_factory=list)
-    ended: set[str] = field(default_factory=set)
+    accepted: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def accept(self, job_id: str, want: str) -> None:
         with self._lock:
             self.promises[job_id] = Promise(job_id, want)
+            self.accepted.setdefault(job_id, time.time())
 
     def unfinished(self) -> list[str]:
         with self._lock:
@@ -62,12 +75,12 @@ class Client:
         self._http.close()
 
     def send_any(self, slow_s: float) -> None:
-        """One request of the mix: 10 % bad, 10 % cancelled, 10 % sent twice, 20 % with a picture."""
+        """One request of the mix: 5 % bad, 10 % cancelled, 10 % sent twice, 20 % with a picture."""
         dice = self._random.random()
-        if dice < 0.1:
+        if dice < 0.05:
             self._send_bad()
             return
-        want = "cancelled" if dice < 0.2 else "succeeded"
+        want = "cancelled" if dice < 0.15 else "succeeded"
         prompt = f"a shape moving [slow {self._random.uniform(0.2, 1.8) * slow_s:.3f}]"
         job_id = self.create(prompt, want, twice=dice > 0.9, picture=0.7 < dice < 0.9)
         if want == "cancelled" and job_id is not None:
@@ -98,8 +111,12 @@ class Client:
         return ids.pop()
 
     def _send_bad(self) -> None:
-        answer = self._until_answered("POST", "/videos", {}, {"json": {"prompt": "x", "num_frames": 999}})
-        if answer is None or answer.status_code != 422:
+        """A wrong value, no prompt, half of a body, or a picture that is none."""
+        body = self._random.choice(BAD)
+        answer = self._until_answered(
+            "POST", "/videos", {"content-type": JSON} if "content" in body else {}, body
+        )
+        if answer is None or answer.status_code not in (400, 422):
             self._ledger.complaints.append(f"a bad request was answered {answer and answer.status_code}")
         else:
             self._ledger.refused += 1
@@ -162,7 +179,7 @@ def tick_off(scene: Scene, ledger: Ledger) -> None:
     for job_id in ledger.unfinished():
         job = scene.record(job_id)
         if job is not None and job.terminal:
-            ledger.ended.add(job_id)
+            ledger.ended.setdefault(job_id, time.time())
 
 
 def _picture() -> bytes:

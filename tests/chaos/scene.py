@@ -16,6 +16,7 @@ from redis import Redis
 from rig.forked import Forked
 from rig.processes import Running, free_ports, wait_until
 from rig.receiver import Receiver
+from rig.skewed_clock import SkewedClock
 from rig.tcp_proxy import LossyProxy
 from rig.valkey import answers, valkey
 
@@ -62,6 +63,7 @@ class Scene:
     gateway_url: str
     storage: FileStore
     redis: Redis
+    clocks: dict[str, SkewedClock] = field(default_factory=dict)  # of each part's host, and of "valkey"
     _done: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -116,6 +118,8 @@ def running_scene(folder: Path, weights: Path, settings: Mapping[str, str]) -> I
     redis_port, gateway_port = free_ports(2)
     redis_url = f"redis://127.0.0.1:{redis_port}/0"
     server = valkey(folder / "valkey", redis_port)
+    clocks = {"valkey": SkewedClock(folder / "valkey.skew")}
+    server.environment = clocks["valkey"].environment
     with ExitStack() as stack:
         stack.callback(server.end, 2)
         receiver = stack.enter_context(Receiver())
@@ -142,7 +146,9 @@ def running_scene(folder: Path, weights: Path, settings: Mapping[str, str]) -> I
         modules = {"gateway": "service.main", "notifier": "service.notifier.main"}
         for name in ("gateway", "notifier", *WORKERS):
             proxy = stack.enter_context(LossyProxy(("127.0.0.1", redis_port)))
-            own = {**environment, "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"}
+            clocks[name] = SkewedClock(folder / f"{name}.skew")
+            own = {**environment, **clocks[name].environment}
+            own["REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
             arguments = () if name in modules else (folder / "suffered",)
             module = modules.get(name, "rig.ailing")
             forked = Forked(name, module, own, folder / f"{name}.log", arguments)
@@ -157,6 +163,7 @@ def running_scene(folder: Path, weights: Path, settings: Mapping[str, str]) -> I
             f"http://127.0.0.1:{gateway_port}",
             FileStore(folder / "artifacts", LinkSigner(b"only-for-tests" * 4, "http://x", time.time)),
             stack.enter_context(connect_sync(redis_url)),
+            clocks,
         )
         for part in parts.values():
             stack.callback(part.forked.end)

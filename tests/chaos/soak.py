@@ -8,10 +8,10 @@ import signal
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from random import Random
@@ -19,6 +19,7 @@ from statistics import median
 
 from chaos.audit import at_rest, audit
 from chaos.load import Client, Ledger, Load
+from chaos.open_files import open_files
 from chaos.run import strike_once
 from chaos.scene import Scene, running_scene
 from chaos.strike import Strike
@@ -38,15 +39,16 @@ LEAST_READINGS = 5
 
 @dataclass(frozen=True)
 class Reading:
-    """How things stand when nothing is under way: resident bytes and open files of each process, by name and
-    pid (a worker that was killed is another one afterwards), and the record's keys less those of ended jobs.
+    """How things stand when nothing is under way: resident bytes and open files (by kind) of each process, by
+    name and pid (a worker that was killed is another one afterwards), and the record's keys less those of
+    ended jobs.
 
     RQ's keys are left to the audits at the end: a killed worker's ticket lies about until RQ's maintenance.
     """
 
     jobs: int
     resident: dict[tuple[str, int], int]
-    files: dict[tuple[str, int], int]
+    files: dict[tuple[str, int], Counter[str]]
     keys: int
 
 
@@ -56,7 +58,7 @@ def read(scene: Scene, jobs: int) -> Reading:
         process = Path("/proc") / str(part.forked.pid)
         with contextlib.suppress(OSError):  # killed a moment ago; its heir is in the next reading
             resident[name, part.forked.pid] = int((process / "statm").read_text().split()[1]) * PAGE_BYTES
-            files[name, part.forked.pid] = len(list((process / "fd").iterdir()))
+            files[name, part.forked.pid] = open_files(part.forked.pid)
     kept = sum(1 for key in scene.redis.scan_iter("{mc}:*", count=1000) if not _ends_by_itself(scene, key))
     return Reading(jobs, resident, files, kept)
 
@@ -67,7 +69,7 @@ def _ends_by_itself(scene: Scene, key: bytes) -> bool:
 
 
 def soak(scene: Scene, *, jobs: int, kill_every: int, seed: int) -> tuple[list[Reading], list[str]]:
-    """Readings in the order of time, and breaches.
+    """Readings in the order of time, and breaches. Each reading also goes to stdout as it is made.
 
     The load stops for each reading: what is under way has keys and connections of its own, which would be
     taken for growth.
@@ -85,9 +87,24 @@ def soak(scene: Scene, *, jobs: int, kill_every: int, seed: int) -> tuple[list[R
             wait_until(lambda: _at_rest(scene, ledger), QUIET_S, "everything comes to rest for a reading")
             if len(ledger.promises) > kill_every:  # until a worker was struck once, all of it warms up
                 readings.append(read(scene, len(ledger.promises)))
+                sys.stdout.write(f"{_line(readings[-1])}\n")
+                sys.stdout.flush()
     found = audit(scene, ledger, losses_allowed=True)
     orphans = [f"microcinema audit: {orphan.key}: {orphan.why}" for orphan in Audit(scene.redis).orphans()]
+    states = Counter(job.state for job_id in ledger.promises if (job := scene.record(job_id)) is not None)
+    ended = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    sys.stdout.write(f"{ended}; {ledger.refused} bad requests refused, {kills} workers killed\n")
     return readings, found.breaches + orphans
+
+
+def _line(reading: Reading) -> str:
+    """Only the processes that are never killed: their series are what a person looks at."""
+    shown = [
+        f"{name} {reading.resident[name, pid] / 2**20:.1f} MiB {dict(sorted(files.items()))}"
+        for (name, pid), files in reading.files.items()
+        if name in STEADY
+    ]
+    return f"{reading.jobs} jobs, {reading.keys} keys; " + "; ".join(shown)
 
 
 def _at_rest(scene: Scene, ledger: Ledger) -> bool:
@@ -97,11 +114,12 @@ def _at_rest(scene: Scene, ledger: Ledger) -> bool:
 
 @dataclass(frozen=True)
 class Growth:
-    """Of one thing, per 100 jobs. `limit` None: too few readings to judge."""
+    """Of one thing, per 100 jobs. `limit` None: too few readings to judge. `which`: what changed, by kind."""
 
     what: str
     per_100_jobs: float
     limit: float | None
+    which: str = ""
 
     @property
     def grows(self) -> bool:
@@ -109,7 +127,8 @@ class Growth:
 
     def __str__(self) -> str:
         verdict = "too few readings" if self.limit is None else "GROWS" if self.grows else "flat"
-        return f"{self.what}: {self.per_100_jobs:+.3f} per 100 jobs, {verdict}"
+        told = f"{self.what}: {self.per_100_jobs:+.3f} per 100 jobs, {verdict}"
+        return f"{told} (first to last: {self.which})" if self.which else told
 
 
 def growth(readings: Sequence[Reading]) -> list[Growth]:
@@ -128,8 +147,17 @@ def growth(readings: Sequence[Reading]) -> list[Growth]:
     for name, process in judged.items():
         life = lives[process]
         grown.append(_slope(f"{name} MiB", "mib", [(r.jobs, r.resident[process] / 2**20) for r in life]))
-        grown.append(_slope(f"{name} files", "files", [(r.jobs, float(r.files[process])) for r in life]))
+        files = _slope(f"{name} files", "files", [(r.jobs, float(r.files[process].total())) for r in life])
+        grown.append(replace(files, which=_changed(life[0].files[process], life[-1].files[process])))
     return grown
+
+
+def _changed(first: Counter[str], last: Counter[str]) -> str:
+    return ", ".join(
+        f"{last[kind] - first[kind]:+d} {kind}"
+        for kind in sorted({*first, *last})
+        if last[kind] != first[kind]
+    )
 
 
 def _slope(what: str, kind: str, points: Sequence[tuple[int, float]]) -> Growth:

@@ -1,8 +1,12 @@
 """What the soak takes for growth."""
 
+import os
+import socket
+from collections import Counter
 from dataclasses import replace
 
 import pytest
+from chaos.open_files import open_files
 from chaos.soak import Reading, growth
 
 MIB = 2**20
@@ -20,8 +24,12 @@ def readings(
                 ("notifier", 2): 80 * MIB,
                 ("worker-0", worker_pid if n < count - 3 else 9): (400 + (50 if n == 0 else 100)) * MIB,
             },
-            files={("gateway", 1): 17 + files * n, ("notifier", 2): 9, ("worker-0", worker_pid): 20}
-            | {("worker-0", 9): 20},
+            files={
+                ("gateway", 1): Counter({"tcp to :6379": 12 + files * n, "pipe": 5}),
+                ("notifier", 2): Counter(pipe=9),
+                ("worker-0", worker_pid): Counter(pipe=20),
+                ("worker-0", 9): Counter(pipe=20),
+            },
             keys=20 + keys * n,
         )
         for n in range(count)
@@ -68,3 +76,24 @@ def test_too_few_readings_are_not_called_flat():
     found = growth(readings(4, leak_mib=5.0))
     assert grows(found) == set()
     assert all("too few readings" in str(line) for line in found)
+
+
+def test_files_that_grew_are_named():
+    (line,) = [line for line in growth(readings(12, files=1)) if line.grows]
+    assert "(first to last: +11 tcp to :6379)" in str(line)
+
+
+def test_open_files_are_told_by_what_they_are(tmp_path):
+    before = open_files(os.getpid())
+    with socket.create_server(("127.0.0.1", 0)) as server, (tmp_path / "kept").open("w"):
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
+            more = open_files(os.getpid()) - before
+    assert more == Counter(
+        {
+            f"tcp listens at :{port}": 1,
+            f"tcp to :{port}": 1,
+            f"tcp at :{port}": 1,
+            (tmp_path / "kept").as_posix(): 1,
+        }
+    )

@@ -1,6 +1,7 @@
 """Too much, too slow, too many: refused early, and the process goes on serving."""
 
 import asyncio
+import select
 import socket
 import threading
 import time
@@ -124,7 +125,7 @@ def test_a_client_that_hangs_up_in_the_middle_leaves_nothing(site: Any) -> None:
 
 
 def test_one_request_too_many_is_503_and_probes_still_answer(start_gateway: Any) -> None:
-    site = start_gateway(max_concurrent_requests=1, upload_timeout_s=20)
+    site = start_gateway(max_concurrent_requests=1, upload_timeout_s=60, upload_grace_s=60)
     address = urlsplit(site.url)
     with socket.create_connection((address.hostname, address.port)) as slow:
         slow.sendall(head("Content-Length: 10"))
@@ -139,7 +140,7 @@ def test_one_request_too_many_is_503_and_probes_still_answer(start_gateway: Any)
 
 
 def test_bodies_that_trickle_in_keep_nobody_from_reading(site: Any, start_gateway: Any) -> None:
-    small = start_gateway(max_concurrent_requests=8, upload_timeout_s=60)
+    small = start_gateway(max_concurrent_requests=8, upload_timeout_s=60, upload_grace_s=60)
     with ExitStack() as slow:
         for count in range(1, 5):
             one = slow.enter_context(
@@ -156,6 +157,51 @@ def test_bodies_that_trickle_in_keep_nobody_from_reading(site: Any, start_gatewa
         assert small.client.delete(f"/videos/{video_id}").status_code == 200
     wait_until(lambda: in_progress(small) == 0, 20, "their places are free again")
     assert small.client.post("/videos", json={"prompt": "x"}).status_code == 202
+
+
+def test_clients_that_never_stop_trickling_lose_their_places_soon(start_gateway: Any) -> None:
+    """Each sends a byte every now and then, and would be complete in time by nobody's measure."""
+    small = start_gateway(max_concurrent_requests=8, upload_timeout_s=600, upload_grace_s=0.5)
+    address = urlsplit(small.url)
+    with ExitStack() as stack:
+        slow = [
+            stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=30))
+            for _ in range(4)
+        ]
+        for one in slow:
+            one.sendall(head("Content-Length: 1000000"))
+        answers: dict[socket.socket, bytes] = {}
+        until = time.monotonic() + 60
+        while len(answers) < len(slow) and time.monotonic() < until:
+            readable, _, _ = select.select(slow, [], [], 0.05)
+            answers |= {one: one.recv(65536) for one in readable if one not in answers}
+            for one in slow:
+                if one not in answers:
+                    one.sendall(b"1")
+        assert len(answers) == 4
+        assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in answers.values())
+    wait_until(lambda: in_progress(small) == 0, 20, "their places are free again")
+    assert small.client.post("/videos", json={"prompt": "x"}).status_code == 202
+
+
+def test_bytes_that_came_early_buy_time_for_a_pause(start_gateway: Any, png: Any) -> None:
+    """A phone in a tunnel: half of an upload, nothing for longer than the grace, the other half."""
+    site = start_gateway(upload_timeout_s=600, upload_grace_s=0.2, upload_least_rate=100)
+    request = httpx.Request(
+        "POST",
+        "http://x/videos",
+        data={"prompt": "x", "fit": "cover"},
+        files={"input_reference": ("a.png", png(300, 300) + bytes(20_000), "image/png")},
+    )
+    body = request.read()
+    framing = f"Content-Length: {len(body)}"
+    address = urlsplit(site.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(head(framing, request.headers["content-type"]) + body[:10_000])
+        wait_until(lambda: in_progress(site) == 1, 10, "its body is waited for")
+        time.sleep(1.0)  # more than the grace; 10,000 bytes have bought a hundred seconds
+        connection.sendall(body[10_000:])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 202 ")
 
 
 def test_many_at_once_are_all_answered(site: Any) -> None:

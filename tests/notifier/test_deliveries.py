@@ -91,6 +91,28 @@ def test_a_failed_try_is_due_again_after_its_delay(timed, happen, server_clock) 
     assert [each.tries for each in take(timed)] == [2]
 
 
+@pytest.mark.parametrize("back_s", [10.0, 900.0, 90_000.0])
+def test_a_clock_that_is_set_back_holds_no_webhook_up(timed, happen, server_clock, back_s) -> None:
+    """One is due, one waits for its next try, one is in somebody's hands: each for as long as before."""
+    tried, held = happen(URL), happen(URL)
+    timed.relay()
+    assert {each.event.id for each in take(timed, lease_s=60)} == {tried, held}
+    timed.settle(tried, 1, retry(30), KEEP_S)
+    due = happen(URL)
+    timed.relay()
+    server_clock.advance(-back_s)
+    assert timed.relay().due == 1
+    assert [each.event.id for each in take(timed)] == [due]
+    timed.settle(due, 1, DELIVERED, KEEP_S)
+    server_clock.advance(29.9)
+    assert timed.relay().due == 0
+    server_clock.advance(0.2)
+    assert timed.relay().due == 1
+    assert [each.event.id for each in take(timed)] == [tried]
+    server_clock.advance(30)
+    assert [each.event.id for each in take(timed)] == [held]
+
+
 @pytest.mark.parametrize("verdict", [Verdict.DELIVERED, Verdict.GONE, Verdict.DEAD])
 def test_an_end_is_final_and_its_record_stays_for_a_while(
     timed, happen, redis, server_clock, verdict

@@ -36,6 +36,7 @@ from worker.logbook import Logbook
 from worker.main import end_before_the_loop, serve, worker_name
 from worker.metrics import WorkerMetrics
 from worker.parts import Parts
+from worker.readiness import keep_for_good
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settings import WorkerSettings
 
@@ -107,7 +108,7 @@ def main(suffered: Path) -> int:
     configure_logs(settings.log_format, settings.log_level, process="worker")
 
     def ailing_model() -> Loaded:
-        loaded = load(settings)
+        loaded = keep_for_good(load(settings))
         return replace(loaded, renderer=Ailing(loaded.renderer, suffered))
 
     metrics = WorkerMetrics()

@@ -22,6 +22,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from rig.skewed_clock import preloaded_library
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -89,6 +91,8 @@ class Forked:
 def fork_server() -> ForkServerContext:
     """Imports once what every process needs. One OpenMP thread: a fork takes no others along."""
     own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_OFFLINE": "1"}
+    if library := preloaded_library():  # each fork may then be given a clock of its own
+        own["LD_PRELOAD"] = library
     before = {name: os.environ.get(name) for name in own}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 from pathlib import Path
@@ -24,7 +25,7 @@ from worker.loading import WrongSettings, plan_of
 from worker.main import EXIT_SETTINGS, serve
 from worker.memory_plan import GIB, MAX_DECODE_CHUNK, DeviceTooSmall, MemoryPlan, plan_memory
 from worker.metrics import WorkerMetrics
-from worker.readiness import tell_plan, warm_up
+from worker.readiness import keep_for_good, tell_plan, warm_up
 from worker.settings import WorkerSettings
 
 MIB = 2**20
@@ -233,3 +234,14 @@ def test_container_limits_of_both_kinds(
         file.write_text(text)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert host_memory(tmp_path) == (machine if wanted is None else wanted)
+
+
+def test_what_a_worker_has_loaded_is_not_looked_through_again(ward: Any) -> None:
+    """A collection holds Python's lock for as long as it looks, and with it the beats."""
+    loaded = ward.load()
+    looked_through = len(gc.get_objects())
+    try:
+        assert keep_for_good(loaded) is loaded
+        assert len(gc.get_objects()) < looked_through / 10
+    finally:
+        gc.unfreeze()

@@ -7,7 +7,7 @@ for i = 3, #ARGV do
   local answer = 'lost'
   if redis.call('ZSCORE', KEY.LEASES, ARGV[i]) then
     local job = load_job(string.match(ARGV[i], '^(.*)|'))
-    if job.worker == worker then
+    if job and job.worker == worker then
       redis.call('ZADD', KEY.LEASES, 'XX', until_t, ARGV[i])
       answer = job.cancel_requested == '1' and 'cancel' or 'ok'
     end

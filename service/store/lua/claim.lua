@@ -19,7 +19,11 @@ local t = now()
 local known, held = {}, {}
 for member in string.gmatch(ARGV[5], '%S+') do known[member] = true end
 for _, member in ipairs(redis.call('SMEMBERS', KEY.HELD .. worker)) do
-  if not known[member] then held[#held + 1] = member end
+  if not has_record(string.match(member, '^(.*)|')) then
+    redis.call('SREM', KEY.HELD .. worker, member)
+  elseif not known[member] then
+    held[#held + 1] = member
+  end
 end
 if #held > 0 then
   table.sort(held)
@@ -37,14 +41,23 @@ local function queue_of(model, tenant) return KEY.QUEUE .. pool .. ':' .. model 
 
 -- The tenant's foremost ready job among the models that this worker holds. What is overdue expires here.
 local overdue_left = OVERDUE_AT_ONCE
-local function foremost(queue)
+local function foremost(model, tenant)
+  local queue = queue_of(model, tenant)
   while true do
     local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
     if not first[1] then return nil end
-    if not is_overdue(first[1], t) then return first[1], tonumber(first[2]) end
-    if overdue_left == 0 then return nil end
-    overdue_left = overdue_left - 1
-    expire_overdue(first[1], t)
+    if not has_record(first[1]) then
+      redis.call('ZREM', queue, first[1])
+      redis.call('ZREM', KEY.READY .. pool .. ':' .. model, first[1])
+      redis.call('ZREM', KEY.DEADLINES, first[1])
+    elseif not is_overdue(first[1], t) then
+      return first[1], tonumber(first[2])
+    elseif overdue_left == 0 then
+      return nil
+    else
+      overdue_left = overdue_left - 1
+      expire_overdue(first[1], t)
+    end
   end
 end
 
@@ -52,7 +65,7 @@ local function head(tenant)
   if room_of(tenant) == 0 then return nil end
   local best, best_rank
   for i = 6, #ARGV do
-    local first, rank = foremost(queue_of(ARGV[i], tenant))
+    local first, rank = foremost(ARGV[i], tenant)
     if first and (not best or rank < best_rank) then best, best_rank = first, rank end
   end
   return best

@@ -1,7 +1,11 @@
-#!lua flags=no-writes
+#!lua flags=allow-oom
 -- Ended jobs whose time has come, the longest overdue first.
 local jobs = {}
-for i, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.DOOMED, '-inf', stamp(now()), 'LIMIT', 0, ARGV[1])) do
-  jobs[i] = redis.call('HGETALL', KEY.JOB .. id)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.DOOMED, '-inf', stamp(now()), 'LIMIT', 0, ARGV[1])) do
+  if has_record(id) then
+    jobs[#jobs + 1] = redis.call('HGETALL', KEY.JOB .. id)
+  else
+    redis.call('ZREM', KEY.DOOMED, id)
+  end
 end
 return jobs

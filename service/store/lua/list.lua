@@ -38,5 +38,7 @@ repeat
   seen = seen + #some
 until #ids > limit or #some < batch
 local jobs = {}
-for i = 1, math.min(#ids, limit) do jobs[i] = redis.call('HGETALL', KEY.JOB .. ids[i]) end
+for i = 1, math.min(#ids, limit) do
+  if has_record(ids[i]) then jobs[#jobs + 1] = redis.call('HGETALL', KEY.JOB .. ids[i]) end
+end
 return { 'ok', #ids > limit and 1 or 0, jobs }

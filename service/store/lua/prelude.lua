@@ -8,6 +8,10 @@ local RECENT_S = 60 -- how long a library's own repeats of a submission find it
 local PLACE_KEPT_S = 3600 -- far longer than anybody takes from one page of a listing to the next
 local PRIORITY_WORTH = 600 * 1000000 -- a step of priority is worth ten minutes of waiting, in microseconds
 
+-- False only where somebody has deleted a record by hand. What is left of such a job must not stop the others: a script
+-- that finds it in a queue or among the leases takes it out and goes on.
+local function has_record(id) return redis.call('EXISTS', KEY.JOB .. id) == 1 end
+
 local function load_job(id)
   local flat = redis.call('HGETALL', KEY.JOB .. id)
   if #flat == 0 then return nil end

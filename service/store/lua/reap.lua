@@ -19,17 +19,30 @@ if gap < 0 or gap > lease_s / 2 then
 else
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEY.LEASES, '-inf', stamp(t), 'LIMIT', 0, AT_ONCE)) do
     local job = load_job(string.match(member, '^(.*)|'))
-    hand_back(job, t, 'worker_lost', true, max_lost)
-    ids[#ids + 1] = job.id
+    if job then
+      hand_back(job, t, 'worker_lost', true, max_lost)
+      ids[#ids + 1] = job.id
+    else
+      redis.call('ZREM', KEY.LEASES, member)
+    end
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.APPROVALS, '-inf', stamp(t), 'LIMIT', 0, AT_ONCE)) do
-    expire(load_job(id), t, 'The keyframe was not approved in time.')
-    expired[#expired + 1] = id
+    local job = load_job(id)
+    if job then
+      expire(job, t, 'The keyframe was not approved in time.')
+      expired[#expired + 1] = id
+    else
+      redis.call('ZREM', KEY.APPROVALS, id)
+    end
   end
   -- Running jobs too: a worker that hangs or has lost its way must not keep the end from its owner.
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.DEADLINES, '-inf', stamp(t), 'LIMIT', 0, AT_ONCE)) do
-    expire_overdue(id, t)
-    expired[#expired + 1] = id
+    if has_record(id) then
+      expire_overdue(id, t)
+      expired[#expired + 1] = id
+    else
+      redis.call('ZREM', KEY.DEADLINES, id)
+    end
   end
 end
 

@@ -4,6 +4,16 @@
 -- ARGV: limit. Answers: events taken, events left, deliveries due now, deliveries not ended, dead letters.
 local t = now()
 
+-- The clock was set back: what was due a moment ago would wait for as long as that was, and its webhook with it.
+local last = tonumber(redis.call('GET', KEY.RELAYED) or '0')
+if t < last then
+  local waiting = redis.call('ZRANGE', KEY.DELIVERIES_DUE, 0, -1, 'WITHSCORES')
+  for i = 1, #waiting, 2 do
+    redis.call('ZADD', KEY.DELIVERIES_DUE, stamp(tonumber(waiting[i + 1]) - (last - t)), waiting[i])
+  end
+end
+redis.call('SET', KEY.RELAYED, stamp(t))
+
 -- Scheme, host and port: what a receiver that is slow or away has in common. Never the password of a URL.
 local function endpoint_of(url)
   local scheme, authority = string.match(string.lower(url), '^(%a+://)([^/?#]*)')
