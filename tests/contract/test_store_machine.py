@@ -275,20 +275,6 @@ class StoreMachine(StoreOperators):
         for _ in range(1 + twice):
             assert self.store.cancel(job.tenant, job.id) is expected
 
-    def delete(self, job: Any) -> None:
-        expected = nouns.DeleteOutcome.MISSING if job.deleted else nouns.DeleteOutcome.DELETED
-        if not job.deleted:
-            job.deleted = True
-            if job.state in TERMINAL:
-                job.until = self.model.now
-            else:
-                self.model.call_off(job)
-        job.cancel = True
-        assert self.store.delete(job.tenant, job.id) is expected
-        holder = self.model.holder(job.key)
-        known = self.store.known(job.tenant, job.key, "d" * 64)
-        assert (known and known.job_id) == (holder and holder.id)
-
 
 @pytest.mark.timeout(300)
 def test_the_store_keeps_to_its_model(scene, rules, make_submission, make_artifact) -> None:

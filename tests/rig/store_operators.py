@@ -1,4 +1,4 @@
-"""The rules of the store's machine that nobody asks for: operators, time, sweeps and the janitor."""
+"""What the store's machine does beside jobs: owners who delete, operators, time, sweeps and the janitor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hypothesis.stateful import rule
 
 from rig.store_invariants import WORKERS, StoreInvariants
 from service.contracts.lifecycle import TERMINAL
+from service.store import nouns
 
 ALIVE_S = 1e9
 
@@ -23,6 +24,20 @@ class StoreOperators(StoreInvariants):
         """Announce the worker, with the one model; True if it is to drain."""
         self.scene.redis.zadd("{mc}:serving:default:micro", {worker: self.scene.clock.now + ALIVE_S})
         return bool(self.store.announce(worker, "default", [], alive_s=ALIVE_S))
+
+    def delete(self, job: Any) -> None:
+        expected = nouns.DeleteOutcome.MISSING if job.deleted else nouns.DeleteOutcome.DELETED
+        if not job.deleted:
+            job.deleted = True
+            if job.state in TERMINAL:
+                job.until = self.model.now
+            else:
+                self.model.call_off(job)
+        job.cancel = True
+        assert self.store.delete(job.tenant, job.id) is expected
+        holder = self.model.holder(job.key)
+        known = self.store.known(job.tenant, job.key, "d" * 64)
+        assert (known and known.job_id) == (holder and holder.id)
 
     def set_weight(self, tenant: str, weight: float) -> None:
         self.controls.set_share(tenant, weight=weight)
