@@ -58,6 +58,15 @@ class FrameRule:
     default: int
     step: int = 1
 
+    def __post_init__(self) -> None:
+        if self.minimum < 1 or self.step < 1:
+            raise ValueError(f"frames minimum {self.minimum} and step {self.step} must both be at least 1")
+        if not self.allows(self.default):
+            raise ValueError(
+                f"frames default {self.default} must be one of {self.minimum} to {self.maximum} in steps of "
+                f"{self.step}"
+            )
+
     def allows(self, frames: int) -> bool:
         return self.minimum <= frames <= self.maximum and (frames - self.minimum) % self.step == 0
 

@@ -21,6 +21,8 @@ from service.store.store import JobStore
 
 WEBHOOK_SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
 
+READY_S = 150  # a worker imports torch and diffusers, on a machine that may have better to do
+
 
 @dataclass
 class Service:
@@ -47,9 +49,7 @@ class Service:
         """A GPU worker that is ready for jobs."""
         (probe,) = free_ports(1)
         process = self.start("worker.main", name, MICROCINEMA_PROBE_PORT=str(probe), **environment)
-        wait_until(
-            lambda: ready(f"http://127.0.0.1:{probe}/readyz"), 60, f"{name} is ready\n{process.output()}"
-        )
+        wait_until(lambda: ready(f"http://127.0.0.1:{probe}/readyz"), READY_S, f"{name} is ready")
         return process
 
     def client(self) -> httpx.Client:

@@ -129,6 +129,24 @@ def test_spatial_weights_are_in_memory_once(folder: Path) -> None:
     assert all(inflated[name].data_ptr() == value.data_ptr() for name, value in flat.items())
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"maximum": 3}, "frames default 4 must be one of 2 to 3 in steps of 1"),
+        ({"step": 4}, "frames default 4 must be one of 2 to 8 in steps of 4"),
+        ({"minimum": 0}, "frames minimum 0 and step 1 must both be at least 1"),
+    ],
+)
+def test_a_frame_rule_that_contradicts_itself_is_named(
+    folder: Path, tmp_path: Path, change: dict[str, int], says: str
+) -> None:
+    raw = json.loads((folder / "cinema.json").read_text())
+    raw["frames"] |= change  # as an operator does who wants shorter videos, or smaller memory
+    (tmp_path / "cinema.json").write_text(json.dumps(raw))
+    with pytest.raises(BadWeights, match=f"cinema.json is not the spec of a model: {says}"):
+        read_spec(tmp_path)
+
+
 def test_spec_survives_the_folder(folder: Path) -> None:
     assert read_spec(folder) == NANO
 
