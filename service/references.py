@@ -13,7 +13,7 @@ from service.readers import MAX_URL_CHARS, without_repeats
 from service.refusals import FieldFault, InvalidFields, shown
 
 IMAGE_URL = "image_url"
-_DATA_URL = re.compile(r"data:image/(png|jpeg|webp)(;[!-+\--:<-~]*)?;base64,", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:image/(png|jpe?g|webp)(;[!-+\--:<-~]*)?;base64,", re.IGNORECASE)
 _WEB_URL = re.compile(r"https?:[!-~]+\Z", re.IGNORECASE)
 _BOUND = (
     f'a file part of multipart/form-data, or {{"{IMAGE_URL}": URL}} with an https or data URL of a '

@@ -62,7 +62,7 @@ RetryCount = Annotated[
 #: A picture in JSON, in OpenAI's shape or as the URL alone.
 _URL = {
     "type": "string",
-    "pattern": "^(https?://[!-~]+|data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/]*={0,2})$",
+    "pattern": "^(https?://[!-~]+|data:image/(png|jpe?g|webp);base64,[A-Za-z0-9+/]*={0,2})$",
 }
 _REFERENCE: dict[str, Any] = {
     "anyOf": [

@@ -97,6 +97,7 @@ def test_what_cannot_be_extended_says_why(site: Any, make_spec: Any) -> None:
         ({"prompt": "x", "num_frames": 7}, "num_frames"),
         ({"prompt": "x", "input_reference": "https://example.com/a.png"}, "input_reference"),
         ({"prompt": "x", "nonsense": 1}, "nonsense"),
+        ({"prompt": "x", "pause_after": "image"}, "pause_after"),
     ],
 )
 def test_a_bad_field_is_named(first: Any, body: dict[str, Any], field: str) -> None:

@@ -1,5 +1,6 @@
 """The keyframe gate over HTTP: asking for it, looking at the candidates, choosing one, being late."""
 
+import base64
 import io
 import time
 from typing import Any
@@ -91,6 +92,13 @@ def test_a_picture_of_ones_own_may_take_the_place_of_the_candidates(site: Any, p
     keyframe = site.client.get(f"/videos/{video['id']}/content?variant=image").content
     with Image.open(io.BytesIO(keyframe)) as picture:
         assert (picture.size, picture.convert("RGB").getpixel((0, 0))) == ((64, 64), colour)
+
+
+def test_that_picture_may_be_named_by_a_url_too(site: Any, png: Any) -> None:
+    video = offered(site)
+    as_data = "data:image/png;base64," + base64.b64encode(png(64, 64)).decode()
+    answer = approve(site, video["id"], input_reference={"image_url": as_data})
+    assert (answer.status_code, answer.json()["gate"]["approved"]) == (200, True)
 
 
 @pytest.mark.parametrize(
