@@ -96,7 +96,7 @@ class Client:
         fields: dict[str, Any] = {"prompt": f"{prompt} {key}", "webhook_url": self._scene.hook, "seed": 7}
         body: dict[str, Any] = {"json": fields}
         if picture:
-            texts = {name: str(text) for name, text in fields.items()}
+            texts = {"fit": "cover"} | {name: str(text) for name, text in fields.items()}
             body = {"data": texts, "files": {"input_reference": ("picture.png", _picture(), "image/png")}}
         ids = set()
         for _ in range(2 if twice else 1):

@@ -80,6 +80,23 @@ def test_every_variable_of_compose_is_in_the_example():
     assert asked == offered - {"COMPOSE_PROFILES"}
 
 
+def test_what_compose_does_without_an_answer_is_what_the_example_says():
+    chosen = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", (ROOT / "docker-compose.yml").read_text()))
+    offered = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / "deploy/env.example").read_text(), re.M))
+    assert chosen
+    assert chosen == {name: offered[name] for name in chosen}
+
+
+@pytest.mark.parametrize("worker", ["worker", "worker-cpu"])
+def test_whatever_owners_of_spot_machines_are_told_to_set_can_be_set_in_the_example(worker):
+    section = (ROOT / "docs/operations.md").read_text().split("\n## Spot GPUs\n")[1].split("\n## ")[0]
+    told = set(re.findall(r"`MICROCINEMA_(\w+)`", section))
+    assert {"CHECKPOINT_EVERY_S", "DRAIN_GRACE_S"} <= told
+    environment = COMPOSE["services"][worker]["environment"]
+    for name in told:
+        assert str(environment.get(f"MICROCINEMA_{name}", "")).startswith(f"${{{name}:-"), name
+
+
 def test_the_record_survives_a_power_cut_in_compose():
     command = COMPOSE["services"]["valkey"]["command"]
     chosen = dict(itertools.pairwise(command))
