@@ -31,8 +31,8 @@ from service.notifier.metrics import NotifierMetrics
 from service.notifier.post import Poster
 from service.notifier.relay import Relay
 from service.notifier.settings import NotifierSettings
-from service.notifier.ssrf import Guard, pinned_client
 from service.queue import DELIVERY_QUEUE, Tickets
+from service.ssrf import Guard, pinned_client
 from service.storage.artifact_store import ArtifactStore, StorageError
 from service.storage.pairing import look_at_start
 from service.storage.settings import StorageSettings, open_store

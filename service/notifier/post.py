@@ -11,7 +11,7 @@ import httpx
 
 from service.notifier.backoff import LONGEST_WAIT_S
 from service.notifier.signing import Signer, body_of
-from service.notifier.ssrf import AddressRefused, NameUnresolved
+from service.ssrf import AddressRefused, NameUnresolved
 from service.store.deliveries import Delivery
 
 USER_AGENT = "MicroCinema-Webhooks/1"

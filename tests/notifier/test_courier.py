@@ -17,7 +17,7 @@ from service.notifier.backoff import Backoff
 from service.notifier.delivery import Courier, Limits, Tried
 from service.notifier.post import Answer, Poster
 from service.notifier.signing import Signer
-from service.notifier.ssrf import Guard, pinned_client
+from service.ssrf import Guard, pinned_client
 from service.store.connections import connect_sync
 from service.store.deliveries import Delivery, DeliveryStore, Settlement, Verdict
 from service.store.errors import StoreUnavailable

@@ -11,7 +11,7 @@ import pytest
 
 from service.contracts.event import Event
 from service.notifier.post import Poster
-from service.notifier.ssrf import Guard, pinned_client
+from service.ssrf import Guard, pinned_client
 from service.store.deliveries import Delivery
 
 EVENT = Event(

@@ -14,8 +14,8 @@ from service.notifier.delivery import Courier, Limits, run_ticket, serve_tickets
 from service.notifier.main import TicketWorker
 from service.notifier.post import Poster
 from service.notifier.relay import Relay
-from service.notifier.ssrf import Guard, pinned_client
 from service.queue import DELIVERY_QUEUE, Tickets
+from service.ssrf import Guard, pinned_client
 from service.store.connections import connect_sync
 from service.store.deliveries import DeliveryStore, Relayed
 from service.store.script import Store

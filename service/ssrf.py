@@ -1,4 +1,4 @@
-"""Webhooks go where a client says, so they must never reach what only we can reach (OWASP: SSRF).
+"""Webhooks and pictures lie where a client says: never call what only we can reach (OWASP: SSRF).
 
 A name is resolved once, every address it has is judged, and the connection goes to a judged address: a second
 look-up (DNS rebinding) never happens. Redirects are not followed anywhere, so they need no judging.
@@ -27,7 +27,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class AddressRefused(Exception):
-    """The URL leads where no webhook may go. No later try can help."""
+    """The URL leads where we do not go for strangers. No later try can help."""
 
 
 class NameUnresolved(Exception):

@@ -1,11 +1,11 @@
-"""No webhook reaches what only we can reach, by whatever name it is asked to."""
+"""No call for a stranger reaches what only we can reach, by whatever name it is asked to."""
 
 from ipaddress import ip_address
 
 import httpx
 import pytest
 
-from service.notifier.ssrf import AddressRefused, Guard, NameUnresolved, PinnedTransport, is_public
+from service.ssrf import AddressRefused, Guard, NameUnresolved, PinnedTransport, is_public
 
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700::1111"]
 PUBLIC += ["::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::"]  # as public as the IPv4 that they carry
