@@ -31,6 +31,10 @@ class GatewaySettings(BaseSettings):
     retention_s: float = Field(default=7 * DAY_S, gt=0)
     #: How long a job waits for its keyframe to be approved, where its request names no time.
     approval_s: float = Field(default=DAY_S, ge=60, le=7 * DAY_S)
+    #: Webhook endpoints that one owner may have.
+    webhook_endpoints: int = Field(default=10, ge=0, le=100)
+    #: Lets webhook endpoints lie at private and loopback addresses. The notifier reads it too, at every try.
+    webhook_allow_private: bool = False
     #: Longest request body, pictures included.
     max_upload_bytes: int = Field(default=16 * 1024**2, ge=1024)
     #: Longest JSON body, and longest text of a form without its picture. JSON carries no picture, so even all
