@@ -134,6 +134,8 @@ def settle(
 class DeadLetter:
     """A delivery that was given up: which event to which host, after how many tries, why, and when.
 
+    `event_id` is the delivery's id, by which it can be sent again: the event's, and the endpoint's behind it.
+
     `endpoint` is scheme, host and port: the rest of a URL may be a secret. `given_up_at` is in Unix seconds.
     """
 
