@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from service.api import approvals, content, estimates, health, playground, remixes, videos
+from service.api import approvals, content, estimates, health, playground, remixes, videos, webhooks
 from service.api.parts import VERSION_PREFIX, GatewayParts
 from service.api.problems import ProblemView, documented, refusal_of_http, refusal_of_validation
 from service.api.scope import OnePath, RequestScope
@@ -35,7 +35,7 @@ class Gateway(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             schemas = document["components"]["schemas"]
-            schemas |= videos.SCHEMAS | remixes.SCHEMAS | approvals.SCHEMAS
+            schemas |= videos.SCHEMAS | remixes.SCHEMAS | approvals.SCHEMAS | webhooks.SCHEMAS
             problem = ProblemView.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= problem.pop("$defs")
             schemas["Problem"] = problem
@@ -76,16 +76,20 @@ def create_app(parts: GatewayParts) -> FastAPI:
     app.include_router(estimates.router, responses=locked)
     app.include_router(remixes.router, responses=locked)
     app.include_router(approvals.router, responses=locked)
+    app.include_router(webhooks.router, responses=locked)
     app.include_router(content.router)
     app.include_router(health.router)
     app.include_router(playground.router)
-    app.include_router(_heads(videos.router, content.router, health.router, playground.router))
+    app.include_router(
+        _heads(videos.router, webhooks.router, content.router, health.router, playground.router)
+    )
     app.include_router(videos.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(estimates.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(remixes.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(approvals.router, prefix=VERSION_PREFIX, include_in_schema=False)
+    app.include_router(webhooks.router, prefix=VERSION_PREFIX, include_in_schema=False)
     app.include_router(content.router, prefix=VERSION_PREFIX, include_in_schema=False)
-    app.include_router(_heads(videos.router, content.router), prefix=VERSION_PREFIX)
+    app.include_router(_heads(videos.router, webhooks.router, content.router), prefix=VERSION_PREFIX)
     app.add_exception_handler(HTTPException, _declined_by_router)
     app.add_exception_handler(RequestValidationError, _declined_by_validation)
     # The last one added is the outermost.
@@ -136,7 +140,9 @@ def _methods_of(path: str) -> set[str]:
     below = path.removeprefix(VERSION_PREFIX)
     methods = {
         method
-        for route in _routes(videos.router, estimates.router, remixes.router, content.router, health.router)
+        for route in _routes(
+            videos.router, estimates.router, remixes.router, webhooks.router, content.router, health.router
+        )
         if route.path_regex.match(below)
         for method in route.methods or ()
     }

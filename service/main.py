@@ -25,12 +25,15 @@ from service.picture_intake import PictureIntake
 from service.queue import Tickets
 from service.remembered import Remembered
 from service.settings import GatewaySettings
+from service.ssrf import Guard
 from service.storage.artifact_store import StorageUnavailable
 from service.storage.files import FileStore
 from service.storage.pairing import look_at_start
 from service.storage.settings import StorageSettings, open_store
 from service.store.api_keys import KeyCheck, KeyStore
 from service.store.connections import check_server, check_server_async, connect_async, connect_sync
+from service.store.delivery_log import DeliveryLog
+from service.store.endpoints import EndpointStore
 from service.store.errors import StoreUnavailable, UnsuitableServer
 from service.store.script import AsyncStore, Store
 from service.store.settings import RedisSettings
@@ -38,6 +41,7 @@ from service.store.storage_mark import paired
 from service.store.store import AsyncJobStore
 from service.sweep import Sweep
 from service.waiting_room import WaitingRoom
+from service.webhooks import WebhookDesk
 
 #: Requests that are still being answered at the end of this are cut (seconds).
 SHUTDOWN_S = 20
@@ -113,6 +117,12 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
         find_key=KeyCheck(AsyncStore(asynchronous)) if keys_required(settings) else None,
         close=close,
         waiting_room=WaitingRoom(settings.max_concurrent_requests // 2),
+        webhooks=WebhookDesk(
+            EndpointStore(AsyncStore(asynchronous)),
+            DeliveryLog(AsyncStore(asynchronous)),
+            Guard(allow_private=settings.webhook_allow_private),
+            settings.webhook_endpoints,
+        ),
     )
 
 

@@ -95,6 +95,18 @@ class UnknownVideo(Refusal):
     status, code, title = 404, "unknown_video", "No such video"
 
 
+class UnknownEndpoint(Refusal):
+    """No webhook endpoint of this id, or a deleted one."""
+
+    status, code, title = 404, "unknown_webhook_endpoint", "No such webhook endpoint"
+
+
+class UnknownDelivery(Refusal):
+    """No webhook delivery of this id, or one whose record is over."""
+
+    status, code, title = 404, "unknown_webhook_delivery", "No such webhook delivery"
+
+
 class NoContent(Refusal):
     """The job ended without the file that was asked for."""
 
@@ -135,6 +147,18 @@ class NotAwaitingApproval(Refusal):
     """Nothing of this job waits for its owner to choose."""
 
     status, code, title = 409, "not_awaiting_approval", "Job does not await approval"
+
+
+class TooManyEndpoints(Refusal):
+    """The owner has as many webhook endpoints as it may."""
+
+    status, code, title = 409, "too_many_webhook_endpoints", "No room for another webhook endpoint"
+
+
+class EndpointDisabled(Refusal):
+    """Nothing is sent to a disabled webhook endpoint."""
+
+    status, code, title = 409, "webhook_endpoint_disabled", "Webhook endpoint is disabled"
 
 
 class ContentGone(Refusal):

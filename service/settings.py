@@ -38,6 +38,10 @@ class GatewaySettings(BaseSettings):
     approval_s: float = Field(default=DAY_S, ge=60, le=7 * DAY_S)
     #: No extension makes a film longer than this.
     extended_max_s: float = Field(default=120.0, gt=0, le=3600)
+    #: Webhook endpoints that one owner may have.
+    webhook_endpoints: int = Field(default=10, ge=0, le=100)
+    #: Lets webhook endpoints lie at private and loopback addresses. The notifier reads it too, at every try.
+    webhook_allow_private: bool = False
     #: Longest request body, pictures included.
     max_upload_bytes: int = Field(default=16 * 1024**2, ge=1024)
     #: Longest JSON body, and longest text of a form without its picture. All fields at their longest

@@ -16,6 +16,7 @@ from service.storage.links import LinkSigner
 from service.store.nouns import CatalogueEntry, Snapshot
 from service.sweep import Sweep
 from service.waiting_room import WaitingRoom
+from service.webhooks import WebhookDesk
 
 #: OpenAI's clients are given a base_url that ends so.
 VERSION_PREFIX = "/v1"
@@ -44,6 +45,7 @@ class GatewayParts:
     find_key: FindKey | None
     close: Callable[[], Awaitable[None]]
     waiting_room: WaitingRoom
+    webhooks: WebhookDesk
 
 
 def _parts(request: Request) -> GatewayParts:

@@ -61,9 +61,13 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         # told to the world
         "RELAYED": f"{TAG}:relayed",  # time of the last look into the outbox
         "OUTBOX": f"{TAG}:outbox",  # stream of events that await delivery; never trimmed, only relayed
-        "DELIVERY": f"{TAG}:delivery:",  # + event id: hash, one webhook and its tries
-        "DELIVERIES_DUE": f"{TAG}:deliveries:due",  # zset event id -> time of the next try
-        "DELIVERIES_DEAD": f"{TAG}:deliveries:dead",  # zset event id -> time at which it was given up
+        "DELIVERY": f"{TAG}:delivery:",  # + delivery id (the webhook-id): hash, one webhook and its tries
+        "JOB_DELIVERIES": f"{TAG}:deliveries:job:",  # + id: zset delivery id -> time filed
+        "ENDPOINT_DELIVERIES": f"{TAG}:deliveries:endpoint:",  # + id: zset of the newest 1,000, as above
+        "ENDPOINT": f"{TAG}:endpoint:",  # + id: hash, a webhook endpoint with its secrets
+        "ENDPOINTS": f"{TAG}:endpoints:",  # + tenant: zset endpoint id -> time made
+        "DELIVERIES_DUE": f"{TAG}:deliveries:due",  # zset delivery id -> time of the next try
+        "DELIVERIES_DEAD": f"{TAG}:deliveries:dead",  # zset delivery id -> time it was given up
     }
 )
 

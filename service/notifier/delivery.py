@@ -16,7 +16,7 @@ from typing import Protocol
 from service.logs import get_logger
 from service.notifier.backoff import Backoff
 from service.notifier.post import Answer
-from service.store.deliveries import Delivery, DeliveryStore, Settlement, Verdict
+from service.store.deliveries import PATIENCE_S, Delivery, DeliveryStore, Settled, Settlement, Verdict
 from service.store.errors import StoreUnavailable
 
 log = get_logger(__name__)
@@ -36,12 +36,16 @@ class Posts(Protocol):
 
 @dataclass(frozen=True)
 class Tried:
-    """The fact of one try, for those who count: `seconds` from its start to its answer."""
+    """The fact of one try, for those who count: `seconds` from its start to its answer.
+
+    `disabled_endpoint`: its owner's endpoint gets nothing more because of it.
+    """
 
     delivery: Delivery
     answer: Answer
     settlement: Settlement
     seconds: float
+    disabled_endpoint: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,20 @@ class Limits:
     """`slots` tries at once, at most `per_endpoint` of them to one host; a try holds its delivery `lease_s`.
 
     The lease must outlast the longest try, or a slow receiver would get the event twice. An ended delivery's
-    record is kept for `keep_s`.
+    record is kept for `keep_s`. An owner's endpoint that only fails is borne for `patience_s`.
     """
 
     slots: int = 32
     per_endpoint: int = 4
     lease_s: float = 60.0
     keep_s: float = 7 * 24 * 3600.0
+    patience_s: float = PATIENCE_S
 
 
 def judge(delivery: Delivery, answer: Answer, backoff: Backoff) -> Settlement:
-    """2xx and 410 end a delivery; everything else is tried again until the back-off ends."""
+    """2xx, 410 and a closed endpoint end a delivery; all else is tried again until the back-off ends."""
+    if delivery.closed:
+        return Settlement(Verdict.DROPPED, delivery.closed)
     if answer.delivered:
         return Settlement(Verdict.DELIVERED, answer.reason, answer.status)
     if answer.gone:
@@ -151,41 +158,56 @@ class Courier:
     async def _try(self, delivery: Delivery) -> None:
         started = time.monotonic()
         try:
-            answer = await self._posts.post(delivery)
+            # What is closed is settled like a try, so that one place writes what becomes of deliveries.
+            answer = Answer(None, delivery.closed) if delivery.closed else await self._posts.post(delivery)
         except Exception as bug:
             # Counted as a failed try: a delivery that trips a bug must not be tried for ever.
             log.error("try_broke", event_id=delivery.event.id, exc_info=bug)
             answer = Answer(None, f"the try broke: {type(bug).__name__}")
         seconds = time.monotonic() - started
         settlement = judge(delivery, answer, self._backoff)
-        if await self._settle(delivery, settlement, until=started + self._limits.lease_s):
-            self._observe(Tried(delivery, answer, settlement, seconds))
-            if settlement.verdict is Verdict.DEAD:
-                # The operator hears of it; the path of the URL may be a secret and stays out.
-                log.warning(
-                    "webhook_given_up",
-                    event_id=delivery.event.id,
-                    endpoint=delivery.endpoint,
-                    tries=delivery.tries,
-                    reason=settlement.reason,
-                )
+        settled = await self._settle(delivery, settlement, until=started + self._limits.lease_s)
+        if settled:
+            disabled = settled is Settled.ENDPOINT_DISABLED
+            self._observe(Tried(delivery, answer, settlement, seconds, disabled))
+            self._report(delivery, settlement, disabled)
 
-    async def _settle(self, delivery: Delivery, settlement: Settlement, until: float) -> bool:
+    def _report(self, delivery: Delivery, settlement: Settlement, disabled: bool) -> None:
+        """The operator hears of what is given up; the path of the URL may be a secret and stays out."""
+        if settlement.verdict is Verdict.DEAD:
+            log.warning(
+                "webhook_given_up",
+                event_id=delivery.event.id,
+                endpoint=delivery.endpoint,
+                tries=delivery.tries,
+                reason=settlement.reason,
+            )
+        if disabled:
+            log.warning(
+                "webhook_endpoint_disabled",
+                endpoint_id=delivery.endpoint_id,
+                owner=delivery.event.tenant,
+                endpoint=delivery.endpoint,
+                reason=settlement.reason,
+            )
+
+    async def _settle(self, delivery: Delivery, settlement: Settlement, until: float) -> Settled:
         """Writes the outcome, again and again while Redis is away, for as long as the lease is ours."""
         pause = 0.1
         while True:
             try:
                 return await asyncio.to_thread(
                     self._deliveries.settle,
-                    delivery.event.id,
+                    delivery.id,
                     delivery.tries,
                     settlement,
                     self._limits.keep_s,
+                    self._limits.patience_s,
                 )
             except StoreUnavailable as problem:
                 if time.monotonic() + pause > until:
                     log.warning("outcome_not_written", event_id=delivery.event.id, reason=str(problem))
-                    return False
+                    return Settled.STALE
             await asyncio.sleep(pause)
             pause = min(2 * pause, 5.0)
 

@@ -178,6 +178,7 @@ def build(settings: NotifierSettings, redis_url: str, redis: Redis, artifacts: A
             settings.webhook_slots_per_endpoint,
             lease_s=_LEASE_TRIES * timeout_s,
             keep_s=settings.webhook_keep_s,
+            patience_s=settings.webhook_disable_after_s,
         ),
         metrics.tried,
     )

@@ -25,6 +25,14 @@ class NotifierMetrics:
             buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
             registry=registry,
         )
+        self._disabled = Counter(
+            "microcinema_webhook_endpoints_disabled_total",
+            "Endpoints of owners that were disabled, by what their last try meant.",
+            ["verdict"],
+            registry=registry,
+        )
+        for verdict in (Verdict.GONE, Verdict.RETRY, Verdict.DEAD):
+            self._disabled.labels(verdict.value)
         self._outbox = Gauge("microcinema_outbox_events", "Events not yet relayed.", registry=registry)
         self._due = Gauge("microcinema_webhook_due", "Deliveries due and not taken.", registry=registry)
         self._waiting = Gauge(
@@ -40,7 +48,10 @@ class NotifierMetrics:
 
     def tried(self, fact: Tried) -> None:
         self._tries.labels(fact.settlement.verdict.value).inc()
-        self._seconds.observe(fact.seconds)
+        if fact.settlement.verdict is not Verdict.DROPPED:
+            self._seconds.observe(fact.seconds)
+        if fact.disabled_endpoint:
+            self._disabled.labels(fact.settlement.verdict.value).inc()
 
     def relayed(self, fact: Relayed) -> None:
         self._outbox.set(fact.outbox)

@@ -59,8 +59,10 @@ class Poster:
     async def post(self, delivery: Delivery) -> Answer:
         """Every outcome is an Answer: nothing that a receiver does raises."""
         body = body_of(delivery.event)
+        # An owner's endpoint has secrets of its own, which come with the delivery.
+        signer = Signer(delivery.secrets) if delivery.secrets else self.signer
         headers = {
-            **self.signer.headers(delivery.event.id, body, self.clock()),
+            **signer.headers(delivery.id, body, self.clock()),
             "content-type": "application/json",
             "user-agent": USER_AGENT,
             "accept-encoding": "identity",

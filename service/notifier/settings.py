@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.logs import LogFormat
 from service.notifier.backoff import DEFAULT_DELAYS_S
 from service.notifier.signing import Signer
+from service.store.deliveries import PATIENCE_S
 
 _DAY_S = 24 * 3600.0
 
@@ -32,6 +33,8 @@ class NotifierSettings(BaseSettings):
     webhook_slots_per_endpoint: int = Field(default=4, ge=1)
     #: How long the record of an ended delivery stays.
     webhook_keep_s: Seconds = 7 * _DAY_S
+    #: An owner's endpoint that fails for this long without one success is disabled.
+    webhook_disable_after_s: Seconds = PATIENCE_S
     webhook_relay_every_s: float = Field(default=0.25, gt=0, le=60)
 
     #: The workers' lease: what an attempt left behind is looked at after ten of them.

@@ -100,6 +100,10 @@ class Audit:
             "HELD": self._held,
             "DELIVERY": self._delivery,
             "DELIVERIES_DUE": self._due,
+            "JOB_DELIVERIES": lambda _, job_id: self._needs_job(job_id),
+            "ENDPOINT_DELIVERIES": lambda _, endpoint_id: self._needs_endpoint(endpoint_id),
+            "ENDPOINT": self._endpoint,
+            "ENDPOINTS": self._endpoints,
         }
         # The longest prefix first: "job:" must not take what is "jobs:", nor "delivery:" a part of another.
         kinds = sorted(REDIS_KEYS.items(), key=lambda kind: -len(kind[1]))
@@ -172,6 +176,19 @@ class Audit:
         for event_id, _at in self.redis.zscan_iter(key, count=_AT_ONCE):
             if not self.redis.exists(REDIS_KEYS["DELIVERY"] + event_id.decode()):
                 yield f"it holds {event_id.decode()}, which is gone"
+
+    def _needs_endpoint(self, endpoint_id: str) -> Iterator[str]:
+        if not self.redis.exists(REDIS_KEYS["ENDPOINT"] + endpoint_id):
+            yield f"its endpoint {endpoint_id} is gone"
+
+    def _endpoint(self, key: str, endpoint_id: str) -> Iterator[str]:
+        tenant = text(self.redis.hget(key, "tenant"))
+        if tenant is None or self.redis.zscore(REDIS_KEYS["ENDPOINTS"] + tenant, endpoint_id) is None:
+            yield f"it is not among the endpoints of {tenant}"
+
+    def _endpoints(self, key: str, _: str) -> Iterator[str]:
+        for endpoint_id in text(list(self.redis.zrange(key, 0, -1))):
+            yield from self._needs_endpoint(endpoint_id)
 
     def _tickets(self) -> Iterator[Orphan]:
         """RQ's own traces: a ticket without a time to live must lie in a queue or be in somebody's hands."""

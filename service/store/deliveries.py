@@ -1,16 +1,20 @@
 """Webhook deliveries as records: relayed from the outbox, taken for a try, settled by its outcome.
 
-The rules are in lua/{relay,take_delivery,settle_delivery,dead,redeliver}.lua. Every command may be sent again
-after StoreUnavailable; a take whose reply was lost costs the delivery one try and one lease of waiting.
+The rules are in lua/{letters,relay,take_delivery,settle_delivery,dead,redeliver}.lua. Every command may be
+sent again after StoreUnavailable; a take whose reply was lost costs the delivery one try and one lease of
+waiting.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from service.contracts.event import Event
 from service.store.script import Command, Store
+
+PATIENCE_S = 5 * 24 * 3600.0
+"""An endpoint may fail for this long, unless the notifier is told otherwise."""
 
 
 class Verdict(StrEnum):
@@ -19,6 +23,7 @@ class Verdict(StrEnum):
     DELIVERED = "delivered"  # 2xx
     GONE = "gone"  # 410: the receiver wants no more of it
     DEAD = "dead"  # the last try failed, or no try can ever succeed
+    DROPPED = "dropped"  # its endpoint was disabled or deleted: nothing was sent
     RETRY = "retry"
 
 
@@ -26,7 +31,9 @@ class Verdict(StrEnum):
 class Delivery:
     """One event on its way to one URL. `tries` counts this try too (from 1) and fences its settlement.
 
-    `forgiven` of them no longer count for the back-off: they are from before an operator sent it again.
+    `forgiven` of them no longer count for the back-off: they are from before it was sent again. `id` is the
+    webhook-id: the event's own, followed by the endpoint's where an owner's endpoint is told (`endpoint_id`;
+    its own `secrets` sign then, newest first). `closed` says why it must not be sent at all.
     """
 
     event: Event
@@ -34,6 +41,22 @@ class Delivery:
     endpoint: str  # scheme, host and port in lower case
     tries: int
     forgiven: int = 0
+    delivery_id: str = ""
+    endpoint_id: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    closed: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.delivery_id or self.event.id
+
+
+class Settled(IntEnum):
+    """What writing an outcome did; STALE is false."""
+
+    STALE = 0  # a later try has begun: nothing was written
+    WRITTEN = 1
+    ENDPOINT_DISABLED = 2  # written, and the endpoint gets nothing more
 
 
 @dataclass(frozen=True)
@@ -85,19 +108,33 @@ def take(
     )
 
 
-def settle(event_id: str, tries: int, settlement: Settlement, keep_s: float) -> Command[bool]:
-    """Write what came of try `tries`; False if a later one has begun. An ended record stays `keep_s`."""
+def settle(
+    delivery_id: str, tries: int, settlement: Settlement, keep_s: float, patience_s: float = PATIENCE_S
+) -> Command[Settled]:
+    """Write what came of try `tries`. An ended record stays `keep_s`; an owner's endpoint that has failed for
+    `patience_s` without one success is disabled."""
     status = "" if settlement.status is None else settlement.status
     return Command(
         "settle_delivery",
-        (event_id, tries, settlement.verdict, settlement.delay_s, status, settlement.reason, keep_s),
-        bool,
+        (
+            delivery_id,
+            tries,
+            settlement.verdict,
+            settlement.delay_s,
+            status,
+            settlement.reason,
+            keep_s,
+            patience_s,
+        ),
+        Settled,
     )
 
 
 @dataclass(frozen=True)
 class DeadLetter:
     """A delivery that was given up: which event to which host, after how many tries, why, and when.
+
+    `event_id` is the delivery's id, by which it can be sent again: the event's, and the endpoint's behind it.
 
     `endpoint` is scheme, host and port: the rest of a URL may be a secret. `given_up_at` is in Unix seconds.
     """
@@ -148,8 +185,15 @@ class DeliveryStore:
     def redeliver(self, event_id: str) -> bool:
         return self.store.run(redeliver(event_id))
 
-    def settle(self, event_id: str, tries: int, settlement: Settlement, keep_s: float) -> bool:
-        return self.store.run(settle(event_id, tries, settlement, keep_s))
+    def settle(
+        self,
+        delivery_id: str,
+        tries: int,
+        settlement: Settlement,
+        keep_s: float,
+        patience_s: float = PATIENCE_S,
+    ) -> Settled:
+        return self.store.run(settle(delivery_id, tries, settlement, keep_s, patience_s))
 
 
 def _delivery(flat: list[Any]) -> Delivery:
@@ -160,4 +204,8 @@ def _delivery(flat: list[Any]) -> Delivery:
         fields["endpoint"],
         int(fields["tries"]),
         int(fields.get("forgiven", 0)),
+        fields.get("delivery", ""),
+        fields.get("endpoint_id", ""),
+        tuple(fields.get("secrets", "").split()),
+        fields.get("closed", ""),
     )

@@ -52,9 +52,12 @@ def test_a_documented_call(
         site.worker.offer()
     elif "/cancel" not in line:  # which is for videos that wait or run
         site.worker.render()
+    endpoint = site.client.post("/webhook_endpoints", json={"url": "https://example.com/hook"}).json()["id"]
+    ping = site.client.post(f"/webhook_endpoints/{endpoint}/test").json()["id"]
     strict = "set -o pipefail; " + line.replace("curl -s ", "curl -sS --fail ")
     environment = {**os.environ, "URL": site.url, "ID": video_id, "no_proxy": "*"}
     environment["PICTURE_URL"] = f"{host.url}/a.png"
+    environment |= {"HOOK": endpoint, "DELIVERY": ping}
     ended = subprocess.run(
         ["bash", "-c", strict], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -12,7 +12,7 @@ import pytest
 from service.api.examples import VIDEO
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
-HTTP = {"get", "post", "delete"}
+HTTP = {"get", "post", "patch", "delete"}
 
 
 @pytest.fixture
@@ -51,6 +51,17 @@ def test_every_route_of_the_issue_is_there(document: dict[str, Any]) -> None:
         ("post", "/videos/{video_id}/extend"),
         ("post", "/videos/extensions"),
         ("get", "/videos/{video_id}/content"),
+        ("get", "/videos/{video_id}/deliveries"),
+        ("post", "/webhook_endpoints"),
+        ("get", "/webhook_endpoints"),
+        ("get", "/webhook_endpoints/{endpoint_id}"),
+        ("patch", "/webhook_endpoints/{endpoint_id}"),
+        ("delete", "/webhook_endpoints/{endpoint_id}"),
+        ("post", "/webhook_endpoints/{endpoint_id}/rotate"),
+        ("post", "/webhook_endpoints/{endpoint_id}/test"),
+        ("get", "/webhook_endpoints/{endpoint_id}/deliveries"),
+        ("post", "/webhook_endpoints/{endpoint_id}/redeliver"),
+        ("post", "/webhook_deliveries/{delivery_id}/redeliver"),
         ("get", "/models"),
         ("get", "/artifacts/{key}"),
         ("get", "/livez"),

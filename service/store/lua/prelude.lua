@@ -82,7 +82,8 @@ end
 
 local function announce_state(job, t, reason)
   local entry = tell(job, TYPE[job.state], t, reason)
-  if job.webhook_url ~= '' and worth_telling(job) then
+  local heard = job.webhook_url ~= '' or redis.call('EXISTS', KEY.ENDPOINTS .. job.tenant) == 1
+  if heard and worth_telling(job) then -- the relay finds out which endpoints want to hear it
     entry[#entry + 1] = 'url'
     entry[#entry + 1] = job.webhook_url
     redis.call('XADD', KEY.OUTBOX, '*', unpack(entry))

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Moves events from the outbox to delivery records, due at once. One script, so a crash falls before or
--- behind it, never between; an event that comes twice finds its record and only leaves the outbox.
+-- Moves events from the outbox to delivery records, due at once: one for the URL of the job's request and one for each
+-- endpoint of its owner that wants such events. One script, so a crash falls before or behind it, never between; an
+-- event that comes twice finds its records and only leaves the outbox.
 -- ARGV: limit. Answers: events taken, events left, deliveries due now, deliveries not ended, dead letters.
 local t = now()
 
@@ -14,10 +15,15 @@ if t < last then
 end
 redis.call('SET', KEY.RELAYED, stamp(t))
 
--- Scheme, host and port: what a receiver that is slow or away has in common. Never the password of a URL.
-local function endpoint_of(url)
-  local scheme, authority = string.match(string.lower(url), '^(%a+://)([^/?#]*)')
-  return (scheme or '') .. string.gsub(authority or '', '^.*@', '')
+local of_tenant = {}
+local function endpoints_of(tenant)
+  if not of_tenant[tenant] then
+    of_tenant[tenant] = {}
+    for n, id in ipairs(redis.call('ZRANGE', KEY.ENDPOINTS .. tenant, 0, -1)) do
+      of_tenant[tenant][n] = load_endpoint(id)
+    end
+  end
+  return of_tenant[tenant]
 end
 
 local entries = redis.call('XRANGE', KEY.OUTBOX, '-', '+', 'COUNT', ARGV[1])
@@ -26,11 +32,9 @@ for _, entry in ipairs(entries) do
   for i = 1, #entry[2], 2 do
     event[entry[2][i]] = entry[2][i + 1]
   end
-  local record = KEY.DELIVERY .. event.id
-  if redis.call('EXISTS', record) == 0 then
-    redis.call('HSET', record, unpack(entry[2]))
-    redis.call('HSET', record, 'endpoint', endpoint_of(event.url), 'state', 'waiting', 'tries', 0)
-    redis.call('ZADD', KEY.DELIVERIES_DUE, stamp(t), event.id)
+  if event.url ~= '' then file(entry[2], event, nil, t) end
+  for _, endpoint in ipairs(endpoints_of(event.tenant)) do
+    if wants(endpoint, event.type) then file(entry[2], event, endpoint, t) end
   end
   redis.call('XDEL', KEY.OUTBOX, entry[1])
 end

@@ -2,6 +2,8 @@
 -- Takes due deliveries, oldest first, for lease seconds: the next due time IS the lease, so what a killed
 -- notifier held comes up again by itself. The number of the try is the fencing token of its settlement.
 -- An endpoint never has more than `cap` tries in flight at the caller: a slow receiver delays only itself.
+-- What goes to an endpoint of an owner goes to its URL of now, signed with its secrets of now; `closed` says why it
+-- must not go at all.
 -- ARGV: limit, lease_s, cap, then endpoint and tries in flight by turns. Answers: records, each as a flat list.
 local LOOK = 1000 -- due deliveries judged per call, so that a flood to one endpoint cannot make it slow
 local t = now()
@@ -10,6 +12,18 @@ local in_flight = {}
 for i = 4, #ARGV, 2 do
   in_flight[ARGV[i]] = tonumber(ARGV[i + 1])
 end
+local of_endpoint = {}
+local function address(endpoint_id, kind)
+  of_endpoint[endpoint_id] = of_endpoint[endpoint_id] or load_endpoint(endpoint_id) or {}
+  local endpoint = of_endpoint[endpoint_id]
+  if not endpoint.id then return nil, { 'closed', 'the endpoint was deleted' } end
+  if endpoint.enabled ~= '1' and kind ~= PING then return nil, { 'closed', 'the endpoint is disabled' } end
+  local secrets, host = endpoint.secret, endpoint_of(endpoint.url)
+  if endpoint.old_until ~= '' and tonumber(endpoint.old_until) > t then
+    secrets = secrets .. ' ' .. endpoint.old_secret
+  end
+  return host, { 'url', endpoint.url, 'endpoint', host, 'secrets', secrets }
+end
 local taken, passed_over = {}, {}
 local due = redis.call('ZRANGEBYSCORE', KEY.DELIVERIES_DUE, '-inf', stamp(t), 'LIMIT', 0, LOOK)
 for _, id in ipairs(due) do
@@ -17,14 +31,23 @@ for _, id in ipairs(due) do
     break
   end
   local record = KEY.DELIVERY .. id
-  local endpoint = redis.call('HGET', record, 'endpoint')
+  local facts = redis.call('HMGET', record, 'endpoint', 'endpoint_id', 'type')
+  local endpoint, newest = facts[1], {}
+  if endpoint and (facts[2] or '') ~= '' then
+    local host, found = address(facts[2], facts[3])
+    endpoint, newest = host or endpoint, found
+  end
   if not endpoint then
     redis.call('ZREM', KEY.DELIVERIES_DUE, id)
   elseif (in_flight[endpoint] or 0) < cap then
     in_flight[endpoint] = (in_flight[endpoint] or 0) + 1
     redis.call('HINCRBY', record, 'tries', 1)
     redis.call('ZADD', KEY.DELIVERIES_DUE, stamp(t + lease), id)
-    taken[#taken + 1] = redis.call('HGETALL', record)
+    local fields = redis.call('HGETALL', record)
+    for _, part in ipairs(newest) do
+      fields[#fields + 1] = part
+    end
+    taken[#taken + 1] = fields
   else
     passed_over[#passed_over + 1] = id
   end

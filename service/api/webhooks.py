@@ -1,0 +1,208 @@
+"""Webhook endpoints, and what became of deliveries."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from service.api.body import read_body
+from service.api.parts import Parts, Tenant
+from service.api.problems import documented
+from service.api.webhook_views import (
+    DeletedEndpointView,
+    DeliveryListView,
+    DeliveryView,
+    EndpointListView,
+    EndpointView,
+    EndpointWithSecretView,
+    RedeliveredView,
+    delivery_view,
+    endpoint_view,
+    endpoint_with_secret,
+)
+from service.endpoint_fields import ChangeEndpoint, CreateEndpoint, read_changes, read_new_endpoint
+from service.limits import JSON, media_type
+from service.refusals import (
+    BodyTooLarge,
+    EndpointDisabled,
+    InvalidFields,
+    RecordUnavailable,
+    ServiceBusy,
+    TooManyEndpoints,
+    UnknownDelivery,
+    UnknownEndpoint,
+    UnknownVideo,
+    UnreadableBody,
+    UnsupportedBody,
+    UploadTooSlow,
+    VideoGone,
+    shown,
+)
+
+router = APIRouter(tags=["webhooks"])
+
+DAY_S = 24 * 3600
+LATEST = 4102444800.0  # the year 2100: a bound that floats keep exactly
+SCHEMAS: dict[str, Any] = {
+    shape.__name__: shape.model_json_schema() for shape in (CreateEndpoint, ChangeEndpoint)
+}
+_READING = (UnreadableBody, UploadTooSlow, BodyTooLarge, UnsupportedBody, InvalidFields)
+_ALWAYS = (RecordUnavailable, ServiceBusy)
+
+After = Annotated[str | None, Query(description="Go on behind this delivery: the last one of a page.")]
+Limit = Annotated[int, Query(ge=1, le=100)]
+Moment = Annotated[float | None, Query(ge=0, le=LATEST, allow_inf_nan=False)]
+
+
+def _body(name: str) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{name}"}
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
+
+
+async def _given(request: Request, parts: Parts) -> dict[str, object]:
+    content_type = media_type(request.headers.get("content-type"))
+    if content_type != JSON:
+        sentence = f"Content-Type must be {JSON}, got {shown(content_type)}"
+        raise UnsupportedBody(sentence, headers={"Accept": JSON})
+    return (await read_body(request, parts.settings.max_text_bytes)).given
+
+
+@router.post(
+    "/webhook_endpoints",
+    summary="Add a webhook endpoint",
+    status_code=201,
+    openapi_extra=_body("CreateEndpoint"),
+    responses=documented(*_READING, TooManyEndpoints, *_ALWAYS),
+)
+async def create_webhook_endpoint(request: Request, parts: Parts, tenant: Tenant) -> EndpointWithSecretView:
+    """It hears of all your jobs from now on. The answer holds its secret, which is never shown again."""
+    asked = read_new_endpoint(await _given(request, parts))
+    return endpoint_with_secret(*await parts.webhooks.create(tenant, asked))
+
+
+@router.get("/webhook_endpoints", summary="List your webhook endpoints", responses=documented(*_ALWAYS))
+async def list_webhook_endpoints(parts: Parts, tenant: Tenant) -> EndpointListView:
+    """The oldest first."""
+    return EndpointListView(data=[endpoint_view(each) for each in await parts.webhooks.listed(tenant)])
+
+
+@router.get(
+    "/webhook_endpoints/{endpoint_id}",
+    summary="Look at a webhook endpoint",
+    responses=documented(UnknownEndpoint, *_ALWAYS),
+)
+async def retrieve_webhook_endpoint(parts: Parts, tenant: Tenant, endpoint_id: str) -> EndpointView:
+    """Without its secret."""
+    return endpoint_view(await parts.webhooks.show(tenant, endpoint_id))
+
+
+@router.patch(
+    "/webhook_endpoints/{endpoint_id}",
+    summary="Change a webhook endpoint",
+    openapi_extra=_body("ChangeEndpoint"),
+    responses=documented(UnknownEndpoint, *_READING, *_ALWAYS),
+)
+async def change_webhook_endpoint(
+    request: Request, parts: Parts, tenant: Tenant, endpoint_id: str
+) -> EndpointView:
+    """What is left out stays. What waits for the endpoint goes to the new URL."""
+    asked = read_changes(await _given(request, parts))
+    return endpoint_view(await parts.webhooks.change(tenant, endpoint_id, asked))
+
+
+@router.delete(
+    "/webhook_endpoints/{endpoint_id}",
+    summary="Delete a webhook endpoint",
+    responses=documented(UnknownEndpoint, *_ALWAYS),
+)
+async def delete_webhook_endpoint(parts: Parts, tenant: Tenant, endpoint_id: str) -> DeletedEndpointView:
+    """Nothing more is sent to it, and its secret is forgotten."""
+    await parts.webhooks.delete(tenant, endpoint_id)
+    return DeletedEndpointView(id=endpoint_id)
+
+
+@router.post(
+    "/webhook_endpoints/{endpoint_id}/rotate",
+    summary="Change the secret of a webhook endpoint",
+    responses=documented(UnknownEndpoint, InvalidFields, *_ALWAYS),
+)
+async def rotate_webhook_secret(
+    parts: Parts,
+    tenant: Tenant,
+    endpoint_id: str,
+    overlap_s: Annotated[
+        int, Query(ge=0, le=7 * DAY_S, description="For so long the old secret signs beside the new one.")
+    ] = DAY_S,
+) -> EndpointWithSecretView:
+    """Both signatures stand in one header meanwhile, as Standard Webhooks has it. Only the last secret
+    is kept beside the new one."""
+    return endpoint_with_secret(*await parts.webhooks.rotate(tenant, endpoint_id, overlap_s))
+
+
+@router.post(
+    "/webhook_endpoints/{endpoint_id}/test",
+    summary="Send a webhook endpoint a ping",
+    status_code=202,
+    responses=documented(UnknownEndpoint, *_ALWAYS),
+)
+async def ping_webhook_endpoint(parts: Parts, tenant: Tenant, endpoint_id: str) -> DeliveryView:
+    """An event `webhook_endpoint.ping`, sent and logged like every other, to a disabled endpoint too."""
+    return delivery_view(await parts.webhooks.ping(tenant, endpoint_id))
+
+
+@router.get(
+    "/webhook_endpoints/{endpoint_id}/deliveries",
+    summary="What was sent to a webhook endpoint",
+    responses=documented(UnknownEndpoint, InvalidFields, *_ALWAYS),
+)
+async def list_endpoint_deliveries(
+    parts: Parts, tenant: Tenant, endpoint_id: str, after: After = None, limit: Limit = 20
+) -> DeliveryListView:
+    """The newest 1,000, the newest first."""
+    found, more = await parts.webhooks.sent_to(tenant, endpoint_id, after, limit)
+    return DeliveryListView(data=[delivery_view(each) for each in found], has_more=more)
+
+
+@router.post(
+    "/webhook_endpoints/{endpoint_id}/redeliver",
+    summary="Send an endpoint its deliveries again",
+    status_code=202,
+    responses=documented(UnknownEndpoint, EndpointDisabled, InvalidFields, *_ALWAYS),
+)
+async def redeliver_range(
+    parts: Parts,
+    tenant: Tenant,
+    endpoint_id: str,
+    since: Moment = None,
+    until: Moment = None,
+    only_failed: Annotated[bool, Query(description="false: also what was delivered.")] = True,
+) -> RedeliveredView:
+    """Those of the newest 1,000 that were made between `since` and `until` (Unix seconds), under their old
+    `webhook-id`; what waits already is left alone."""
+    start, end = since or 0.0, LATEST if until is None else until
+    count = await parts.webhooks.resend_range(tenant, endpoint_id, start, end, only_failed)
+    return RedeliveredView(redelivered=count)
+
+
+@router.get(
+    "/videos/{video_id}/deliveries",
+    summary="What was sent about a video",
+    responses=documented(UnknownVideo, VideoGone, InvalidFields, *_ALWAYS),
+)
+async def list_video_deliveries(
+    parts: Parts, tenant: Tenant, video_id: str, after: After = None, limit: Limit = 20
+) -> DeliveryListView:
+    """To its own `webhook_url` and to endpoints, the newest first."""
+    job = await parts.intake.show(tenant, video_id)
+    found, more = await parts.webhooks.sent_of(tenant, job.id, after, limit)
+    return DeliveryListView(data=[delivery_view(each) for each in found], has_more=more)
+
+
+@router.post(
+    "/webhook_deliveries/{delivery_id}/redeliver",
+    summary="Send one delivery again",
+    status_code=202,
+    responses=documented(UnknownDelivery, *_ALWAYS),
+)
+async def redeliver_one(parts: Parts, tenant: Tenant, delivery_id: str) -> DeliveryView:
+    """Under its old `webhook-id`, with all tries before it. One that waits already is left alone."""
+    return delivery_view(await parts.webhooks.resend(tenant, delivery_id))

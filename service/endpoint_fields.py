@@ -1,0 +1,108 @@
+"""What a client may say of a webhook endpoint."""
+
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from service.contracts.webhook_endpoint import EVENT_TYPES
+from service.fields import Text, WebhookUrl
+from service.refusals import FieldFault, InvalidFields, shown
+
+MAX_DESCRIPTION_CHARS = 200
+Fields = TypeVar("Fields", bound=BaseModel)
+_EXAMPLE_URL = "https://example.com/microcinema"
+
+
+def _read_events(value: object) -> tuple[str, ...]:
+    known = ", ".join(EVENT_TYPES)
+    if not isinstance(value, list) or not all(each in EVENT_TYPES for each in value):
+        raise PydanticCustomError("bound", "{bound}", {"bound": f"a list of some of {known}"})
+    return tuple(dict.fromkeys(value))
+
+
+Events = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_read_events),
+    WithJsonSchema({"type": "array", "items": {"enum": list(EVENT_TYPES)}}),
+]
+
+
+class ChangeEndpoint(BaseModel):
+    """What shall be different; what is left out, or null, stays."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"enabled": False}, {"events": ["video.completed"]}]},
+    )
+
+    url: WebhookUrl | None = Field(None, description="Where the signed POSTs go.")
+    events: Events | None = Field(None, description="Event types to tell of; empty: all.")
+    description: Text | None = Field(None, max_length=MAX_DESCRIPTION_CHARS)
+    enabled: StrictBool | None = Field(None, description="Enabling forgets past failures.")
+
+
+class CreateEndpoint(BaseModel):
+    """A URL that hears of all jobs of its owner."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "required": ["url"],
+            "examples": [{"url": _EXAMPLE_URL, "events": ["video.completed", "video.failed"]}],
+        },
+    )
+
+    url: WebhookUrl | None = Field(None, description="Where the signed POSTs go.")
+    events: Events | None = Field(None, description="Event types to tell of; left out or empty: all.")
+    description: Text | None = Field(None, max_length=MAX_DESCRIPTION_CHARS)
+
+
+def read_new_endpoint(given: Mapping[str, object]) -> CreateEndpoint:
+    """Raises InvalidFields."""
+    if given.get("url") is None:
+        raise InvalidFields([FieldFault("url", "", "an http or https URL", "url is required")])
+    return _read(CreateEndpoint, given)
+
+
+def read_changes(given: Mapping[str, object]) -> ChangeEndpoint:
+    """Raises InvalidFields."""
+    return _read(ChangeEndpoint, given)
+
+
+def _read(shape: type[Fields], given: Mapping[str, object]) -> Fields:
+    try:
+        return shape.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise InvalidFields(
+            [
+                _fault(shape, str(detail["loc"][0]), given, detail["type"], detail.get("ctx", {}))
+                for detail in error.errors(include_url=False)[:8]
+            ]
+        ) from None
+
+
+def _fault(
+    shape: type[BaseModel], name: str, given: Mapping[str, object], kind: str, context: Mapping[str, object]
+) -> FieldFault:
+    value = given.get(name)
+    if kind == "extra_forbidden":
+        known = ", ".join(shape.model_fields)
+        written = shown(name).strip("'\"")
+        return FieldFault(
+            written, shown(value), f"one of {known}", f"unknown field {written}; known: {known}"
+        )
+    if kind == "string_too_long":
+        return FieldFault.of(name, value, f"at most {MAX_DESCRIPTION_CHARS} characters")
+    return FieldFault.of(name, value, str(context.get("bound", "true or false")))
