@@ -9,11 +9,15 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from service.logs import get_logger
 from service.notifier.backoff import LONGEST_WAIT_S
 from service.notifier.signing import Signer, body_of
 from service.ssrf import AddressRefused, NameUnresolved
 from service.store.deliveries import Delivery
 
+log = get_logger(__name__)
+
+_REFUSED = "the URL leads to what is not a public address, or to no port that could be called"
 USER_AGENT = "MicroCinema-Webhooks/1"
 _GONE = 410
 _EXCERPT_BYTES = 2048
@@ -73,7 +77,9 @@ class Poster:
         except TimeoutError:
             return Answer(None, f"no answer within {self.timeout_s:g} s")
         except AddressRefused as refusal:
-            return Answer(None, str(refusal), hopeless=True)
+            # Owners read the reason: it must not tell them what a name of our network resolves to.
+            log.warning("webhook_address_refused", event_id=delivery.event.id, reason=str(refusal))
+            return Answer(None, _REFUSED, hopeless=True)
         except (httpx.InvalidURL, UnicodeError) as problem:  # UnicodeError: a host that is no Punycode
             return Answer(None, f"the URL cannot be read: {problem}", hopeless=True)
         except NameUnresolved as problem:

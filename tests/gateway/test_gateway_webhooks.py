@@ -82,6 +82,13 @@ def test_a_bound_is_named(site, body, field):
     assert [fault["field"] for fault in problem["errors"]] == [field]
 
 
+def test_a_refusal_does_not_tell_what_a_name_resolves_to(site):
+    answer = site.client.post("/webhook_endpoints", json={"url": "http://localhost/hook"})
+    assert site.problem(422, answer)["errors"][0]["field"] == "url"
+    assert "127.0.0.1" not in answer.text
+    assert "::1" not in answer.text
+
+
 def test_a_change_is_judged_like_a_new_one(site, add):
     path = f"/webhook_endpoints/{add()['id']}"
     for body in ({"url": "http://10.0.0.1/"}, {"enabled": "yes"}, {"enabled": 1}):
