@@ -27,6 +27,10 @@ The routes have the shape of OpenAI's videos API, so its clients work with anoth
 with and without the prefix `/v1`. Errors are RFC 9457 problems that also carry OpenAI's `error` object.
 """
 
+#: Routes of an owner; those below look at the key themselves, or need none.
+_KEYED = (videos.router, estimates.router, remixes.router, approvals.router, webhooks.router)
+_OPEN = (content.router, health.router, playground.router)
+
 
 class Gateway(FastAPI):
     """FastAPI whose OpenAPI document also holds the schemas of hand-read bodies and of problems."""
@@ -72,24 +76,14 @@ def create_app(parts: GatewayParts) -> FastAPI:
     )
     app.state.parts = parts
     locked = documented(Unauthenticated, MissingScope)
-    app.include_router(videos.router, responses=locked)
-    app.include_router(estimates.router, responses=locked)
-    app.include_router(remixes.router, responses=locked)
-    app.include_router(approvals.router, responses=locked)
-    app.include_router(webhooks.router, responses=locked)
-    app.include_router(content.router)
-    app.include_router(health.router)
-    app.include_router(playground.router)
-    app.include_router(
-        _heads(videos.router, webhooks.router, content.router, health.router, playground.router)
-    )
-    app.include_router(videos.router, prefix=VERSION_PREFIX, include_in_schema=False)
-    app.include_router(estimates.router, prefix=VERSION_PREFIX, include_in_schema=False)
-    app.include_router(remixes.router, prefix=VERSION_PREFIX, include_in_schema=False)
-    app.include_router(approvals.router, prefix=VERSION_PREFIX, include_in_schema=False)
-    app.include_router(webhooks.router, prefix=VERSION_PREFIX, include_in_schema=False)
-    app.include_router(content.router, prefix=VERSION_PREFIX, include_in_schema=False)
-    app.include_router(_heads(videos.router, webhooks.router, content.router), prefix=VERSION_PREFIX)
+    for router in _KEYED:
+        app.include_router(router, responses=locked)
+    for router in _OPEN:
+        app.include_router(router)
+    app.include_router(_heads(*_KEYED, *_OPEN))
+    for router in (*_KEYED, content.router):
+        app.include_router(router, prefix=VERSION_PREFIX, include_in_schema=False)
+    app.include_router(_heads(*_KEYED, content.router), prefix=VERSION_PREFIX)
     app.add_exception_handler(HTTPException, _declined_by_router)
     app.add_exception_handler(RequestValidationError, _declined_by_validation)
     # The last one added is the outermost.
@@ -140,9 +134,7 @@ def _methods_of(path: str) -> set[str]:
     below = path.removeprefix(VERSION_PREFIX)
     methods = {
         method
-        for route in _routes(
-            videos.router, estimates.router, remixes.router, webhooks.router, content.router, health.router
-        )
+        for route in _routes(*_KEYED, *_OPEN)
         if route.path_regex.match(below)
         for method in route.methods or ()
     }

@@ -181,3 +181,9 @@ def test_a_gate_is_not_inherited_by_a_remix(site: Any) -> None:
     assert remixed["gate"] is None
     gated = {"prompt": "a blue square", "pause_after": "image"}
     assert site.client.post(f"/videos/{video['id']}/remix", json=gated).json()["gate"]["count"] == 1
+
+
+def test_a_wrong_method_is_told_the_right_one(site: Any) -> None:
+    answer = site.client.get(f"/videos/{site.create()['id']}/approve")
+    assert site.problem(405, answer)["code"] == "wrong_method"
+    assert answer.headers["allow"] == "POST"
