@@ -51,6 +51,7 @@ def rfc3339(ahead: timedelta) -> str:
 @pytest.mark.parametrize(
     "written",
     [0.5, -60, "31d", "2001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", rfc3339(timedelta(days=31))],
+    ids=["under a second", "past", "31d", "2001", "year 1", "a time in 31 days"],
 )
 def test_a_deadline_out_of_its_bound_is_a_422(site: Any, written: object) -> None:
     answer = site.client.post("/videos", json={"prompt": "a red circle", "start_by": written})

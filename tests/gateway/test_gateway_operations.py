@@ -14,6 +14,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from redis import Redis
 from rig.processes import free_ports, python_module, wait_until
 
 from service.logs import configure_logs
@@ -220,6 +221,8 @@ def test_the_process_starts_serves_and_stops_with_exit_code_0(
     redis_url: str, tmp_path: Path, asked: signal.Signals
 ) -> None:
     (port,) = free_ports(1)
+    with Redis.from_url(redis_url) as redis:
+        redis.flushall()  # its storage was another test's
     environment = {
         "REDIS_URL": redis_url,
         "MICROCINEMA_PORT": str(port),

@@ -95,6 +95,7 @@ def test_each_try_is_signed_for_its_own_time() -> None:
         (new_secret(65), "65 bytes, allowed are 24 to 64"),
         ("whsec_not*base64*at*all*at*all*at*all", "must be base64"),
     ],
+    ids=["no prefix", "empty", "short", "long", "no base64"],
 )
 def test_a_weak_or_broken_secret_is_refused_without_being_shown(secret: str, complaint: str) -> None:
     with pytest.raises(ValueError, match="webhook secret") as refusal:
