@@ -54,15 +54,15 @@ $(DEVELOP): $(SERVE)
 
 setup: $(DEVELOP) ## Install everything into .venv (TORCH=cuda for GPUs)
 
-setup-system: ## Install what pip cannot: chromium and prometheus (Debian, as root)
+setup-system: ## Install what pip cannot: chromium, prometheus, a C compiler (Debian, as root)
 	@if ! command -v apt-get >/dev/null; then \
-	  echo "No apt-get here: install chromium and prometheus your own way; tests that need them skip without."; \
+	  echo "No apt-get here: install chromium, prometheus and a C compiler your own way; tests that need them skip without."; \
 	elif [ "$$(id -u)" != 0 ]; then \
-	  echo "Not root: 'sudo make setup-system' installs chromium and prometheus; tests that need them skip without."; \
+	  echo "Not root: 'sudo make setup-system' installs chromium, prometheus and a C compiler; tests that need them skip without."; \
 	else \
 	  apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium prometheus >/dev/null && \
-	  echo "chromium and prometheus are installed."; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium prometheus gcc libc6-dev >/dev/null && \
+	  echo "chromium, prometheus and a C compiler are installed."; \
 	fi
 
 demo: $(SERVE) ## Make one video, all the way: make demo PROMPT="a green star rotating on a black background"
