@@ -23,7 +23,6 @@ FAULTS ?=
 CLIENTS ?=
 SOAK_OPTIONS ?=
 STRIKES ?= 20
-JOBS ?= 2
 
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
 DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
@@ -71,9 +70,9 @@ demo: $(SERVE) ## Make one video, all the way: make demo PROMPT="a green star ro
 up: $(SERVE) ## Run the service on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/microcinema up
 
-# Files go to JOBS processes whole: their servers are started once, on ports of their own.
-test: $(DEVELOP) ## Run the tests (JOBS=2 at a time)
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
+
+test: $(DEVELOP) ## Run the tests
+	$(BIN)/pytest
 
 conformance: $(DEVELOP) ## Unmodified clients against the service, each in its own venv (CLIENTS='"openai 2.54.0"')
 	PYTHONPATH=.:tests $(BIN)/python -m conformance.run $(CLIENTS)

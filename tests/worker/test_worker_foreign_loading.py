@@ -174,6 +174,7 @@ class Wish:
     num_inference_steps: int = 50
     fps: int = 25
     gamma: float = 0.0
+    extends: None = None
     sampler: str = "FlowMatchEulerDiscrete"
     input_picture: Any = None
 

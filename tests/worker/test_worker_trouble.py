@@ -75,7 +75,7 @@ def test_own_picture_that_is_gone_fails_with_a_sentence(ward: Any) -> None:
     ("fields", "words"),
     [
         ({"width": 64}, "64x16 is not one of 32x16"),
-        ({"num_frames": 99}, "num_frames 99 is outside 2..8"),
+        ({"num_frames": 99}, "num_frames 99 is not 2 to 8 frames"),
         ({"num_inference_steps": 51}, "num_inference_steps 51 is outside 4..50"),
         ({"sampler": "euler"}, "'euler' is not one of dpm++2m, ddim"),
         ({"fps": 31}, "fps 31 is outside 1..30"),

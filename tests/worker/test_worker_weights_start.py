@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from redis import Redis
 from rig.forked import Forked
 from rig.processes import free_ports
 
@@ -25,6 +26,8 @@ def test_a_model_that_cannot_be_had_ends_the_start_with_a_sentence(
 ) -> None:
     """Exit 1 lets the supervisor try again later; 78 says that only other settings help."""
     nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
+    with Redis.from_url(redis_url) as redis:
+        redis.flushall()  # its storage was another test's
     environment = {
         "MICROCINEMA_WEIGHTS": weights,
         "MICROCINEMA_WEIGHTS_CACHE": str(tmp_path / "cache"),
