@@ -227,7 +227,7 @@ class ServerThread:
         assert not self._thread.is_alive()
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _quiet_logs() -> Iterator[None]:
     """Server threads log past the end of a test, where pytest captures no more; tests assert what matters."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from PIL import Image
 from redis import Redis
 from rig.fake_accelerator import FakeAccelerator
@@ -38,6 +39,12 @@ from worker.memory_plan import GIB, MemoryPlan, plan_memory
 from worker.parts import Parts
 from worker.settings import WorkerSettings
 from worker.watchdog import Pulse
+
+
+@pytest.fixture(autouse=True)
+def _all_logs() -> None:
+    """Other folders' tests quieten the log for as long as their servers may write."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
