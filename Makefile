@@ -23,6 +23,8 @@ FAULTS ?=
 CLIENTS ?=
 SOAK_OPTIONS ?=
 STRIKES ?= 20
+JOBS ?= 2
+TEST_OPTIONS ?=
 
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
 DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
@@ -71,8 +73,9 @@ up: $(SERVE) ## Run the service on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/microcinema up
 
 
-test: $(DEVELOP) ## Run the tests
-	$(BIN)/pytest
+# One thread each: two processes whose threads spin for the same cores take longer than one.
+test: $(DEVELOP) ## Run the tests, a file at a time in each of JOBS=2 processes
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(TEST_OPTIONS)
 
 conformance: $(DEVELOP) ## Unmodified clients against the service, each in its own venv (CLIENTS='"openai 2.54.0"')
 	PYTHONPATH=.:tests $(BIN)/python -m conformance.run $(CLIENTS)
