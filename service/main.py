@@ -16,12 +16,13 @@ from service.auth import DEFAULT_TENANT, is_loopback
 from service.bell import Bell
 from service.contracts.api_key import Scope
 from service.contracts.environment import UnusableSettings, read_settings
-from service.fetching import FetchBounds, PictureFetcher
 from service.http_protocol import ClientTimeouts, impatient_protocol
-from service.intake import Intake
+from service.intake.intake import Intake
+from service.intake.picture_intake import PictureIntake
+from service.intake.waiting_room import WaitingRoom
 from service.logs import configure_logs, get_logger
 from service.metrics import GatewayMetrics, QueueGauges
-from service.picture_intake import PictureIntake
+from service.pictures.fetching import FetchBounds, PictureFetcher
 from service.queue import Tickets
 from service.remembered import Remembered
 from service.settings import GatewaySettings
@@ -40,7 +41,6 @@ from service.store.settings import RedisSettings
 from service.store.storage_mark import paired
 from service.store.store import AsyncJobStore
 from service.sweep import Sweep
-from service.waiting_room import WaitingRoom
 from service.webhooks import WebhookDesk
 
 #: Requests that are still being answered at the end of this are cut (seconds).

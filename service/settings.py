@@ -6,7 +6,7 @@ import httpx
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.aliases import Alias, read_aliases
+from service.fields.aliases import Alias, read_aliases
 from service.logs import LogFormat
 from service.ssrf import origin_of
 
@@ -28,7 +28,7 @@ class GatewaySettings(BaseSettings):
     require_keys: bool = False
     #: A secret that is made a key for the owner `default` (all scopes) at start; at least 32 characters.
     bootstrap_key: SecretStr | None = Field(default=None, min_length=32)
-    #: Foreign models' names, sizes and lengths that stand for ours, as JSON (service/aliases.py): none.
+    #: Foreign models' names, sizes and lengths that stand for ours, as JSON (fields/aliases.py): none.
     aliases: Annotated[dict[str, Alias], NoDecode, BeforeValidator(read_aliases)] = {}
     #: Jobs that may wait in one pool; more are answered 429.
     queue_limit: int = Field(default=1000, ge=1)

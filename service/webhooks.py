@@ -10,7 +10,7 @@ import httpx
 from service.access import reaching_record
 from service.contracts.ids import is_id
 from service.contracts.webhook_endpoint import Endpoint
-from service.endpoint_fields import ChangeEndpoint, CreateEndpoint
+from service.fields.endpoint import ChangeEndpoint, CreateEndpoint
 from service.refusals import (
     EndpointDisabled,
     FieldFault,

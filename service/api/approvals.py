@@ -12,7 +12,7 @@ from service.api.presenting import present
 from service.api.problems import documented
 from service.api.views import VideoView
 from service.contracts.request import MAX_CANDIDATES, Fit
-from service.gate import approve
+from service.intake.gate import approve
 from service.refusals import (
     BodyTooLarge,
     ContentUnavailable,

@@ -6,7 +6,7 @@ from fastapi import Header
 from pydantic import BaseModel
 
 from service.api.views import VideoView
-from service.fields import PICTURE_FIELD
+from service.fields.video import PICTURE_FIELD
 from service.refusals import (
     BodyTooLarge,
     ContentUnavailable,

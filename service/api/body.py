@@ -11,10 +11,10 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from service.fields import PICTURE_FIELD
+from service.fields.readers import without_repeats
+from service.fields.references import Picture, read_reference
+from service.fields.video import PICTURE_FIELD
 from service.limits import FORM, JSON, media_type
-from service.readers import without_repeats
-from service.references import Picture, read_reference
 from service.refusals import (
     BodyTooLarge,
     FieldFault,

@@ -9,8 +9,8 @@ from service.api.asking import BODY_REFUSALS, body_of
 from service.api.body import read_body
 from service.api.parts import Parts
 from service.api.problems import documented
-from service.estimating import estimate
-from service.fields import CreateVideo
+from service.fields.video import CreateVideo
+from service.intake.estimating import estimate
 
 router = APIRouter()
 

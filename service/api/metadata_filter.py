@@ -7,7 +7,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from service.contracts.request import MAX_METADATA_PAIRS
-from service.readers import MAX_METADATA_KEY_CHARS, MAX_METADATA_VALUE_CHARS, read_metadata
+from service.fields.readers import MAX_METADATA_KEY_CHARS, MAX_METADATA_VALUE_CHARS, read_metadata
 from service.refusals import FieldFault, InvalidFields
 
 _PAIR = re.compile(r"metadata\[([^\]]*)\]")

@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.aliases import Aliases
 from service.contracts.model_spec import ModelSpec
+from service.fields.aliases import Aliases
 from service.store.nouns import CatalogueEntry
 
 

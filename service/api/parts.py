@@ -8,14 +8,14 @@ from fastapi import Depends, Request
 
 from service.access import Shelf
 from service.auth import OWNER, FindKey
-from service.intake import Intake
+from service.intake.intake import Intake
+from service.intake.waiting_room import WaitingRoom
 from service.metrics import GatewayMetrics
 from service.remembered import Remembered
 from service.settings import GatewaySettings
 from service.storage.links import LinkSigner
 from service.store.nouns import CatalogueEntry, Snapshot
 from service.sweep import Sweep
-from service.waiting_room import WaitingRoom
 from service.webhooks import WebhookDesk
 
 #: OpenAI's clients are given a base_url that ends so.

@@ -7,12 +7,12 @@ from contextlib import suppress
 from fastapi import Request, Response
 
 from service.access import reaching_record
-from service.admission import Accepted
 from service.api.content import fresh_links
 from service.api.parts import GatewayParts, served_base
 from service.api.views import Outlook, VideoView, outlook_of, video_view
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
+from service.intake.admission import Accepted
 from service.refusals import Refusal
 
 #: A job is shown without its outlook rather than late (seconds).

@@ -8,7 +8,8 @@ from service.api.parts import Parts, Tenant
 from service.api.presenting import answer_accepted, asked_wait, is_repeat
 from service.api.problems import documented
 from service.api.views import VideoView
-from service.extending import ExtendNamedVideo, ExtendVideo, extend, named_video
+from service.intake.extending import ExtendNamedVideo, ExtendVideo, extend, named_video
+from service.intake.remix import RemixVideo, remix
 from service.refusals import (
     CannotExtend,
     ContentGone,
@@ -17,7 +18,6 @@ from service.refusals import (
     UnknownVideo,
     VideoGone,
 )
-from service.remix import RemixVideo, remix
 
 router = APIRouter()
 

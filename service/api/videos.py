@@ -25,7 +25,7 @@ from service.api.views import (
     VideoView,
     video_view,
 )
-from service.fields import CreateVideo
+from service.fields.video import CreateVideo
 from service.refusals import AlreadyFinished, InvalidFields, RecordUnavailable, UnknownVideo, VideoGone
 from service.store.nouns import Order
 

@@ -19,7 +19,7 @@ from service.api.webhook_views import (
     endpoint_view,
     endpoint_with_secret,
 )
-from service.endpoint_fields import ChangeEndpoint, CreateEndpoint, read_changes, read_new_endpoint
+from service.fields.endpoint import ChangeEndpoint, CreateEndpoint, read_changes, read_new_endpoint
 from service.limits import JSON, media_type
 from service.refusals import (
     BodyTooLarge,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.cli import main
+from service.cli.main import main
 from service.contracts.api_key import Scope, digest_of
 from service.store.api_keys import KeyStore, use_key
 from service.store.audit import Audit

@@ -5,7 +5,7 @@ import random
 import pytest
 from rq import Queue
 
-from service.cli import main
+from service.cli.main import main
 from service.contracts.deadline import Deadline
 from service.contracts.failure import Failure, FailureCode
 from service.contracts.lifecycle import Stage

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.contracts.deadline import Deadline
-from service.fields import read_fields
+from service.fields.video import read_fields
 from service.store.controls import INTAKE, ControlStore
 
 NOON = datetime(2027, 1, 31, 12, tzinfo=UTC).timestamp()

@@ -6,7 +6,7 @@ from http.client import HTTPConnection
 import pytest
 
 from service.auth import OPEN_PATHS, is_loopback
-from service.cli import main
+from service.cli.main import main
 from service.client import Client
 from service.contracts.api_key import Scope
 from service.main import NoKeys, keys_required, prepare_keys

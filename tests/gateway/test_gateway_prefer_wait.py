@@ -10,8 +10,8 @@ import pytest
 from rig.processes import wait_until
 
 from service.api.presenting import asked_wait
+from service.intake.waiting_room import LONGEST_WAIT_S, WaitingRoom
 from service.refusals import RecordUnavailable
-from service.waiting_room import LONGEST_WAIT_S, WaitingRoom
 
 
 def post(site: Any, prefer: str) -> Any:

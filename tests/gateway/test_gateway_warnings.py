@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rig.processes import wait_until
 
-from service.cli import main
+from service.cli.main import main
 from service.contracts.model_spec import Vocabulary
 
 WORDS = Vocabulary(telling=("red", "circle", "left"), filler=("a", "moving"))

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from service.bounds import BoundsCheck
 from service.contracts.model_spec import FrameBounds, ModelSpec
 from service.contracts.request import VideoRequest
-from service.fields import read_fields
+from service.fields.bounds import BoundsCheck
+from service.fields.video import read_fields
 
 MakeSpec = Callable[..., ModelSpec]
 

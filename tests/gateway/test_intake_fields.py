@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.fields import read_fields
+from service.fields.video import read_fields
 from service.refusals import shown
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from service.contracts.request import Fit
-from service.pictures import normalise_picture
+from service.pictures.normalise import normalise_picture
 from service.refusals import InvalidFields
 
 Png = Callable[..., bytes]

@@ -6,12 +6,14 @@ import sys
 
 import pytest
 
-from service.cli import main
+from service.cli.main import main
 from service.stack.ports import free_ports
 
 
 def test_the_command_never_imports_a_model():
-    code = "import sys, service.cli; print({'torch', 'numpy', 'av', 'worker', 'models'} & set(sys.modules))"
+    code = (
+        "import sys, service.cli.main; print({'torch', 'numpy', 'av', 'worker', 'models'} & set(sys.modules))"
+    )
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "set()"
 
@@ -116,7 +118,7 @@ def test_up_names_a_host_that_is_not_this_machine(host, capsys, tmp_path):
 )
 def test_up_names_the_extra_that_is_not_installed(missing, extra, tmp_path):
     # None in sys.modules is how Python itself marks a name that cannot be imported.
-    code = f"import sys; sys.modules[{missing!r}] = None; from service.cli import main; sys.exit(main())"
+    code = f"import sys; sys.modules[{missing!r}] = None; from service.cli.main import main; sys.exit(main())"
     up = ["up", "--port", str(free_ports(1)[0]), "--state-dir", str(tmp_path)]
     ended = subprocess.run([sys.executable, "-c", code, *up], capture_output=True, text=True, check=False)
     assert ended.returncode == 1

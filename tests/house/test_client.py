@@ -21,7 +21,7 @@ from service.client_answers import (
     Video,
     VideoOptions,
 )
-from service.fields import CreateVideo
+from service.fields.video import CreateVideo
 
 Reply = Callable[[httpx.Request], httpx.Response]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.cli import main
-from service.model_lines import model_lines
+from service.cli.main import main
+from service.cli.model_lines import model_lines
 
 
 def model(live_workers: int = 1, **changes: Any) -> dict[str, Any]:

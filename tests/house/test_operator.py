@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.cli import main
-from service.operator import readiness_lines
+from service.cli.main import main
+from service.cli.operator import readiness_lines
 
 
 def test_status_names_what_is_closed_and_who_drains():

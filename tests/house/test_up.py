@@ -13,7 +13,7 @@ from rig.processes import Running, free_ports, wait_until
 from models.nano import write_nano
 from service.client import Client
 
-COMMAND = [sys.executable, "-m", "service.cli"]
+COMMAND = [sys.executable, "-m", "service.cli.main"]
 PROMPT = "a red circle moving right"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at children in /proc")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.cli import main
-from service.dead_letters import DeadLetters
+from service.cli.dead_letters import DeadLetters
+from service.cli.main import main
 from service.notifier.backoff import Backoff
 from service.notifier.delivery import judge
 from service.notifier.post import Answer

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from rig.processes import Running, free_ports, python_module, wait_until
 from rig.valkey import answers, valkey
 
-from service.cli import main
+from service.cli.main import main
 from service.notifier.main import TicketWorker
 from service.store.connections import connect_sync
 from service.store.script import Store

@@ -13,7 +13,7 @@ from rig.processes import Running, free_ports, python_module, wait_until
 from rig.valkey import running_valkey
 
 from models.nano import write_nano
-from service.cli import main
+from service.cli.main import main
 from service.storage.artifact_store import StorageUnavailable
 from service.storage.pairing import MarkedStore, OtherStorage, look_at_start, pair
 from service.storage.settings import StorageSettings, open_store

@@ -15,7 +15,7 @@ from models.training.captions import draw_scenes, held_out_prompts, training_cap
 from models.training.words import training_vocabulary, write_vocabulary
 from models.weights import check_manifest, read_spec
 from service.contracts.model_spec import ModelSpec, Vocabulary
-from service.vocabulary import MAX_WORDS_NAMED, unknown_words, words
+from service.fields.vocabulary import MAX_WORDS_NAMED, unknown_words, words
 from worker.catalogue import public_spec
 
 

@@ -9,7 +9,7 @@ from worker.host_memory import reset_resident_peak, resident_peak
 
 
 def touched(mebibytes: int) -> mmap.mmap:
-    """Memory straight from the kernel: an allocator may serve a new array from pages that were resident before."""
+    """Memory from the kernel: an allocator may serve a new array from pages that were resident before."""
     pages = mmap.mmap(-1, mebibytes * 2**20)
     pages.write(b"\1" * len(pages))
     return pages

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from service.contracts.deadline import LONGEST_S, SHORTEST_S
-from service.fields import CreateVideo
+from service.fields.video import CreateVideo
 from service.refusals import FieldFault
 
 SHORTEST_RETENTION_S = 60.0

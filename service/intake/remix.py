@@ -5,13 +5,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from service.admission import Accepted, Origin, checked_idempotency_key
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
-from service.fields import CreateVideo
-from service.intake import Intake
-from service.references import Picture, picture_digest
+from service.fields.references import Picture, picture_digest
+from service.fields.video import CreateVideo
+from service.intake.admission import Accepted, Origin, checked_idempotency_key
+from service.intake.intake import Intake
 from service.refusals import FieldFault, InvalidFields, NoContent, SourceNotReady
 
 #: Asks that the new video be animated from the old one's keyframe instead of a new one.

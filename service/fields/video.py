@@ -1,6 +1,6 @@
 """The fields of `POST /videos`, the same for JSON and multipart.
 
-What a model can do (sizes, frame counts, steps, ...) is not known here: service/bounds.py checks that.
+What a model can do (sizes, frame counts, steps, ...) is not known here: service/fields/bounds.py checks that.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from service.contracts.request import (
     MIN_PRIORITY,
     Fit,
 )
-from service.readers import (
+from service.fields.readers import (
     MAX_METADATA_KEY_CHARS,
     MAX_METADATA_VALUE_CHARS,
     MAX_NAME_CHARS,
@@ -38,7 +38,7 @@ from service.readers import (
 )
 from service.refusals import FieldFault, shown
 
-#: The client's picture travels beside the fields: a file, or where it lies (service/references.py).
+#: The client's picture travels beside the fields: a file, or where it lies (service/fields/references.py).
 PICTURE_FIELD = "input_reference"
 
 #: An answer names this many unknown fields; a body of a few megabytes could hold a million.

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
-from service.admission import Accepted, Origin, checked_idempotency_key
-from service.aliases import in_our_words
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
-from service.fields import PICTURE_FIELD, CreateVideo
-from service.intake import Intake
-from service.references import Picture
+from service.fields.aliases import in_our_words
+from service.fields.references import Picture
+from service.fields.video import PICTURE_FIELD, CreateVideo
+from service.intake.admission import Accepted, Origin, checked_idempotency_key
+from service.intake.intake import Intake
+from service.intake.remix import asked_digest, inherited
 from service.refusals import CannotExtend, FieldFault, InvalidFields, SourceNotReady
-from service.remix import asked_digest, inherited
 
 #: Names the video to extend, in the body of OpenAI's route.
 VIDEO = "video"

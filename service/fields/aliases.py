@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from service.contracts.ids import NAME_PATTERN
-from service.readers import MAX_NAME_CHARS
+from service.fields.readers import MAX_NAME_CHARS
 
 _Size = Annotated[str, Field(pattern="^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")]
 _Seconds = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?$")]

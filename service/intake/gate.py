@@ -9,10 +9,10 @@ from service.contracts.job import OWN_PICTURE, VideoJob
 from service.contracts.keys import chosen_picture_key
 from service.contracts.lifecycle import State
 from service.contracts.request import Fit
-from service.fields import PICTURE_FIELD
-from service.intake import Intake
-from service.readers import read_whole_number
-from service.references import Picture
+from service.fields.readers import read_whole_number
+from service.fields.references import Picture
+from service.fields.video import PICTURE_FIELD
+from service.intake.intake import Intake
 from service.refusals import FieldFault, InvalidFields, NotAwaitingApproval
 from service.store.nouns import ApproveOutcome
 

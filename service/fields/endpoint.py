@@ -15,7 +15,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from service.contracts.webhook_endpoint import EVENT_TYPES
-from service.fields import Text, WebhookUrl
+from service.fields.video import Text, WebhookUrl
 from service.refusals import FieldFault, InvalidFields, shown
 
 MAX_DESCRIPTION_CHARS = 200

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.fields import PICTURE_FIELD
-from service.readers import MAX_URL_CHARS, without_repeats
+from service.fields.readers import MAX_URL_CHARS, without_repeats
+from service.fields.video import PICTURE_FIELD
 from service.refusals import FieldFault, InvalidFields, shown
 
 IMAGE_URL = "image_url"

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.access import reaching_record
-from service.admission import checked_request, chosen_model
-from service.aliases import in_our_words
 from service.contracts.request import VideoRequest
-from service.deadlines import deadline_faults, retention_faults
-from service.fields import read_fields
-from service.intake import Intake
-from service.references import Picture
+from service.fields.aliases import in_our_words
+from service.fields.deadlines import deadline_faults, retention_faults
+from service.fields.references import Picture
+from service.fields.video import read_fields
+from service.intake.admission import checked_request, chosen_model
+from service.intake.intake import Intake
 from service.store.nouns import Forecast
 
 

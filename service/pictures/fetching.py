@@ -16,8 +16,8 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from service.fields import PICTURE_FIELD
-from service.references import PictureAt
+from service.fields.references import PictureAt
+from service.fields.video import PICTURE_FIELD
 from service.refusals import FieldFault, InvalidFields, ServiceBusy, shown
 from service.ssrf import AddressRefused, Guard, NameUnresolved, Resolve, origin_of, pinned_client
 

@@ -6,7 +6,7 @@ from math import isfinite
 
 from service.contracts.model_spec import Bounds, ModelSpec, Number
 from service.contracts.request import MAX_PRIORITY, MAX_SEED, MIN_PRIORITY, PictureRef, VideoRequest
-from service.fields import CreateVideo
+from service.fields.video import CreateVideo
 from service.refusals import FieldFault, shown
 
 #: seconds x fps may miss a whole frame count by this much (2.1 s x 10 fps is not exactly 21 in binary).

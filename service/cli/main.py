@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast, get_type_hints
 
-from service.cli_arguments import (
+from service.cli.arguments import (
     HIGHEST_PORT,
     MAX_WORKERS,
     decimal_number,
@@ -20,12 +20,12 @@ from service.cli_arguments import (
     whole_number,
     whole_within,
 )
+from service.cli.dead_letters import open_dead_letters
+from service.cli.model_lines import model_lines
+from service.cli.operator import add_operator_commands, readiness_lines
 from service.client import Client
 from service.client_answers import MicroCinemaError, Video, VideoOptions
 from service.contracts.environment import UnusableSettings, read_settings
-from service.dead_letters import open_dead_letters
-from service.model_lines import model_lines
-from service.operator import add_operator_commands, readiness_lines
 from service.stack.demo import DemoFailed, make_demo
 from service.stack.embedded import EmbeddedValkeyMissing
 from service.stack.plan import WorkerMissing, plan_stack, reachable

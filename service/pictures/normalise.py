@@ -6,7 +6,7 @@ from collections.abc import Callable
 from PIL import Image, ImageOps
 
 from service.contracts.request import Fit
-from service.fields import PICTURE_FIELD
+from service.fields.video import PICTURE_FIELD
 from service.refusals import FieldFault, InvalidFields
 
 FORMATS = ("PNG", "JPEG", "WEBP")

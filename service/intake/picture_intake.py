@@ -9,13 +9,13 @@ import anyio
 import anyio.to_thread
 
 from service.access import Shelf
-from service.admission import Origin
 from service.contracts.keys import input_picture_key, source_film_key
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import Fit, PictureRef, SourceFilm, VideoRequest
+from service.fields.references import Picture, PictureAt
+from service.intake.admission import Origin
 from service.logs import get_logger
-from service.pictures import normalise_picture
-from service.references import Picture, PictureAt
+from service.pictures.normalise import normalise_picture
 from service.refusals import FieldFault, InvalidFields, Refusal
 
 #: Pictures unpacked at a time: each may take several bytes for every pixel that its model allows.
@@ -23,7 +23,7 @@ DECODING_THREADS = 2
 #: Films copied at a time: each is in memory as a whole.
 FILMS_AT_A_TIME = 4
 
-#: Gives the bytes that lie there; service/fetching.py is the real one.
+#: Gives the bytes that lie there; service/pictures/fetching.py is the real one.
 Fetch = Callable[[PictureAt], Awaitable[bytes]]
 
 log = get_logger(__name__)

@@ -5,14 +5,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.aliases import Aliases
-from service.bounds import BoundsCheck
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import MAX_CANDIDATES, KeyframeGate, VideoRequest
-from service.fields import PICTURE_FIELD, CreateVideo
-from service.references import Picture, picture_digest
+from service.fields.aliases import Aliases
+from service.fields.bounds import BoundsCheck
+from service.fields.references import Picture, picture_digest
+from service.fields.video import PICTURE_FIELD, CreateVideo
 from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel
 from service.store.nouns import CatalogueEntry
 

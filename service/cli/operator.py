@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from redis import Redis
 
-from service.cli_arguments import decimal_number
+from service.cli.arguments import decimal_number
 from service.contracts.api_key import Scope
 from service.stack.record import open_record
 from service.stack.settings import StackSettings

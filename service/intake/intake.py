@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.access import Shelf, reaching_record
-from service.admission import (
+from service.bell import Bell
+from service.contracts.compat import compat_key
+from service.contracts.ids import is_id, new_video_id
+from service.contracts.job import VideoJob
+from service.contracts.lifecycle import State
+from service.contracts.request import MAX_SEED, Fit
+from service.fields.aliases import Aliases, in_our_words
+from service.fields.deadlines import approval_faults, deadline_faults, retention_faults
+from service.fields.references import Picture
+from service.fields.video import read_fields
+from service.fields.vocabulary import unknown_words
+from service.intake.admission import (
     Accepted,
     Origin,
     checked_idempotency_key,
@@ -20,17 +31,7 @@ from service.admission import (
     gate_of,
     request_digest,
 )
-from service.aliases import Aliases, in_our_words
-from service.bell import Bell
-from service.contracts.compat import compat_key
-from service.contracts.ids import is_id, new_video_id
-from service.contracts.job import VideoJob
-from service.contracts.lifecycle import State
-from service.contracts.request import MAX_SEED, Fit
-from service.deadlines import approval_faults, deadline_faults, retention_faults
-from service.fields import read_fields
-from service.picture_intake import PictureIntake
-from service.references import Picture
+from service.intake.picture_intake import PictureIntake
 from service.refusals import (
     AlreadyFinished,
     FieldFault,
@@ -57,7 +58,6 @@ from service.store.nouns import (
     Submitted,
 )
 from service.store.store import AsyncJobStore
-from service.vocabulary import unknown_words
 
 #: Pauses before a submission whose answer was lost is sent again, with the same job id (seconds).
 SUBMIT_PAUSES_S = (0.05, 0.2)
