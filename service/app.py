@@ -16,6 +16,7 @@ from service.api import approvals, content, estimates, health, playground, remix
 from service.api.parts import VERSION_PREFIX, GatewayParts
 from service.api.problems import ProblemView, documented, refusal_of_http, refusal_of_validation
 from service.api.scope import OnePath, RequestScope
+from service.api.traced import Traced
 from service.auth import KeyGate
 from service.limits import BodyLimit, ConcurrencyLimit, Pace
 from service.refusals import MissingScope, Unauthenticated
@@ -97,6 +98,7 @@ def create_app(parts: GatewayParts) -> FastAPI:
     app.add_middleware(KeyGate, find=parts.find_key)
     app.add_middleware(ConcurrencyLimit, max_requests=settings.max_concurrent_requests, exempt=health.PROBES)
     app.add_middleware(RequestScope, metrics=parts.metrics, clock=time.monotonic, quiet=health.PROBES)
+    app.add_middleware(Traced, traces=parts.traces, quiet=health.PROBES)
     app.add_middleware(OnePath)
     return app
 

@@ -13,6 +13,8 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from service.tracing import current_traceparent, trace_id_of
+
 LogFormat = Literal["json", "human"]
 
 #: Fields that hold what a customer wrote or a secret of ours.
@@ -23,6 +25,13 @@ def drop_private_fields(_logger: WrappedLogger, _method: str, event: EventDict) 
     """Removes every field named in PRIVATE_FIELDS."""
     for field in PRIVATE_FIELDS & event.keys():
         del event[field]
+    return event
+
+
+def add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Adds `trace_id`, by which the traces of this moment are found, where there are any."""
+    if traceparent := current_traceparent():
+        event.setdefault("trace_id", trace_id_of(traceparent))
     return event
 
 
@@ -40,6 +49,7 @@ def configure_logs(
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_trace,
         drop_private_fields,
     ]
     ending: list[Processor] = (

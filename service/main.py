@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 import uvicorn
+from anyio import to_thread
 from fastapi import FastAPI
 
 from service.access import Shelf
@@ -41,6 +42,7 @@ from service.store.settings import RedisSettings
 from service.store.storage_mark import paired
 from service.store.store import AsyncJobStore
 from service.sweep import Sweep
+from service.tracing import Traces, TraceSettings, open_traces
 from service.webhooks import WebhookDesk
 
 #: Requests that are still being answered at the end of this are cut (seconds).
@@ -70,7 +72,9 @@ def prepare_keys(settings: GatewaySettings, keys: KeyStore) -> None:
         )
 
 
-def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSettings) -> GatewayParts:
+def compose(
+    settings: GatewaySettings, redis: RedisSettings, storage: StorageSettings, traces: Traces
+) -> GatewayParts:
     """The gateway's parts on these settings. Opens no connection yet; the files backend makes its folder.
 
     Raises StorageUnavailable if that folder cannot be made.
@@ -90,6 +94,7 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
     snapshots = Remembered(jobs.snapshot, time.monotonic)
 
     async def close() -> None:
+        await to_thread.run_sync(traces.close)
         await fetcher.aclose()
         await asynchronous.aclose()
         blocking.close()
@@ -123,6 +128,7 @@ def compose(settings: GatewaySettings, redis: RedisSettings, storage: StorageSet
             Guard(allow_private=settings.webhook_allow_private),
             settings.webhook_endpoints,
         ),
+        traces=traces,
     )
 
 
@@ -132,6 +138,7 @@ def main() -> int:
         settings = read_settings(GatewaySettings)
         redis = read_settings(RedisSettings)
         storage = read_settings(StorageSettings)
+        traces = open_traces(read_settings(TraceSettings), "gateway")
     except UnusableSettings as error:
         sys.stderr.write(f"the gateway cannot start: {error}\n")
         return os.EX_CONFIG
@@ -149,7 +156,7 @@ def main() -> int:
         log.error("no_api_keys", detail=str(error))
         return os.EX_CONFIG
     try:
-        app = create_app(compose(settings, redis, storage))
+        app = create_app(compose(settings, redis, storage, traces))
         with_record = paired(open_store(storage), lambda: connect_sync(str(redis.url), redis.timeout_s))
         if (away := look_at_start(with_record)) is not None:
             log.warning("storage_unavailable_at_start", detail=str(away))  # jobs with pictures get a 503

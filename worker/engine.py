@@ -10,12 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from service.contracts.lifecycle import Stage
+from service.contracts.lifecycle import Stage, State
 from service.storage.artifact_store import ArtifactStore, StorageError
 from service.store.nouns import Claim
 from service.store.store import JobStore
 from worker.attempt import Attempt
-from worker.events import BatchClaimed, Fault, StorageAway, Tell
+from worker.events import AttemptBegan, BatchClaimed, Fault, StorageAway, Tell
 from worker.lease import Leases
 from worker.patience import GaveUp, Patience
 from worker.settlement import DeviceBroken, Settlement
@@ -94,6 +94,8 @@ class Engine:
             return  # if the claim took effect after all, its leases run out
         if claims:
             self._tell(BatchClaimed(tuple(claim.job.id for claim in claims)))
+            for claim in claims:
+                self._tell(_began(claim))
             self._run([_attempt(claim, asked_at, answered_at) for claim in claims])
 
     def _claim(self) -> tuple[tuple[Claim, ...], float, float]:
@@ -159,6 +161,16 @@ def _attempt(claim: Claim, asked_at: float, answered_at: float) -> Attempt:
         stage_seconds=_by_stage(spent, "seconds"),
         stage_gpu_seconds=_by_stage(spent, "gpu_seconds"),
     )
+
+
+def _began(claim: Claim) -> AttemptBegan:
+    job = claim.job
+    before = [each for each in job.tries if each.number < claim.attempt and each.ended_at is not None]
+    approval = bool(before) and before[-1].outcome is State.AWAITING_APPROVAL
+    since = max((each.ended_at or 0.0 for each in before), default=job.created_at)
+    now = next((each.started_at for each in job.tries if each.number == claim.attempt), since)
+    waited_for = "approval" if approval else "queue"
+    return AttemptBegan(job.id, claim.attempt, job.tenant, job.traceparent, waited_for, since, now)
 
 
 def _by_stage(spent: Mapping[str, float], what: str) -> dict[Stage, float]:

@@ -26,6 +26,23 @@ class BatchClaimed:
 
 
 @dataclass(frozen=True)
+class AttemptBegan:
+    """One job of a batch is this worker's to try. `traceparent`: the request that made it, empty if untraced.
+
+    `waited_for` ("queue", or "approval" where its owner had to choose first) lasted from `waited_since` to
+    `claimed_at`, in seconds since 1970 by the Redis server's clock.
+    """
+
+    job_id: str
+    attempt: int
+    tenant: str
+    traceparent: str
+    waited_for: str
+    waited_since: float
+    claimed_at: float
+
+
+@dataclass(frozen=True)
 class StepFinished:
     """One denoising step of a whole batch. `step` counts from 1."""
 
@@ -37,10 +54,11 @@ class StepFinished:
 
 @dataclass(frozen=True)
 class StageFinished:
-    """A stage of one batch (model stages) or of one attempt (encode, upload)."""
+    """A stage of one batch (model stages) or of one attempt (encode, upload), and whose it was."""
 
     stage: str
     seconds: float
+    attempts: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -239,6 +257,7 @@ class Fault:
 WorkerEvent = (
     WeightsLoaded
     | BatchClaimed
+    | AttemptBegan
     | StepFinished
     | StageFinished
     | AttemptEnded

@@ -10,7 +10,10 @@ from dataclasses import fields
 
 import structlog
 
+from service.tracing import trace_id_of
 from worker.events import (
+    AttemptBegan,
+    AttemptEnded,
     BatchSplit,
     CheckpointFailed,
     CheckpointIgnored,
@@ -53,22 +56,36 @@ class Logbook:
 
     def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
         self._log = log
+        self._whose: dict[str, dict[str, str]] = {}  # job -> what every line about it carries
 
     def tell(self, event: WorkerEvent) -> None:
         """Write one event."""
         if isinstance(event, StepFinished | StageFinished | CheckpointKept | SpoolChanged | MemoryPlanned):
             return
         facts = {field.name: getattr(event, field.name) for field in fields(event)}
+        facts |= self._known_of(event)
         words = _snake(type(event).__name__)
         match event:
             case Fault(error=error):
-                self._log.error(words, job_id=event.job_id, attempt=event.attempt, exc_info=error)
+                facts.pop("error")
+                self._log.error(words, **facts, exc_info=error)
             case DeviceFault() | Hung():
                 self._log.error(words, **facts)
             case _ if isinstance(event, _WARNINGS):
                 self._log.warning(words, **facts)
             case _:
                 self._log.info(words, **facts)
+
+    def _known_of(self, event: WorkerEvent) -> dict[str, str]:
+        """Tenant and trace of the job that it is about, known while its attempt runs."""
+        job_id = getattr(event, "job_id", "")
+        if isinstance(event, AttemptBegan):
+            trace_id = trace_id_of(event.traceparent)
+            self._whose[job_id] = {"tenant": event.tenant} | ({"trace_id": trace_id} if trace_id else {})
+        known = self._whose.get(job_id, {})
+        if isinstance(event, AttemptEnded):
+            self._whose.pop(job_id, None)
+        return known
 
 
 def _snake(name: str) -> str:

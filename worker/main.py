@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import secrets
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +27,7 @@ from service.store.connections import check_server, connect_sync
 from service.store.errors import UnsuitableServer
 from service.store.settings import RedisSettings
 from service.store.storage_mark import paired
+from service.tracing import TraceSettings, open_traces
 from worker import engine as tickets_door
 from worker.catalogue import public_spec
 from worker.checkpoints import Checkpoints
@@ -46,13 +44,14 @@ from worker.logbook import Logbook
 from worker.memory_plan import MemoryPlan
 from worker.metrics import WorkerMetrics
 from worker.oom_ladder import OomLadder
-from worker.parts import Parts
+from worker.parts import Parts, worker_name
 from worker.patience import Patience
 from worker.presence import Presence, Sweep
 from worker.probes import Probes
 from worker.readiness import keep_for_good, tell_plan, warm_up
 from worker.settings import WorkerSettings
 from worker.settlement import Settlement
+from worker.spans import Spans
 from worker.spool.opening import open_spool
 from worker.step_gate import StepGate
 from worker.story import Story
@@ -249,6 +248,7 @@ def main() -> int:
     try:
         settings = read_settings(WorkerSettings)
         redis, storage = read_settings(RedisSettings), read_settings(StorageSettings)
+        traces = open_traces(read_settings(TraceSettings), "worker")
     except UnusableSettings as error:
         sys.stderr.write(f"the worker cannot start: {error}\n")
         return EXIT_SETTINGS
@@ -265,7 +265,7 @@ def main() -> int:
             storage=paired(open_store(storage), lambda: connect_sync(str(redis.url), redis.timeout_s)),
             plan=lambda: plan_of(at_hand()),
             load=lambda: keep_for_good(load(at_hand())),
-            tell=tell_all(metrics.tell, Logbook(log).tell),
+            tell=tell_all(metrics.tell, Logbook(log).tell, Spans(traces).tell),
         )
         return serve(parts, metrics)
     except (UnsuitableServer, WrongSettings, BadWeights, StorageError) as error:
@@ -274,13 +274,8 @@ def main() -> int:
     except WeightsAway as error:
         log.error("cannot_start_yet", problem=str(error))
         return EXIT_LATER
-
-
-def worker_name(settings: WorkerSettings) -> str:
-    """Unique for each start: two on one machine, or one that starts again, never take each other's place."""
-    device = re.sub(r"[^A-Za-z0-9]+", "_", settings.cuda_visible_devices)
-    place = f"gpu{device}" if device else settings.device
-    return f"{re.sub('[^A-Za-z0-9-]', '-', socket.gethostname())}-{place}-{secrets.token_hex(4)}"
+    finally:
+        traces.close()
 
 
 def end_before_the_loop(_signal: int, _frame: object) -> None:

@@ -139,7 +139,7 @@ class WorkerMetrics:
         match event:
             case StepFinished(stage=stage, seconds=seconds):
                 self._steps.labels(stage).observe(seconds)
-            case StageFinished(stage, seconds):
+            case StageFinished(stage=stage, seconds=seconds):
                 self._stages.labels(stage).observe(seconds)
             case BatchClaimed(job_ids):
                 self._batches.observe(len(job_ids))

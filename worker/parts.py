@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -48,3 +51,10 @@ class Parts:
     def store(self) -> JobStore:
         """The record, over a connection of its own."""
         return JobStore(Store(self.connect()))
+
+
+def worker_name(settings: WorkerSettings) -> str:
+    """Unique for each start: two on one machine, or one that starts again, never take each other's place."""
+    device = re.sub(r"[^A-Za-z0-9]+", "_", settings.cuda_visible_devices)
+    place = f"gpu{device}" if device else settings.device
+    return f"{re.sub('[^A-Za-z0-9-]', '-', socket.gethostname())}-{place}-{secrets.token_hex(4)}"

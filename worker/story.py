@@ -269,4 +269,4 @@ class Story:
     def _stage_finished(self, attempts: Sequence[Attempt], stage: Stage, began: float) -> None:
         seconds = self._clock() - began
         stage_ended(attempts, stage, seconds, self._accelerator.peak_memory())
-        self._tell(StageFinished(stage, seconds))
+        self._tell(StageFinished(stage, seconds, tuple(each.held for each in attempts if each.live)))

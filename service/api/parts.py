@@ -1,7 +1,7 @@
 """What the routes need, made once in main.py and passed in; tests pass other parts to the same function."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -16,6 +16,7 @@ from service.settings import GatewaySettings
 from service.storage.links import LinkSigner
 from service.store.nouns import CatalogueEntry, Snapshot
 from service.sweep import Sweep
+from service.tracing import Traces, no_traces
 from service.webhooks import WebhookDesk
 
 #: OpenAI's clients are given a base_url that ends so.
@@ -46,6 +47,7 @@ class GatewayParts:
     close: Callable[[], Awaitable[None]]
     waiting_room: WaitingRoom
     webhooks: WebhookDesk
+    traces: Traces = field(default_factory=no_traces)
 
 
 def _parts(request: Request) -> GatewayParts:

@@ -59,7 +59,8 @@ class VideoJob(BaseModel):
     `winner_attempt` is the attempt whose finish ended the job (0: none did). `expires_at` is when record and
     artifacts may go, known once the job is terminal; `approve_by` is set while it awaits approval;
     the job expires unless its first attempt has begun by `start_by` and its video is stored by `finish_by`.
-    `warnings` are what intake had to say about the request. `seq` numbers the job's events; `deleted` marks a
+    `warnings` are what intake had to say about the request, `traceparent` is its span (W3C Trace Context).
+    `seq` numbers the job's events; `deleted` marks a
     tombstone, which no client sees. `tries` are the last 20 attempts.
     """
 
@@ -100,6 +101,7 @@ class VideoJob(BaseModel):
     warnings: tuple[str, ...] = ()
     seq: int = 0
     tries: tuple[Try, ...] = ()
+    traceparent: str = ""
 
     @classmethod
     def from_record(cls, record: Mapping[str, str]) -> Self:

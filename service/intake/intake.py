@@ -58,6 +58,7 @@ from service.store.nouns import (
     Submitted,
 )
 from service.store.store import AsyncJobStore
+from service.tracing import current_traceparent
 
 #: Pauses before a submission whose answer was lost is sent again, with the same job id (seconds).
 SUBMIT_PAUSES_S = (0.05, 0.2)
@@ -141,6 +142,7 @@ class Intake:
             start_by=asked.start_by,
             finish_by=asked.finish_by,
             repeat=repeat if key is None else None,
+            traceparent=current_traceparent(),
         )
         submitted = await self._submitted(submission)
         if submitted.outcome is SubmitOutcome.CREATED:

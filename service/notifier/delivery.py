@@ -81,7 +81,7 @@ def judge(delivery: Delivery, answer: Answer, backoff: Backoff) -> Settlement:
 class Courier:
     """Runs tries in a thread with an event loop of its own. `serve` is called by one thread at a time.
 
-    `observe` hears of every settled try, in the courier's thread; it must be quick and must not raise.
+    `observers` hear of every settled try, in the courier's thread; they must be quick and must not raise.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class Courier:
         posts: Posts,
         backoff: Backoff,
         limits: Limits,
-        observe: Callable[[Tried], None],
+        *observers: Callable[[Tried], None],
     ) -> None:
         self._deliveries = deliveries
         self._posts = posts
         self._backoff = backoff
         self._limits = limits
-        self._observe = observe
+        self._observers = observers
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="courier", daemon=True)
         self._changed = threading.Condition()
@@ -169,7 +169,8 @@ class Courier:
         settled = await self._settle(delivery, settlement, until=started + self._limits.lease_s)
         if settled:
             disabled = settled is Settled.ENDPOINT_DISABLED
-            self._observe(Tried(delivery, answer, settlement, seconds, disabled))
+            for observe in self._observers:
+                observe(Tried(delivery, answer, settlement, seconds, disabled))
             self._report(delivery, settlement, disabled)
 
     def _report(self, delivery: Delivery, settlement: Settlement, disabled: bool) -> None:

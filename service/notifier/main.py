@@ -31,6 +31,7 @@ from service.notifier.metrics import NotifierMetrics
 from service.notifier.post import Poster
 from service.notifier.relay import Relay
 from service.notifier.settings import NotifierSettings
+from service.notifier.spans import DeliverySpans
 from service.queue import DELIVERY_QUEUE, Tickets
 from service.ssrf import Guard, pinned_client
 from service.storage.artifact_store import ArtifactStore, StorageError
@@ -43,6 +44,7 @@ from service.store.script import Store
 from service.store.settings import RedisSettings
 from service.store.storage_mark import paired
 from service.store.store import JobStore
+from service.tracing import Traces, TraceSettings, open_traces
 
 log = get_logger(__name__)
 
@@ -157,7 +159,13 @@ class Notifier:
             thread.join()
 
 
-def build(settings: NotifierSettings, redis_url: str, redis: Redis, artifacts: ArtifactStore) -> Notifier:
+def build(
+    settings: NotifierSettings,
+    redis_url: str,
+    redis: Redis,
+    artifacts: ArtifactStore,
+    traces: Traces,
+) -> Notifier:
     """Puts the parts together; nothing is sent and nothing runs before `Notifier.run`."""
     registry = CollectorRegistry()
     metrics = NotifierMetrics(registry)
@@ -181,6 +189,7 @@ def build(settings: NotifierSettings, redis_url: str, redis: Redis, artifacts: A
             patience_s=settings.webhook_disable_after_s,
         ),
         metrics.tried,
+        DeliverySpans(traces).tried,
     )
     return Notifier(
         settings,
@@ -198,6 +207,7 @@ def main() -> int:
         settings = read_settings(NotifierSettings)
         redis_settings = read_settings(RedisSettings)
         storage_settings = read_settings(StorageSettings)
+        traces = open_traces(read_settings(TraceSettings), "notifier")
     except UnusableSettings as problem:
         sys.stderr.write(f"the notifier cannot start: {problem}\n")
         return os.EX_CONFIG
@@ -218,7 +228,7 @@ def main() -> int:
             )
             if (away := look_at_start(storage)) is not None:
                 log.warning("storage_unavailable_at_start", reason=str(away))
-            notifier = build(settings, redis_url, redis, storage)
+            notifier = build(settings, redis_url, redis, storage, traces)
             log.info("notifier_started", allow_private=settings.webhook_allow_private)
             notifier.run(ending)
         except (StoreUnavailable, UnsuitableServer, StorageError, CannotStart) as problem:
@@ -226,6 +236,8 @@ def main() -> int:
             # What another start would not mend has one exit code in all processes.
             hopeless = isinstance(problem, UnsuitableServer | StorageError)
             return os.EX_CONFIG if hopeless else 1
+        finally:
+            traces.close()
     log.info("notifier_ended")
     return 0
 

@@ -63,6 +63,7 @@ def submit(submission: Submission) -> Command[Submitted]:
             _moment(submission.finish_by),
             work_of(request),
             "" if submission.repeat is None else "again" if submission.repeat else "first",
+            submission.traceparent,
         ),
         lambda reply: Submitted(
             SubmitOutcome(reply[0]), reply[1], pause_of(reply[2]) if len(reply) > 2 else None

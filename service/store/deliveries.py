@@ -34,6 +34,7 @@ class Delivery:
     `forgiven` of them no longer count for the back-off: they are from before it was sent again. `id` is the
     webhook-id: the event's own, followed by the endpoint's where an owner's endpoint is told (`endpoint_id`;
     its own `secrets` sign then, newest first). `closed` says why it must not be sent at all.
+    `traceparent`: the request that made its job; empty if that was not traced.
     """
 
     event: Event
@@ -45,6 +46,7 @@ class Delivery:
     endpoint_id: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     closed: str = ""
+    traceparent: str = ""
 
     @property
     def id(self) -> str:
@@ -208,4 +210,5 @@ def _delivery(flat: list[Any]) -> Delivery:
         fields.get("endpoint_id", ""),
         tuple(fields.get("secrets", "").split()),
         fields.get("closed", ""),
+        fields.get("traceparent", ""),
     )

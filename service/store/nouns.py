@@ -22,7 +22,8 @@ class Submission:
     `queue_limit` bounds the jobs that wait in the pool; `retention_s` is how long record and artifacts
     stay after the job has ended (seconds). `warnings` are kept with the job as they were when it came.
     `repeat`: whether a client library sends this again by itself (True: the same digest within a minute is
-    answered by the first job), for the first time, or None: nothing is known of that.
+    answered by the first job), for the first time, or None: nothing is known of that. `traceparent` is the
+    span below which the job's story is told; empty without traces.
     """
 
     job_id: str
@@ -38,6 +39,7 @@ class Submission:
     start_by: Deadline | None = None
     finish_by: Deadline | None = None
     repeat: bool | None = None
+    traceparent: str = ""
 
     def __post_init__(self) -> None:
         """Names become parts of keys, so a stray colon must not reach one. Raises ValueError."""

@@ -34,6 +34,7 @@ from service.store.nouns import Claim, Note, Outcome, Succeeded
 from service.store.script import Store
 from service.store.settings import RedisSettings
 from service.store.store import JobStore
+from service.tracing import no_traces
 
 MP4 = b"\x00\x00\x00\x18ftypisom" + bytes(range(256)) * 40
 PICTURE_COLOUR = (10, 200, 30)
@@ -257,7 +258,10 @@ def start_gateway(redis_url: str, tmp_path: Path) -> Iterator[StartGateway]:
             storage = StorageSettings(storage="files", storage_dir=tmp_path / "artifacts")
             composed = parts(
                 compose(
-                    GatewaySettings(**settings), RedisSettings(REDIS_URL=gateway_redis, timeout_s=5), storage
+                    GatewaySettings(**settings),
+                    RedisSettings(REDIS_URL=gateway_redis, timeout_s=5),
+                    storage,
+                    no_traces(),
                 )
             )
             server = stack.enter_context(ServerThread(composed))

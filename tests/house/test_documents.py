@@ -14,6 +14,7 @@ from service.settings import GatewaySettings
 from service.stack.settings import StackSettings
 from service.storage.settings import StorageSettings
 from service.store.settings import RedisSettings
+from service.tracing import TraceSettings
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,7 @@ SETTINGS = (
     GatewaySettings,
     NotifierSettings,
     RedisSettings,
+    TraceSettings,
     StackSettings,
     StorageSettings,
     WorkerSettings,

@@ -33,9 +33,9 @@ from service.store.storage_mark import paired
 from worker.events import tell_all
 from worker.loading import Loaded, load, plan_of
 from worker.logbook import Logbook
-from worker.main import end_before_the_loop, serve, worker_name
+from worker.main import end_before_the_loop, serve
 from worker.metrics import WorkerMetrics
-from worker.parts import Parts
+from worker.parts import Parts, worker_name
 from worker.readiness import keep_for_good
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settings import WorkerSettings

@@ -17,7 +17,7 @@ from worker.accelerator import TorchAccelerator
 from worker.catalogue import public_spec
 from worker.encode import EncodeFailed
 from worker.failures import BadInput, Remedy, judge
-from worker.main import worker_name
+from worker.parts import worker_name
 from worker.rhythm import Rhythm
 from worker.settings import WorkerSettings
 from worker.watchdog import EXIT_HUNG, Pulse, Watchdog

@@ -209,7 +209,7 @@ class Spool:
     def _succeed(self, waiting: Waiting) -> None:
         seconds = self._clock() - waiting.since
         waiting.attempt.stage_seconds[Stage.UPLOAD] = seconds
-        self._tell(StageFinished(Stage.UPLOAD, seconds))
+        self._tell(StageFinished(Stage.UPLOAD, seconds, (waiting.attempt.held,)))
         self._settlement.succeed(waiting.attempt, waiting.artifact, waiting.memory_rung)
 
     def _put_off(self, waiting: Waiting, error: StorageUnavailable) -> bool:

@@ -3,7 +3,7 @@
 local id, tenant, pool, model, priority, request = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local compat, digest, idempotency = ARGV[7], ARGV[8], ARGV[9]
 local queue_limit, retention_s, webhook_url, warnings = tonumber(ARGV[10]), ARGV[11], ARGV[12], ARGV[13]
-local start_by, finish_by, work, sent = ARGV[14], ARGV[15], ARGV[16], ARGV[17]
+local start_by, finish_by, work, sent, traceparent = ARGV[14], ARGV[15], ARGV[16], ARGV[17], ARGV[18]
 local t = now()
 
 -- A deadline is a time, or '+' and seconds from now: only this clock knows when now is.
@@ -63,7 +63,7 @@ local job = {
   created_at = stamp(t), started_at = '', completed_at = '', expires_at = '', approve_by = '',
   start_by = moment(start_by), finish_by = moment(finish_by),
   keyframe = '', keyframe_attempt = '', candidates = '', chosen = '', spent = '', spent_gpu_s = '', checkpoint = '', artifact = '', failure = '', usage = '',
-  tries = '',
+  tries = '', traceparent = traceparent,
 }
 -- What is foretold now is compared with what comes true (learn_eta).
 local eta = eta_of(pool, model, tonumber(work), redis.call('ZCARD', KEY.READY .. pool .. ':' .. model), t)

@@ -31,7 +31,7 @@ for _, id in ipairs(due) do
     break
   end
   local record = KEY.DELIVERY .. id
-  local facts = redis.call('HMGET', record, 'endpoint', 'endpoint_id', 'type')
+  local facts = redis.call('HMGET', record, 'endpoint', 'endpoint_id', 'type', 'job_id')
   local endpoint, newest = facts[1], {}
   if endpoint and (facts[2] or '') ~= '' then
     local host, found = address(facts[2], facts[3])
@@ -47,6 +47,8 @@ for _, id in ipairs(due) do
     for _, part in ipairs(newest) do
       fields[#fields + 1] = part
     end
+    fields[#fields + 1] = 'traceparent'
+    fields[#fields + 1] = redis.call('HGET', KEY.JOB .. (facts[4] or ''), 'traceparent') or ''
     taken[#taken + 1] = fields
   else
     passed_over[#passed_over + 1] = id
