@@ -64,8 +64,9 @@ def read(scene: Scene, jobs: int) -> Reading:
 
 
 def _ends_by_itself(scene: Scene, key: bytes) -> bool:
-    """Records and their events go with the janitor after a week; the rest of a job has a time to live."""
-    return key.startswith((b"{mc}:job:", b"{mc}:events:")) or scene.redis.ttl(key) >= 0
+    """A record, its events and its deliveries go with the janitor after a week; the rest has a time to live."""
+    with_the_record = (b"{mc}:job:", b"{mc}:events:", b"{mc}:deliveries:job:")
+    return key.startswith(with_the_record) or scene.redis.ttl(key) >= 0
 
 
 def soak(scene: Scene, *, jobs: int, kill_every: int, seed: int) -> tuple[list[Reading], list[str]]:
