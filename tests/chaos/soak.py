@@ -64,7 +64,7 @@ def read(scene: Scene, jobs: int) -> Reading:
 
 
 def _ends_by_itself(scene: Scene, key: bytes) -> bool:
-    """A record, its events and its deliveries go with the janitor after a week; the rest has a time to live."""
+    """A record with its events and deliveries goes with the janitor after a week; the rest by itself."""
     with_the_record = (b"{mc}:job:", b"{mc}:events:", b"{mc}:deliveries:job:")
     return key.startswith(with_the_record) or scene.redis.ttl(key) >= 0
 
