@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from service.api import approvals, content, estimates, health, playground, remixes, videos, webhooks
+from service.api import approvals, content, estimates, events, health, playground, remixes, videos, webhooks
 from service.api.parts import VERSION_PREFIX, GatewayParts
 from service.api.problems import ProblemView, documented, refusal_of_http, refusal_of_validation
 from service.api.scope import OnePath, RequestScope
@@ -29,8 +29,8 @@ with and without the prefix `/v1`. Errors are RFC 9457 problems that also carry 
 """
 
 #: Routes of an owner; those below look at the key themselves, or need none.
-_KEYED = (videos.router, estimates.router, remixes.router, approvals.router, webhooks.router)
-_OPEN = (content.router, health.router, playground.router)
+_KEYED = (videos.router, estimates.router, remixes.router, approvals.router, events.router, webhooks.router)
+_OPEN = (content.router, events.open_router, health.router, playground.router)
 
 
 class Gateway(FastAPI):
@@ -59,11 +59,13 @@ def create_app(parts: GatewayParts) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
         sweep = asyncio.create_task(parts.sweep.run(stop))
+        reader = asyncio.create_task(parts.broadcast.run(stop))
         try:
             yield
         finally:
             stop.set()
             await sweep
+            await reader
             await parts.close()
 
     app = Gateway(
@@ -96,7 +98,9 @@ def create_app(parts: GatewayParts) -> FastAPI:
         max_arriving=max(1, settings.max_concurrent_requests // 2),
     )
     app.add_middleware(KeyGate, find=parts.find_key)
-    app.add_middleware(ConcurrencyLimit, max_requests=settings.max_concurrent_requests, exempt=health.PROBES)
+    app.add_middleware(
+        ConcurrencyLimit, max_requests=settings.max_concurrent_requests, exempt=events.NOT_COUNTED
+    )
     app.add_middleware(RequestScope, metrics=parts.metrics, clock=time.monotonic, quiet=health.PROBES)
     app.add_middleware(Traced, traces=parts.traces, quiet=health.PROBES)
     app.add_middleware(OnePath)

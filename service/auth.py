@@ -27,9 +27,9 @@ OWNER_HEADER = "x-microcinema-owner"
 OPEN_PATHS = frozenset(
     {"/", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect"}
 )
-#: Signed links carry their permission with them: `<video>` and browsers send no header. The playground's own
-#: files show nothing of anybody's.
-OPEN_PREFIXES = ("/artifacts/", "/playground/")
+#: Signed links carry their permission with them: `<video>` and EventSource send no header. The playground's
+#: own files show nothing of anybody's.
+OPEN_PREFIXES = ("/artifacts/", "/events/", "/playground/")
 
 _LOOKS = frozenset({"GET", "HEAD"})
 

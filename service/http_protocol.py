@@ -52,6 +52,7 @@ class ImpatientProtocol(H11Protocol):
     """One connection. It is aborted, not closed: a close would wait for the client to take the rest."""
 
     timeouts: ClassVar[ClientTimeouts]
+    leaving: ClassVar[Callable[[], None]]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -87,6 +88,11 @@ class ImpatientProtocol(H11Protocol):
         self._sending.stop()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """The server stops. It waits for answers to end, and a stream of events has no end of its own."""
+        super().shutdown()
+        type(self).leaving()
+
     def _rest(self) -> None:
         """Until the next request, as after an answer; uvicorn's own wait ended with what came since."""
         self._unset_keepalive_if_required()
@@ -99,11 +105,15 @@ class ImpatientProtocol(H11Protocol):
         self.transport.abort()
 
 
-def impatient_protocol(timeouts: ClientTimeouts) -> type[ImpatientProtocol]:
-    """The class that uvicorn makes one object of for each connection."""
+def impatient_protocol(timeouts: ClientTimeouts, leaving: Callable[[], None]) -> type[ImpatientProtocol]:
+    """The class that uvicorn makes one object of for each connection.
+
+    `leaving` is called (once for each connection) when the server begins to stop.
+    """
 
     class Chosen(ImpatientProtocol):
         pass
 
     Chosen.timeouts = timeouts
+    Chosen.leaving = staticmethod(leaving)
     return Chosen

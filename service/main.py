@@ -15,6 +15,7 @@ from service.api.parts import GatewayParts
 from service.app import create_app
 from service.auth import DEFAULT_TENANT, is_loopback
 from service.bell import Bell
+from service.broadcast import Broadcast
 from service.contracts.api_key import Scope
 from service.contracts.environment import UnusableSettings, read_settings
 from service.http_protocol import ClientTimeouts, impatient_protocol
@@ -31,12 +32,13 @@ from service.ssrf import Guard
 from service.storage.artifact_store import StorageUnavailable
 from service.storage.files import FileStore
 from service.storage.pairing import look_at_start
-from service.storage.settings import StorageSettings, open_store
+from service.storage.settings import StorageSettings, open_signer, open_store
 from service.store.api_keys import KeyCheck, KeyStore
 from service.store.connections import check_server, check_server_async, connect_async, connect_sync
 from service.store.delivery_log import DeliveryLog
 from service.store.endpoints import EndpointStore
 from service.store.errors import StoreUnavailable, UnsuitableServer
+from service.store.event_log import EventLog
 from service.store.script import AsyncStore, Store
 from service.store.settings import RedisSettings
 from service.store.storage_mark import paired
@@ -45,6 +47,8 @@ from service.sweep import Sweep
 from service.tracing import Traces, TraceSettings, open_traces
 from service.webhooks import WebhookDesk
 
+#: A reading of events waits this long for news; a new listener's job is in the next one (seconds).
+READING_S = 0.25
 #: Requests that are still being answered at the end of this are cut (seconds).
 SHUTDOWN_S = 20
 
@@ -87,6 +91,7 @@ def compose(
     artifacts = paired(opened, lambda: connect_sync(str(redis.url), redis.timeout_s))
     asynchronous = connect_async(str(redis.url), redis.timeout_s)
     blocking = connect_sync(str(redis.url), redis.timeout_s)
+    listening = connect_async(str(redis.url), redis.timeout_s)
     jobs = AsyncJobStore(AsyncStore(asynchronous))
     tickets = Tickets(blocking)
     shelf = Shelf(artifacts)
@@ -97,6 +102,7 @@ def compose(
         await to_thread.run_sync(traces.close)
         await fetcher.aclose()
         await asynchronous.aclose()
+        await listening.aclose()
         blocking.close()
 
     return GatewayParts(
@@ -128,6 +134,12 @@ def compose(
             Guard(allow_private=settings.webhook_allow_private),
             settings.webhook_endpoints,
         ),
+        broadcast=Broadcast(
+            EventLog(listening, min(READING_S, redis.timeout_s / 2)),
+            most=settings.listeners,
+            most_per_owner=settings.listeners_per_owner,
+        ),
+        link_signer=opened.signer if isinstance(opened, FileStore) else open_signer(storage),
         traces=traces,
     )
 
@@ -177,7 +189,9 @@ def server_config(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
-        http=impatient_protocol(ClientTimeouts(settings.head_timeout_s, settings.send_timeout_s)),
+        http=impatient_protocol(
+            ClientTimeouts(settings.head_timeout_s, settings.send_timeout_s), app.state.parts.broadcast.close
+        ),
         timeout_keep_alive=settings.keep_alive_s,
         log_config=None,  # uvicorn's own loggers go where ours go
         access_log=False,  # service/api/scope.py writes one line per request, with its id

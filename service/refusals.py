@@ -230,6 +230,12 @@ class QueueFull(Refusal):
     status, code, title, retry_after_s = 429, "queue_full", "Queue is full", 2
 
 
+class TooManyListeners(Refusal):
+    """As many streams of events are open as may be, of this owner or in all."""
+
+    status, code, title, retry_after_s = 429, "too_many_listeners", "Too many streams of events", 5
+
+
 class ServiceBusy(Refusal):
     """Too many requests are in progress in this process."""
 

@@ -74,6 +74,11 @@ class GatewaySettings(BaseSettings):
     content: Literal["proxy", "redirect"] = "proxy"
     #: What polling clients are told to wait between two looks (milliseconds).
     poll_after_ms: int = Field(default=1000, ge=10)
+    #: Streams of events that one process keeps open, in all and of one owner; more are answered 429.
+    listeners: int = Field(default=1000, ge=0, le=50_000)
+    listeners_per_owner: int = Field(default=500, ge=0, le=50_000)
+    #: A stream of events without news says so this often, so that no proxy takes it for dead.
+    heartbeat_s: float = Field(default=15.0, gt=0, le=300)
     #: A worker silent for this long has lost its jobs; the workers must use the same number. At least 3: the
     #: sweep turns once a second and takes a gap of half a lease for an outage; below 2 it would never reap.
     lease_s: float = Field(default=15.0, ge=3, le=3600)

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
+from service.api.addresses import Links
 from service.api.files import ServedFile, file_response
 from service.api.parts import GatewayParts, Parts, Tenant
 from service.api.problems import documented
-from service.api.views import Links
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.request import MAX_CANDIDATES
@@ -151,16 +151,19 @@ async def follow_link(
 
 async def fresh_links(job: VideoJob, parts: GatewayParts, now: float) -> Links:
     """Signed links to the files that the record names, made now and never stored."""
-    if (job.artifact is None and job.keyframe is None and not job.candidates) or _is_over(job, now):
+    if _is_over(job, now):
         return Links()
+    ttl = parts.settings.link_ttl_s
+    events = parts.link_signer.events_link(job.id, ttl) if parts.link_signer else None
     candidates = [await _link(job, candidate, parts) or "" for candidate in job.candidates]
     return Links(
         video=await _link(job, job.artifact, parts),
         thumbnail=await _link(job, _of_film(job, Variant.THUMBNAIL), parts),
         spritesheet=await _link(job, _of_film(job, Variant.SPRITESHEET), parts),
         image=await _link(job, job.keyframe, parts),
+        events=events,
         candidates=tuple(candidates),
-        expires_at=int(now) + parts.settings.link_ttl_s,
+        expires_at=int(now) + ttl,
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 _PLACE = "http://127.0.0.1:8000/videos/video_0190c34f2b1a5d0e6f7a8b9c0d1e2f3a"
 _SIGNED = "http://127.0.0.1:8000/artifacts/default/video_0190c34f2b1a5d0e6f7a8b9c0d1e2f3a/1"
+_EVENTS = "http://127.0.0.1:8000/events/video_0190c34f2b1a5d0e6f7a8b9c0d1e2f3a"
 
 VIDEO: dict[str, Any] = {
     "id": "video_0190c34f2b1a5d0e6f7a8b9c0d1e2f3a",
@@ -115,11 +116,13 @@ VIDEO: dict[str, Any] = {
         "image": f"{_PLACE}/content?variant=image",
         "thumbnail": f"{_PLACE}/content?variant=thumbnail",
         "spritesheet": f"{_PLACE}/content?variant=spritesheet",
+        "events": f"{_PLACE}/events",
         "cancel": f"{_PLACE}/cancel",
         "video_link": f"{_SIGNED}/video.mp4?expires=1795380911&signature=5f2c",
         "thumbnail_link": f"{_SIGNED}/thumbnail.webp?expires=1795380911&signature=b7e0",
         "spritesheet_link": f"{_SIGNED}/spritesheet.jpg?expires=1795380911&signature=93d4",
         "image_link": f"{_SIGNED}/keyframe.png?expires=1795380911&signature=8a1e",
+        "events_link": f"{_EVENTS}?expires=1795380911&signature=c11f",
         "link_expires_at": 1795380911,
     },
 }

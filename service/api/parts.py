@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from service.access import Shelf
 from service.auth import OWNER, FindKey
+from service.broadcast import Broadcast
 from service.intake.intake import Intake
 from service.intake.waiting_room import WaitingRoom
 from service.metrics import GatewayMetrics
@@ -30,7 +31,8 @@ class GatewayParts:
     `signer` checks the links of the files backend (None: the storage serves its own). `checks` are the parts
     that must answer before the gateway is ready: name -> call that raises. `public_base_url` is the address
     that clients use (None: the one they called). `find_key` looks API keys up (None: keys are off). `close`
-    ends the connections. `waiting_room` holds requests that wait for a job's end.
+    ends the connections. `waiting_room` holds requests that wait for a job's end, `broadcast`
+    streams of events; `link_signer` signs links to those (None: no secret is known to all processes).
     """
 
     settings: GatewaySettings
@@ -47,6 +49,8 @@ class GatewayParts:
     close: Callable[[], Awaitable[None]]
     waiting_room: WaitingRoom
     webhooks: WebhookDesk
+    broadcast: Broadcast
+    link_signer: LinkSigner | None = None
     traces: Traces = field(default_factory=no_traces)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api import examples
+from service.api.addresses import Links, UrlsView, urls_view
 from service.api.candidates import GateView, gate_view
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
@@ -62,22 +63,6 @@ class AttemptView(BaseModel):
     ended_at: float | None = None
     outcome: State | None = None
     reason: str | None = Field(None, description="Such as worker_lost, or the error's code.")
-
-
-class UrlsView(BaseModel):
-    """Addresses, so that no client has to build one. The links need no header and expire."""
-
-    self_: str = Field(serialization_alias="self")
-    content: str
-    image: str
-    thumbnail: str
-    spritesheet: str
-    cancel: str
-    video_link: str | None = Field(None, description="Signed, for anyone, until `link_expires_at`.")
-    thumbnail_link: str | None = Field(None, description="Signed, for anyone, until `link_expires_at`.")
-    spritesheet_link: str | None = Field(None, description="Signed, for anyone, until `link_expires_at`.")
-    image_link: str | None = Field(None, description="Signed, for anyone, until `link_expires_at`.")
-    link_expires_at: int | None = None
 
 
 class VideoView(BaseModel):
@@ -173,18 +158,6 @@ class Outlook:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Links:
-    """Fresh signed links of one job's files."""
-
-    video: str | None = None
-    thumbnail: str | None = None
-    spritesheet: str | None = None
-    image: str | None = None
-    candidates: tuple[str, ...] = ()
-    expires_at: int | None = None
-
-
 def outlook_of(
     job: VideoJob,
     snapshot: Snapshot,
@@ -263,19 +236,7 @@ def video_view(
             "gate": gate_view(job, place, links.candidates),
             "warnings": [*job.warnings, *outlook.warnings],
             "queue": outlook.queue,
-            "urls": UrlsView(
-                self_=place,
-                content=f"{place}/content",
-                image=f"{place}/content?variant=image",
-                thumbnail=f"{place}/content?variant=thumbnail",
-                spritesheet=f"{place}/content?variant=spritesheet",
-                cancel=f"{place}/cancel",
-                video_link=links.video,
-                thumbnail_link=links.thumbnail,
-                spritesheet_link=links.spritesheet,
-                image_link=links.image,
-                link_expires_at=links.expires_at,
-            ),
+            "urls": urls_view(place, links),
         }
     )
 

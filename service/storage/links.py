@@ -42,6 +42,16 @@ class LinkSigner:
         query["signature"] = self._signature(key, expires, filename)
         return f"{self.public_base_url.rstrip('/')}/artifacts/{key}?{urlencode(query)}"
 
+    def events_link(self, job_id: str, expires_s: int) -> str:
+        """`<public base url>/events/<job id>?expires=..&signature=..`: the events of a job, for browsers."""
+        expires = int(self.clock()) + expires_s
+        query = {"expires": expires, "signature": self._signature(_events_of(job_id), expires, None)}
+        return f"{self.public_base_url.rstrip('/')}/events/{job_id}?{urlencode(query)}"
+
+    def verify_events(self, job_id: str, expires: int, signature: str) -> None:
+        """As `verify`, for a link made by `events_link`."""
+        self.verify(_events_of(job_id), expires, signature)
+
     def verify(self, key: str, expires: int, signature: str, filename: str | None = None) -> None:
         """Returns if this link was made here and still holds; else LinkRefused.
 
@@ -57,3 +67,8 @@ class LinkSigner:
         # A newline can stand in none of the three, so no two links share one text.
         text = f"{key}\n{expires}\n{filename or ''}"
         return hmac.new(self.secret, text.encode(errors="replace"), hashlib.sha256).hexdigest()
+
+
+def _events_of(job_id: str) -> str:
+    """No key of an object begins so (`check_key`): a link to a file never opens events, nor the other way."""
+    return f"//events/{job_id}"

@@ -78,6 +78,12 @@ def open_bucket(settings: StorageSettings, bucket: str) -> MarkedStore:
     )
 
 
+def open_signer(settings: StorageSettings) -> LinkSigner | None:
+    """Signs links that lead to the gateway itself, by MICROCINEMA_STORAGE_SECRET; None if that is not set."""
+    secret = _revealed(settings.storage_secret)
+    return None if secret is None else LinkSigner(secret.encode(), settings.public_base_url, time.time)
+
+
 def open_files(settings: StorageSettings) -> FileStore:
     """The local folder; its `signer` also checks the links that the gateway is asked for.
 

@@ -188,6 +188,7 @@ class Site:
     redis: Redis
     artifacts: ArtifactStore
     worker: FakeWorker
+    stop: Callable[[], None]
 
     def create(self, **fields: Any) -> dict[str, Any]:
         answer = self.client.post("/videos", json={"prompt": "a red circle moves left", **fields})
@@ -221,8 +222,12 @@ class ServerThread:
         wait_until(lambda: self._server.started, 30, "uvicorn has started")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """Asks, as a SIGTERM does, and does not wait."""
         self._server.should_exit = True
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
         self._thread.join(30)
         self._socket.close()
         assert not self._thread.is_alive()
@@ -268,7 +273,8 @@ def start_gateway(redis_url: str, tmp_path: Path) -> Iterator[StartGateway]:
             client = stack.enter_context(httpx.Client(base_url=server.url, timeout=20, trust_env=False))
             redis = stack.enter_context(connect_sync(redis_url, timeout_s=20))
             jobs, artifacts = JobStore(Store(redis)), open_store(storage)
-            return Site(server.url, client, composed, jobs, redis, artifacts, FakeWorker(jobs, artifacts))
+            worker = FakeWorker(jobs, artifacts)
+            return Site(server.url, client, composed, jobs, redis, artifacts, worker, server.stop)
 
         yield start
 

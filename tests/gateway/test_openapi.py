@@ -51,6 +51,8 @@ def test_every_route_of_the_issue_is_there(document: dict[str, Any]) -> None:
         ("post", "/videos/{video_id}/extend"),
         ("post", "/videos/extensions"),
         ("get", "/videos/{video_id}/content"),
+        ("get", "/videos/{video_id}/events"),
+        ("get", "/events/{video_id}"),
         ("get", "/videos/{video_id}/deliveries"),
         ("post", "/webhook_endpoints"),
         ("get", "/webhook_endpoints"),

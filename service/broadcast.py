@@ -1,0 +1,201 @@
+"""Events of jobs to everybody who listens in this process: one reader, one connection to Redis, many ears.
+
+A listener that cannot keep up is cut, never waited for and never stored for: it comes back with the id of the
+last event that it saw, and what it missed is read from the job's own log.
+"""
+
+import asyncio
+import json
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from service.contracts.event import Event
+from service.contracts.lifecycle import TERMINAL
+from service.logs import get_logger
+from service.refusals import TooManyListeners
+from service.store.errors import StoreUnavailable
+from service.store.event_log import EventLog
+
+#: Events that wait for a listener to take them; one more, and it is cut.
+ROOM = 64
+#: Between two readings of a record that does not answer (seconds).
+PAUSE_S = 0.5
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event as every listener is sent it. `last`: nothing follows, the job has ended."""
+
+    seq: int
+    last: bool
+    wire: bytes
+
+
+def told(event: Event) -> Told:
+    """The event in the format of server-sent events (WHATWG HTML, 9.2.6)."""
+    facts = {"id": event.id, "type": event.type, "created_at": event.created_at, "data": event.data}
+    return Told(event.seq, event.data.get("state") in TERMINAL, sse(event.type, event.id, facts))
+
+
+def sse(kind: str, event_id: str, facts: object) -> bytes:
+    """One server-sent event; `facts` as JSON, which has no line breaks of its own."""
+    data = json.dumps(facts, separators=(",", ":"))
+    return f"id: {event_id}\nevent: {kind}\ndata: {data}\n\n".encode()
+
+
+@dataclass
+class Listener:
+    """One stream to one client. `next` gives what is told, in order, each event once."""
+
+    owner: str
+    job_id: str
+    _leave: Callable[["Listener"], None]
+    _room: int
+    _waiting: deque[Told] = field(default_factory=deque)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: bool = False
+
+    def tell(self, news: Told) -> None:
+        """Called by the reader; never waits."""
+        if len(self._waiting) >= self._room:
+            self.end()
+        elif not self.ended:
+            self._waiting.append(news)
+            self._changed.set()
+
+    def end(self) -> None:
+        """Nothing more comes; what waits is dropped, for the client will ask for it again."""
+        self.ended = True
+        self._waiting.clear()
+        self._changed.set()
+
+    async def next(self, wait_s: float) -> Told | None:
+        """What comes next, or None when nothing did within `wait_s` seconds or the stream has `ended`."""
+        if not self._waiting and not self.ended:
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+        return self._waiting.popleft() if self._waiting else None
+
+    def leave(self) -> None:
+        """The client has gone. Safe to call twice."""
+        self._leave(self)
+
+
+@dataclass
+class _Channel:
+    """A job with listeners. `seq`: the last event that the reader has passed on."""
+
+    seq: int
+    listeners: set[int] = field(default_factory=set)
+
+
+class Broadcast:
+    """Passes each event of a watched job to its listeners, while `run` runs.
+
+    At most `most` listeners in all and `most_per_owner` of one owner.
+    """
+
+    def __init__(self, events: EventLog, *, most: int, most_per_owner: int, room: int = ROOM) -> None:
+        self._log, self._most, self._most_per_owner, self._room = events, most, most_per_owner, room
+        self._channels: dict[str, _Channel] = {}
+        self._listeners: dict[int, Listener] = {}
+        self._owners: Counter[str] = Counter()
+        self._somebody = asyncio.Event()
+        self._closed = False
+
+    @property
+    def listeners(self) -> int:
+        """Listeners now."""
+        return len(self._listeners)
+
+    def join(self, owner: str, job_id: str, seq: int) -> Listener:
+        """Listen to a job that stands at the event `seq`: what comes behind it is told.
+
+        Raises TooManyListeners. After `close` the listener has ended from the start.
+        """
+        if self._owners[owner] >= self._most_per_owner:
+            raise TooManyListeners(
+                f"you have {self._most_per_owner} streams of events open here, and may have no more at once"
+            )
+        if len(self._listeners) >= self._most:
+            raise TooManyListeners(f"{self._most} streams of events are open in this process; poll instead")
+        listener = Listener(owner, job_id, self._forget, self._room)
+        self._listeners[id(listener)] = listener
+        self._owners[owner] += 1
+        self._channels.setdefault(job_id, _Channel(seq)).listeners.add(id(listener))
+        self._somebody.set()
+        if self._closed:
+            listener.end()
+        return listener
+
+    def close(self) -> None:
+        """End every stream, now and from now on: the process stops, and clients find another one."""
+        self._closed = True
+        self.end_all()
+
+    def end_all(self) -> None:
+        """End every stream; clients come back and say what they saw last."""
+        for listener in self._listeners.values():
+            listener.end()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read and pass on until `stop`. A record that is away is asked again.
+
+        Meanwhile the streams stay open: a browser gives up for good on the 503 that it would be answered.
+        Once the record is back they are all ended, because it may have lost the last second of its log.
+        """
+        away = False
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                if not self._channels:
+                    self._somebody.clear()
+                    waits = asyncio.create_task(self._somebody.wait())
+                    await asyncio.wait({waits, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                    waits.cancel()
+                    continue
+                try:
+                    news = await self._log.behind({job: each.seq for job, each in self._channels.items()})
+                except StoreUnavailable as error:
+                    if not away:
+                        log.warning("events_unavailable", detail=str(error))
+                    away = True
+                    await asyncio.wait({stopping}, timeout=PAUSE_S)
+                    continue
+                if away:
+                    away = False
+                    self.end_all()
+                for job_id, events in news.items():
+                    self._pass_on(job_id, events)
+        finally:
+            stopping.cancel()
+            self.close()
+
+    def _pass_on(self, job_id: str, events: tuple[Event, ...]) -> None:
+        channel = self._channels.get(job_id)
+        if channel is None:
+            return  # the last listener has left during the reading
+        for event in events:
+            if event.seq <= channel.seq:
+                continue  # left and joined again during the reading
+            channel.seq = event.seq
+            news = told(event)
+            for each in channel.listeners:
+                self._listeners[each].tell(news)
+
+    def _forget(self, listener: Listener) -> None:
+        if self._listeners.pop(id(listener), None) is None:
+            return
+        self._owners[listener.owner] -= 1
+        if not self._owners[listener.owner]:
+            del self._owners[listener.owner]
+        channel = self._channels[listener.job_id]
+        channel.listeners.discard(id(listener))
+        if not channel.listeners:
+            del self._channels[listener.job_id]
