@@ -63,13 +63,14 @@ class RequestScope:
             await self.app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, self.clock)
         began = self.clock()
         with bound(request_id=request_id), self.metrics.in_progress.track_inprogress():
             try:
                 await self._guarded(scope, receive, answer, request_id)
             finally:
-                seconds = self.clock() - began
+                # A stream lasts as long as its job: what it took is the time until it began.
+                seconds = (answer.streams_since or self.clock()) - began
                 route = _template(scope)
                 self.metrics.observe(scope["method"], route, answer.status, seconds)
                 log.log(
@@ -104,8 +105,9 @@ class RequestScope:
 class _Answer:
     """Marks every answer with the request id and remembers its status; 499 until one begins."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send = send
+    def __init__(self, send: Send, request_id: str, clock: Callable[[], float]) -> None:
+        self._send, self._clock = send, clock
+        self.streams_since: float | None = None
         self._request_id = request_id
         self.status = CLIENT_GONE
         self.started = False
@@ -116,6 +118,8 @@ class _Answer:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._request_id
+            if headers.get("content-type", "").startswith("text/event-stream"):
+                self.streams_since = self._clock()
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
         await self._send(message)

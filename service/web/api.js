@@ -42,6 +42,31 @@ export const cancel = async (id) => (await ask("POST", at(id, "/cancel"))).body;
 export const approve = async (id, candidate) => (await ask("POST", at(id, "/approve"), { json: { candidate } })).body;
 export const estimate = async (wish, signal) => (await ask("POST", "videos/estimate", { json: wish, signal })).body;
 
+/**
+ * The events of a video as they happen, over fetch because EventSource sends no key. The first one, `reset`, holds the
+ * whole video. Resolves when the stream has ended.
+ */
+export async function follow(id, hear, signal) {
+  const headers = { "last-event-id": "none" };
+  if (key.get()) headers.authorization = `Bearer ${key.get()}`;
+  const answer = await fetch(at(id, "/events"), { headers, signal, cache: "no-store" });
+  if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => ({})));
+  if (!answer.body) return;
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = ""; ; ) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (text + value).split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s, 2)));
+      if (!fields.data) continue;
+      const said = JSON.parse(fields.data);
+      hear(fields.event, fields.event === "reset" ? said : said.data);
+    }
+  }
+}
+
 /** A picture makes the request a form; everything else is the same. */
 export async function create(wish, picture) {
   if (!picture) return (await ask("POST", "videos", { json: wish })).body;

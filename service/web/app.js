@@ -10,7 +10,24 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 let watched = null; // the id on the stage: a look at another one that comes late is thrown away
 
-/** Look again and again until the video is over or another is on the stage. */
+/** Show what the events say; back when the video has changed its state, or the stream has ended or failed. */
+async function listen(id) {
+  const mine = new AbortController();
+  let video = null;
+  const hear = (kind, said) => {
+    if (watched !== id) return mine.abort();
+    if (kind === "reset") video = said;
+    else if (kind === "video.progress" && video) Object.assign(video, said);
+    else return mine.abort(); // a new state has more to show than its event says: look
+    stage.show(video);
+    if (stage.over(video)) mine.abort();
+  };
+  await api.follow(id, hear, mine.signal).catch((error) => {
+    if (error.name !== "AbortError") throw error;
+  });
+}
+
+/** Until the video is over or another is on the stage: by its events, and by looking wherever those fail. */
 async function watch(id) {
   watched = id;
   gallery.mark(id);
@@ -25,6 +42,9 @@ async function watch(id) {
       gallery.put(body);
       if (stage.over(body)) return;
       wait = body.state === "running" ? Math.min(pollAfter, 500) : pollAfter;
+      const began = performance.now();
+      const heard = await listen(id).then(() => true, () => false);
+      if (heard && performance.now() - began > 200) continue; // else looking sets the pace
     } catch (error) {
       if (watched !== id) return;
       if (error.status === 404 || error.status === 410) return stage.say(error.message);

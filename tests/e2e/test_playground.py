@@ -82,6 +82,8 @@ def test_from_a_prompt_over_the_choice_of_a_keyframe_to_a_video_that_plays(
     service.worker()
     page = open_page(service.url, viewport={"width": 1200, "height": 900}, color_scheme="light")
     expect(page.get_by_role("status").first).to_have_text("1 of 1 model ready")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(service.url)))
     assert page.locator("select[name=size] option").all_text_contents() == ["64 × 64"]
 
     page.keyboard.press("/")
@@ -109,6 +111,9 @@ def test_from_a_prompt_over_the_choice_of_a_keyframe_to_a_video_that_plays(
     video_id = page.url.rpartition("#")[2]
     assert service.video(video_id)["gate"]["chosen"] == 1
     keep(page, "playground-light")
+    looks, streams = asked.count(f"/videos/{video_id}"), asked.count(f"/videos/{video_id}/events")
+    assert streams >= 1
+    assert looks <= streams + 3, "it listens: looking again and again is for where that fails"
 
     curl = page.locator("#snippet").inner_text()
     assert curl.startswith(f"curl -s {service.url}/videos")

@@ -272,3 +272,21 @@ def test_streams_outlive_an_outage_of_the_record_and_go_on_without_gap(
         proxy.refusing = False
         assert all(event["event"] == "comment" for event in said)
     assert seqs(whole(site, path_of(video), queued["id"])) == [2, 3, 4]
+
+
+def test_a_long_stream_is_no_slow_request(empty_record: None, start_gateway: Any) -> None:
+    """How long it took is the time until it began: a stream lasts as long as its job waits."""
+    site = start_gateway(heartbeat_s=1)
+    site.worker.announce()
+    video = site.create()
+    with listening(site, path_of(video)) as said:
+        heard = [next(said)["event"] for _ in range(3)]
+    assert heard.count("comment") >= 2, "it was open for a second at least"
+    name = 'microcinema_http_request_duration_seconds_sum{method="GET",route="/videos/{video_id}/events"'
+
+    def took() -> list[float]:
+        text = site.client.get("/metrics").text
+        return [float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)]
+
+    wait_until(lambda: bool(took()), 20, "the stream has ended")
+    assert sum(took()) < 1
