@@ -143,11 +143,13 @@ class Client:
 class Load:
     """A few clients at work until `stop`; keeps about UNFINISHED jobs under way."""
 
-    def __init__(self, scene: Scene, ledger: Ledger, seed: str, slow_s: float) -> None:
+    def __init__(
+        self, scene: Scene, ledger: Ledger, seed: str, slow_s: float, clients: int = CLIENTS
+    ) -> None:
         self._scene, self._ledger, self._slow_s = scene, ledger, slow_s
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._send, args=(f"{seed}-client{n}",)) for n in range(CLIENTS)
+            threading.Thread(target=self._send, args=(f"{seed}-client{n}",)) for n in range(clients)
         ]
         self._threads.append(threading.Thread(target=self._look))
 
