@@ -85,15 +85,23 @@ class Client:
         job_id = self.create(prompt, want, twice=dice > 0.9, picture=0.7 < dice < 0.9)
         if want == "cancelled" and job_id is not None:
             time.sleep(self._random.uniform(0, 0.6))
-            self._until_answered("POST", f"/videos/{job_id}/cancel", {}, {})
+            self.cancel(job_id)
 
     def create(
-        self, prompt: str, want: str = "succeeded", *, twice: bool = False, picture: bool = False
+        self,
+        prompt: str,
+        want: str = "succeeded",
+        *,
+        twice: bool = False,
+        picture: bool = False,
+        steps: int | None = None,
     ) -> str | None:
         """POST until it is accepted; the id, or None after a complaint."""
         self._sent += 1
         key = f"{self._seed}-{self._sent}"
         fields: dict[str, Any] = {"prompt": f"{prompt} {key}", "webhook_url": self._scene.hook, "seed": 7}
+        if steps is not None:
+            fields["num_inference_steps"] = steps
         body: dict[str, Any] = {"json": fields}
         if picture:
             texts = {"fit": "cover"} | {name: str(text) for name, text in fields.items()}
@@ -109,6 +117,10 @@ class Client:
         if len(ids) != 1:
             self._ledger.complaints.append(f"{key}: one key made {len(ids)} jobs: {sorted(ids)}")
         return ids.pop()
+
+    def cancel(self, job_id: str) -> None:
+        """Call a job off; it may have ended."""
+        self._until_answered("POST", f"/videos/{job_id}/cancel", {}, {})
 
     def _send_bad(self) -> None:
         """A wrong value, no prompt, half of a body, or a picture that is none."""
