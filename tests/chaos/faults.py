@@ -1,15 +1,22 @@
-"""Faults of everything around the workers, and `FAULTS`, the table of all."""
+"""Faults of gateway, notifier, tickets, connections and receiver, and `FAULTS`, the table of all."""
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chaos.clock_faults import HostClocksSkewed, RedisClockJumps
-from chaos.scene import LEASE_S, Scene
+from chaos.redis_faults import (
+    RedisDown,
+    RedisDownForLong,
+    RedisFull,
+    RedisKilled,
+    RedisKilledAtFinish,
+    RedisKilledWhileIdle,
+    RedisPaused,
+)
+from chaos.scene import Scene
 from chaos.storage_faults import StorageDown, StorageDownForLong, StorageFull
 from chaos.strike import Fault, Plain, Strike, kill, spring_at
 from chaos.worker_faults import (
@@ -22,6 +29,10 @@ from chaos.worker_faults import (
     WorkerKilledAfterFinish,
     WorkerKilledBeforeClaim,
     WorkerKilledBeforeFinish,
+    WorkerKilledEncoding,
+    WorkerKilledInStageOne,
+    WorkerKilledInStageTwo,
+    WorkerKilledUploading,
     WorkerPaused,
     WorkerPressed,
 )
@@ -66,61 +77,6 @@ class NotifierKilledBeforeSettling(Plain):
 
     def strike(self, at: Strike) -> None:
         spring_at([at.scene.parts["notifier"]], "settle_delivery", Moment.BEFORE, kill)
-
-
-@dataclass
-class RedisKilled(Plain):
-    name, says = "redis_killed", "kill -9 of Redis while jobs run, back after 0.5 s"
-    down_s: float = 0.5
-
-    def strike(self, at: Strike) -> Sequence[str]:
-        at.wait_for_work()
-        at.soon(0.3)
-        hit = at.running()
-        at.scene.server.kill()
-        time.sleep(self.down_s)
-        at.scene.start_server()
-        return hit
-
-
-class RedisDown(RedisKilled):
-    name, says = "redis_down", f"kill -9 of Redis, away for {LEASE_S + 2:g} s: longer than a lease"
-
-    def __init__(self) -> None:
-        super().__init__(LEASE_S + 2)
-
-
-class RedisKilledAtFinish(Plain):
-    name, says = "redis_killed_at_finish", "kill -9 of Redis when a finish was done and not yet answered"
-
-    def strike(self, at: Strike) -> None:
-        spring_at(at.scene.workers(), "finish", Moment.AFTER, lambda _: at.scene.server.kill())
-        time.sleep(0.5)
-        at.scene.start_server()
-
-
-class RedisPaused(Plain):
-    name, says = "redis_paused", f"SIGSTOP of Redis for {LEASE_S + 1.5:g} s: longer than a lease"
-
-    def strike(self, at: Strike) -> Sequence[str]:
-        at.wait_for_work()
-        hit = at.running()
-        os.kill(at.scene.server.pid, signal.SIGSTOP)
-        time.sleep(LEASE_S + 1.5)
-        os.kill(at.scene.server.pid, signal.SIGCONT)
-        return hit
-
-
-class RedisFull(Plain):
-    name, says = "redis_full", "Redis out of memory (noeviction) for 2 s"
-
-    def strike(self, at: Strike) -> Sequence[str]:
-        at.wait_for_work()
-        hit = at.running()
-        at.scene.redis.config_set("maxmemory", 1)
-        time.sleep(2.0)
-        at.scene.redis.config_set("maxmemory", 0)
-        return hit
 
 
 class TicketsDeleted(Plain):
@@ -225,6 +181,10 @@ FAULTS: dict[str, type[Fault]] = {
         WorkerKilled,
         WorkerKilledBeforeClaim,
         WorkerKilledAfterClaim,
+        WorkerKilledInStageOne,
+        WorkerKilledInStageTwo,
+        WorkerKilledEncoding,
+        WorkerKilledUploading,
         WorkerKilledBeforeFinish,
         WorkerKilledAfterFinish,
         WorkerPaused,
@@ -239,8 +199,10 @@ FAULTS: dict[str, type[Fault]] = {
         NotifierKilledInRelay,
         NotifierKilledBeforeSettling,
         RedisKilled,
+        RedisKilledWhileIdle,
         RedisKilledAtFinish,
         RedisDown,
+        RedisDownForLong,
         RedisPaused,
         RedisClockJumps,
         HostClocksSkewed,

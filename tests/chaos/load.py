@@ -75,25 +75,39 @@ class Client:
         self._http.close()
 
     def send_any(self, slow_s: float) -> None:
-        """One request of the mix: 5 % bad, 10 % cancelled, 10 % sent twice, 20 % with a picture."""
+        """One request of the mix: 5 % bad, 10 % cancelled, 5 % gated, 10 % sent twice, 20 % a picture."""
         dice = self._random.random()
         if dice < 0.05:
             self._send_bad()
             return
         want = "cancelled" if dice < 0.15 else "succeeded"
         prompt = f"a shape moving [slow {self._random.uniform(0.2, 1.8) * slow_s:.3f}]"
-        job_id = self.create(prompt, want, twice=dice > 0.9, picture=0.7 < dice < 0.9)
+        gated = 0.15 <= dice < 0.2
+        job_id = self.create(prompt, want, twice=dice > 0.9, picture=0.7 < dice < 0.9, gated=gated)
+        if gated and job_id is not None:
+            self._approve(job_id)
         if want == "cancelled" and job_id is not None:
             time.sleep(self._random.uniform(0, 0.6))
-            self._until_answered("POST", f"/videos/{job_id}/cancel", {}, {})
+            self.cancel(job_id)
 
     def create(
-        self, prompt: str, want: str = "succeeded", *, twice: bool = False, picture: bool = False
+        self,
+        prompt: str,
+        want: str = "succeeded",
+        *,
+        twice: bool = False,
+        picture: bool = False,
+        gated: bool = False,
+        steps: int | None = None,
     ) -> str | None:
         """POST until it is accepted; the id, or None after a complaint."""
         self._sent += 1
         key = f"{self._seed}-{self._sent}"
         fields: dict[str, Any] = {"prompt": f"{prompt} {key}", "webhook_url": self._scene.hook, "seed": 7}
+        if gated:
+            fields |= {"pause_after": "image", "candidates": 2}
+        if steps is not None:
+            fields["num_inference_steps"] = steps
         body: dict[str, Any] = {"json": fields}
         if picture:
             texts = {"fit": "cover"} | {name: str(text) for name, text in fields.items()}
@@ -109,6 +123,20 @@ class Client:
         if len(ids) != 1:
             self._ledger.complaints.append(f"{key}: one key made {len(ids)} jobs: {sorted(ids)}")
         return ids.pop()
+
+    def _approve(self, job_id: str) -> None:
+        """Choose the second keyframe as soon as there is one, as an owner who looks at nothing else would."""
+        until = time.monotonic() + GIVES_UP_S
+        while time.monotonic() < until:
+            answer = self._until_answered("POST", f"/videos/{job_id}/approve", {}, {"json": {"candidate": 1}})
+            if answer is not None and answer.status_code == 200:
+                return
+            time.sleep(0.2)
+        self._ledger.complaints.append(f"{job_id}: its keyframe could not be approved")
+
+    def cancel(self, job_id: str) -> None:
+        """Call a job off; it may have ended."""
+        self._until_answered("POST", f"/videos/{job_id}/cancel", {}, {})
 
     def _send_bad(self) -> None:
         """A wrong value, no prompt, half of a body, or a picture that is none."""
@@ -143,11 +171,13 @@ class Client:
 class Load:
     """A few clients at work until `stop`; keeps about UNFINISHED jobs under way."""
 
-    def __init__(self, scene: Scene, ledger: Ledger, seed: str, slow_s: float) -> None:
+    def __init__(
+        self, scene: Scene, ledger: Ledger, seed: str, slow_s: float, clients: int = CLIENTS
+    ) -> None:
         self._scene, self._ledger, self._slow_s = scene, ledger, slow_s
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._send, args=(f"{seed}-client{n}",)) for n in range(CLIENTS)
+            threading.Thread(target=self._send, args=(f"{seed}-client{n}",)) for n in range(clients)
         ]
         self._threads.append(threading.Thread(target=self._look))
 

@@ -82,7 +82,7 @@ def try_fault(
         began = time.monotonic()
         with (
             closing(Client(scene, ledger, f"{fault.name}-{seed}-striker")) as client,
-            Load(scene, ledger, f"{fault.name}-{seed}", fault.slow_s),
+            Load(scene, ledger, f"{fault.name}-{seed}", fault.slow_s, fault.clients),
         ):
             while len(blows) < strikes and time.monotonic() - began < limit_s:
                 time.sleep(random.uniform(0.2, 1.0))

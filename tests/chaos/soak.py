@@ -1,4 +1,4 @@
-"""`python -m chaos.soak`: many jobs, a worker killed every so often, and nothing that grows."""
+"""`python -m chaos.soak`: many jobs, one of two workers killed every so often, and nothing that grows."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from chaos.audit import at_rest, audit
 from chaos.load import Client, Ledger, Load
 from chaos.open_files import open_files
 from chaos.run import strike_once
-from chaos.scene import Scene, running_scene
-from chaos.strike import Strike
+from chaos.scene import WORKERS, Scene, running_scene
+from chaos.strike import Strike, kill
 from chaos.worker_faults import WorkerKilled
 from rig.processes import wait_until
 
@@ -32,9 +32,23 @@ READ_EVERY = 10
 PAGE_BYTES = 4096
 QUIET_S = 90.0
 STEADY = ("gateway", "notifier")
+LIVES = WORKERS[
+    0
+]  # from beginning to end: what a worker that dies every 50 jobs would grow to nobody can tell
 #: Per 100 jobs. Less than these is the allocator's settling; one file per killed worker would be 2.
 LIMITS = {"mib": 0.5, "files": 0.5, "keys": 0.5}
 LEAST_READINGS = 5
+
+
+class OtherKilled(WorkerKilled):
+    """Always the same worker, so that its mate grows old."""
+
+    def strike(self, at: Strike) -> Sequence[str]:
+        part = at.busy_worker([part for part in at.scene.workers() if part.name != LIVES])
+        at.soon(0.3)
+        hit = at.running(part)
+        kill(part)
+        return hit
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,7 @@ def soak(scene: Scene, *, jobs: int, kill_every: int, seed: int) -> tuple[list[R
                     time.sleep(0.2)
                 if len(ledger.promises) >= (kills + 1) * kill_every:
                     kills += 1
-                    strike_once(WorkerKilled(), Strike(scene, random, client))
+                    strike_once(OtherKilled(), Strike(scene, random, client))
             wait_until(lambda: _at_rest(scene, ledger), QUIET_S, "everything comes to rest for a reading")
             if len(ledger.promises) > kill_every:  # until a worker was struck once, all of it warms up
                 readings.append(read(scene, len(ledger.promises)))
@@ -99,11 +113,11 @@ def soak(scene: Scene, *, jobs: int, kill_every: int, seed: int) -> tuple[list[R
 
 
 def _line(reading: Reading) -> str:
-    """Only the processes that are never killed: their series are what a person looks at."""
+    """The processes that are never killed: their series are what a person looks at."""
     shown = [
         f"{name} {reading.resident[name, pid] / 2**20:.1f} MiB {dict(sorted(files.items()))}"
         for (name, pid), files in reading.files.items()
-        if name in STEADY
+        if name in (*STEADY, LIVES)
     ]
     return f"{reading.jobs} jobs, {reading.keys} keys; " + "; ".join(shown)
 

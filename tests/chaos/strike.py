@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Protocol
 
-from chaos.load import Client
+from chaos.load import CLIENTS, Client
 from chaos.scene import Part, Scene
 from rig.processes import wait_until
 from rig.tcp_proxy import Moment
 
+from service.contracts.lifecycle import Stage
 from service.store.script import Library, text
 
 TRAP_S = 30.0
@@ -38,15 +39,24 @@ class Strike:
         name = self.scene.held_by(part)
         return [id_ for id_ in ids if (job := self.scene.record(id_)) is not None and job.worker == name]
 
+    def ended(self, job_id: str) -> bool:
+        """Whether the record says so."""
+        job = self.scene.record(job_id)
+        return job is not None and job.terminal
+
+    def under_way(self) -> bool:
+        """Whether any job is queued or running."""
+        return bool(self.running()) or any(self.scene.redis.scan_iter("{mc}:ready:*"))
+
     def wait_for_work(self) -> None:
         wait_until(lambda: bool(self.running()), TRAP_S, "a job runs")
 
-    def busy_worker(self) -> Part:
-        """One that holds a job at this moment."""
+    def busy_worker(self, among: Sequence[Part] = ()) -> Part:
+        """One, `among` these or all, that holds a job at this moment."""
         found: list[Part] = []
 
         def look() -> bool:
-            found[:] = [part for part in self.scene.workers() if self.running(part)]
+            found[:] = [part for part in among or self.scene.workers() if self.running(part)]
             return bool(found)
 
         wait_until(look, TRAP_S, "a worker holds a job")
@@ -57,11 +67,13 @@ class Strike:
 
 
 class Fault(Protocol):
-    """`slow_s`: mean length of a step of the load's jobs. `settings`: for the service's processes."""
+    """`slow_s`: mean length of a step of the load's jobs. `clients`: how many send them; with 0 the strikes
+    do. `settings`: for the service's processes."""
 
     name: ClassVar[str]
     says: ClassVar[str]
     slow_s: ClassVar[float]
+    clients: ClassVar[int]
     settings: ClassVar[dict[str, str]]
     kills_workers: ClassVar[bool]  # only then may a record count a lost worker
 
@@ -76,6 +88,7 @@ class Plain:
     name: ClassVar[str]
     says: ClassVar[str]
     slow_s: ClassVar[float] = 0.08
+    clients: ClassVar[int] = CLIENTS
     settings: ClassVar[dict[str, str]] = {}
     kills_workers: ClassVar[bool] = False
 
@@ -86,8 +99,20 @@ class Plain:
 
 def spring_at(parts: Sequence[Part], script: str, moment: Moment, action: Callable[[Part], object]) -> Part:
     """Do `action` to the first of `parts` that sends `script`, at that very moment."""
+    return spring_on(parts, Library().script(script).sha1.encode(), script, moment, action)
+
+
+def spring_in_stage(parts: Sequence[Part], stage: Stage, action: Callable[[Part], object]) -> Part:
+    """Do `action` to the first of `parts` that says it is in `stage`, when the record has it so."""
+    word = f"${len(stage)}\r\n{stage}\r\n".encode()  # an argument by itself: only a note has such a one
+    return spring_on(parts, word, f"a note of {stage}", Moment.AFTER, action)
+
+
+def spring_on(
+    parts: Sequence[Part], marker: bytes, what: str, moment: Moment, action: Callable[[Part], object]
+) -> Part:
+    """Do `action` to the first of `parts` whose request holds `marker`."""
     caught: list[Part] = []
-    marker = Library().script(script).sha1.encode()
 
     def spring(part: Part) -> None:
         for other in parts:
@@ -98,7 +123,7 @@ def spring_at(parts: Sequence[Part], script: str, moment: Moment, action: Callab
     for part in parts:
         part.proxy.trap(marker, moment, lambda part=part: spring(part))  # type: ignore[misc]
     try:
-        wait_until(lambda: bool(caught), TRAP_S, f"{script} is sent")
+        wait_until(lambda: bool(caught), TRAP_S, f"{what} is sent")
     finally:
         for part in parts:
             part.proxy.disarm()

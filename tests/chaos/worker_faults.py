@@ -7,9 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
-from chaos.scene import LEASE_S, Scene
-from chaos.strike import Plain, Strike, kill, spring_at
+from chaos.scene import LEASE_S, Part, Scene
+from chaos.strike import Plain, Strike, kill, spring_at, spring_in_stage
+from rig.processes import wait_until
 from rig.tcp_proxy import Moment
+
+from service.contracts.lifecycle import Stage
+
+ENDS_S = 120.0
 
 
 class WorkerKilled(Plain):
@@ -41,6 +46,37 @@ class WorkerKilledAfterClaim(Plain):
 
     def strike(self, at: Strike) -> None:
         spring_at(at.scene.workers(), "claim", Moment.AFTER, kill)
+
+
+class WorkerKilledInStageOne(Plain):
+    name, says = "worker_killed_in_text_to_image", "kill -9 of a worker whose job is in stage 1"
+    kills_workers = True
+    stage: ClassVar[Stage] = Stage.TEXT_TO_IMAGE
+
+    def strike(self, at: Strike) -> Sequence[str]:
+        hit: list[str] = []
+
+        def see_and_kill(part: Part) -> None:
+            hit.extend(at.running(part))
+            kill(part)
+
+        spring_in_stage(at.scene.workers(), self.stage, see_and_kill)
+        return hit
+
+
+class WorkerKilledInStageTwo(WorkerKilledInStageOne):
+    name, says = "worker_killed_in_image_to_video", "kill -9 of a worker whose job is in stage 2"
+    stage = Stage.IMAGE_TO_VIDEO
+
+
+class WorkerKilledEncoding(WorkerKilledInStageOne):
+    name, says = "worker_killed_in_encode", "kill -9 of a worker whose job is being decoded and encoded"
+    stage = Stage.ENCODE
+
+
+class WorkerKilledUploading(WorkerKilledInStageOne):
+    name, says = "worker_killed_in_upload", "kill -9 of a worker whose video is finished and not yet stored"
+    stage = Stage.UPLOAD
 
 
 class WorkerKilledBeforeFinish(Plain):
@@ -109,8 +145,12 @@ class PoisonRequest(Plain):
     kills_workers = True
 
     def strike(self, at: Strike) -> Sequence[str]:
+        """Over when the last of its workers is dead: whoever shares the service with it is touched."""
         poison = at.client.create("[poison]", "worker_lost")
-        return [poison] if poison else []
+        if poison is None:
+            return []
+        wait_until(lambda: at.ended(poison), ENDS_S, "the poison is given up")
+        return [poison]
 
 
 class NativeHang(Plain):
@@ -120,7 +160,12 @@ class NativeHang(Plain):
     kills_workers = True
 
     def strike(self, at: Strike) -> Sequence[str]:
+        """Over when the watchdog has ended the process."""
+        exits = sum(len(part.exits) for part in at.scene.workers())
         hung = at.client.create("[hang]")
+        wait_until(
+            lambda: sum(len(part.exits) for part in at.scene.workers()) > exits, ENDS_S, "the watchdog acts"
+        )
         return [hung] if hung else []
 
     def judge(self, scene: Scene, strikes: int) -> list[str]:

@@ -17,6 +17,8 @@ READERS = {
     "service/storage/files.py": "files that a killed writer left an hour ago",
     "service/contracts/ids.py": "the beginning of a new id, so that names sort by age",
     "service/notifier/post.py": "the timestamp of a webhook, which its receiver holds against its own clock",
+    "service/notifier/spans.py": "when the spans of a trace began and ended; traces are of no say in a job",
+    "worker/spans.py": "the same",
 }
 OF_TIME = {"time", "time_ns", "gmtime", "localtime", "strftime", "ctime"}
 OF_DATETIME = {"now", "utcnow", "today", "fromtimestamp"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 from rig.down import Down
 
 from service.contracts.deadline import Deadline
@@ -74,6 +75,18 @@ def test_a_batch_that_overfills_the_spool_waits_at_its_door(ward: Any, down: Dow
     gpu.join(30)
     assert not gpu.is_alive()
     assert max(event.videos for event in ward.heard(SpoolChanged)) == 1
+
+
+def test_a_video_that_cannot_be_settled_is_left_to_the_sweep(ward: Any) -> None:
+    """Its lease must not be renewed by a worker that has forgotten it: no ticket would ever come for it."""
+    worker = ward.worker(**LONG)
+    ward.submit()
+    worker.engine.run_ticket()
+    assert worker.leases.held == worker.spool.held == (("video_a", 1),)
+    ward.connect().hset("{mc}:job:video_a", "tries", "torn")  # by hand: no script can end this job
+    with pytest.raises(ResponseError):
+        worker.spool.turn()
+    assert worker.leases.held == worker.spool.held == ()
 
 
 def test_a_cancel_is_heard_by_what_waits(ward: Any, down: Down) -> None:

@@ -242,6 +242,9 @@ class Spool:
             settle()
         finally:
             waiting.forget()
+            self._leases.drop(
+                waiting.attempt.held
+            )  # what could not be settled is the sweep's: nobody else asks
             with self._changed:
                 self._waiting.remove(waiting)
                 self._changed.notify_all()
