@@ -31,7 +31,7 @@ DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
 OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz boards
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ soak: $(DEVELOP) ## 500 jobs, a worker killed every 50: says what grew per 100 j
 
 fuzz: $(DEVELOP) ## 500 broken pictures at a real gateway, by upload and by URL: no 5xx, memory flat
 	MICROCINEMA_BROKEN_PICTURES=500 $(BIN)/pytest -q -s tests/e2e/test_broken_pictures.py
+
+boards: $(DEVELOP) ## Load a real service for three minutes and draw its Grafana boards into docs/images
+	PYTHONPATH=.:tests $(BIN)/python -m rig.draw_boards $(BOARDS_OPTIONS)
 
 check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 	$(BIN)/ruff check
