@@ -25,6 +25,7 @@ SOAK_OPTIONS ?=
 STRIKES ?= 20
 JOBS ?= 2
 TEST_OPTIONS ?=
+BOARDS_OPTIONS ?=
 
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
 DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
@@ -95,8 +96,9 @@ soak: $(DEVELOP) ## 500 jobs, a worker killed every 50: says what grew per 100 j
 fuzz: $(DEVELOP) ## 500 broken pictures at a real gateway, by upload and by URL: no 5xx, memory flat
 	MICROCINEMA_BROKEN_PICTURES=500 $(BIN)/pytest -q -s tests/e2e/test_broken_pictures.py
 
-boards: $(DEVELOP) ## Load a real service for three minutes and draw its Grafana boards into docs/images
+boards: $(DEVELOP) ## Load a real service for three minutes and draw its boards, and the scaling rule, into docs/images
 	PYTHONPATH=.:tests $(BIN)/python -m rig.draw_boards $(BOARDS_OPTIONS)
+	PYTHONPATH=.:tests $(BIN)/python -m rig.draw_scaling
 
 check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 	$(BIN)/ruff check

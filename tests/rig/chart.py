@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 Points = Sequence[tuple[float, float]]
 PAPER, INK, FAINT = "#ffffff", "#24292f", "#d8dee4"
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2")
-LEFT, RIGHT, TOP = 64, 12, 26
+LEFT, RIGHT, TOP = 64, 16, 36
 LINE = 15  # pixels of a line of text
 
 
@@ -40,7 +40,7 @@ def chart(title: str, unit: str, lines: Mapping[str, Points], size: tuple[int, i
     for part in range(5):
         seconds = (ended - began) * part / 4
         x, _ = place(began + seconds, 0)
-        draw.text((x, box[3] + 4), f"{seconds:.0f} s", INK, font=font, anchor="ma")
+        draw.text((x, box[3] + 4), f"{seconds:.0f} s", INK, font=font, anchor="ra" if part == 4 else "ma")
     for colour, points in zip(COLOURS * 9, shown.values(), strict=False):
         places = [place(*point) for point in points]
         if len(places) > 1:
@@ -88,7 +88,7 @@ def _round_up(value: float) -> float:
 
 
 def _told(value: float, unit: str) -> str:
-    if unit == "bytes":
+    if unit in ("bytes", "Bps"):
         for name, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
             if value >= size:
                 return f"{value / size:.3g} {name}"
