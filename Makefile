@@ -32,7 +32,7 @@ DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
 OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz boards
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz boards stack-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,11 @@ soak: $(DEVELOP) ## 500 jobs, a worker killed every 50: says what grew per 100 j
 
 fuzz: $(DEVELOP) ## 500 broken pictures at a real gateway, by upload and by URL: no 5xx, memory flat
 	MICROCINEMA_BROKEN_PICTURES=500 $(BIN)/pytest -q -s tests/e2e/test_broken_pictures.py
+
+stack-test: $(DEVELOP) ## Every command of docker-compose.yml as a plain process, from POST to MP4; the gateway's packages weighed
+	@command -v prometheus >/dev/null || $(MAKE) --no-print-directory setup-system
+	PYTHONPATH=.:tests $(BIN)/python -m rig.stack_test
+	PYTHONPATH=.:tests $(BIN)/python -m rig.gateway_packages
 
 boards: $(DEVELOP) ## Load a real service for three minutes and draw its boards, and the scaling rule, into docs/images
 	PYTHONPATH=.:tests $(BIN)/python -m rig.draw_boards $(BOARDS_OPTIONS)
