@@ -26,13 +26,14 @@ STRIKES ?= 20
 JOBS ?= 2
 TEST_OPTIONS ?=
 BOARDS_OPTIONS ?=
+GPU_OPTIONS ?=
 
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
 DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
 OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz boards stack-test
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz boards stack-test gpu-check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +101,9 @@ stack-test: $(DEVELOP) ## Every command of docker-compose.yml as a plain process
 	@command -v prometheus >/dev/null || $(MAKE) --no-print-directory setup-system
 	PYTHONPATH=.:tests $(BIN)/python -m rig.stack_test
 	PYTHONPATH=.:tests $(BIN)/python -m rig.gateway_packages
+
+gpu-check: $(SERVE) ## Ten gates on the GPU at hand, as a table and gpu-check.json; exit code 1 if one fails
+	$(BIN)/python -m benchmarks.gpu_check $(GPU_OPTIONS)
 
 boards: $(DEVELOP) ## Load a real service for three minutes and draw its boards, and the scaling rule, into docs/images
 	PYTHONPATH=.:tests $(BIN)/python -m rig.draw_boards $(BOARDS_OPTIONS)
