@@ -99,7 +99,7 @@ fuzz: $(DEVELOP) ## 500 broken pictures at a real gateway, by upload and by URL:
 
 stack-test: $(DEVELOP) ## Every command of docker-compose.yml as a plain process, from POST to MP4; the gateway's packages weighed
 	@command -v prometheus >/dev/null || $(MAKE) --no-print-directory setup-system
-	PYTHONPATH=.:tests $(BIN)/python -m rig.stack_test
+	PYTHONPATH=.:tests $(BIN)/python -m rig.compose_stack
 	PYTHONPATH=.:tests $(BIN)/python -m rig.gateway_packages
 
 gpu-check: $(SERVE) ## Ten gates on the GPU at hand, as a table and gpu-check.json; exit code 1 if one fails

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from rig.compose_file import Compose, container_ports
+from rig.compose_stack import NOT_STARTED, ORDER, answers
 from rig.gateway_packages import steps
-from rig.stack_test import NOT_STARTED, ORDER, answers
 
 PORTS = {
     "6379": "1001",
