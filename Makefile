@@ -25,13 +25,15 @@ SOAK_OPTIONS ?=
 STRIKES ?= 20
 JOBS ?= 2
 TEST_OPTIONS ?=
+BOARDS_OPTIONS ?=
+GPU_OPTIONS ?=
 
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
 DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
 OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz boards stack-test gpu-check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +96,18 @@ soak: $(DEVELOP) ## 500 jobs, a worker killed every 50: says what grew per 100 j
 
 fuzz: $(DEVELOP) ## 500 broken pictures at a real gateway, by upload and by URL: no 5xx, memory flat
 	MICROCINEMA_BROKEN_PICTURES=500 $(BIN)/pytest -q -s tests/e2e/test_broken_pictures.py
+
+stack-test: $(DEVELOP) ## Every command of docker-compose.yml as a plain process, from POST to MP4; the gateway's packages weighed
+	@command -v prometheus >/dev/null || $(MAKE) --no-print-directory setup-system
+	PYTHONPATH=.:tests $(BIN)/python -m rig.compose_stack
+	PYTHONPATH=.:tests $(BIN)/python -m rig.gateway_packages
+
+gpu-check: $(SERVE) ## Ten gates on the GPU at hand, as a table and gpu-check.json; exit code 1 if one fails
+	$(BIN)/python -m benchmarks.gpu_check $(GPU_OPTIONS)
+
+boards: $(DEVELOP) ## Load a real service for three minutes and draw its boards, and the scaling rule, into docs/images
+	PYTHONPATH=.:tests $(BIN)/python -m rig.draw_boards $(BOARDS_OPTIONS)
+	PYTHONPATH=.:tests $(BIN)/python -m rig.draw_scaling
 
 check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 	$(BIN)/ruff check

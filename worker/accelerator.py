@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from worker.host_memory import host_memory, reset_resident_peak, resident_peak
+from worker.host_memory import host_memory, reset_resident_peak, resident_now, resident_peak
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +42,10 @@ class Accelerator(Protocol):
 
     def memory(self) -> DeviceMemory:
         """How large it is; nothing is allocated to find out."""
+        ...
+
+    def memory_in_use(self) -> int | None:
+        """Bytes of it in use now, by anybody; of the machine's own, by this process. None: nobody can say."""
         ...
 
     def is_out_of_memory(self, error: BaseException) -> bool:
@@ -102,6 +106,15 @@ class TorchAccelerator:
 
         properties = torch.cuda.get_device_properties(self._device or torch.device("cuda"))
         return DeviceMemory(int(properties.total_memory), is_host=False)
+
+    def memory_in_use(self) -> int | None:
+        """A neighbour on the card counts: what it has is not there for this process."""
+        if not self._cuda:
+            return resident_now()
+        import torch
+
+        free, total = torch.cuda.mem_get_info(self._device)
+        return int(total - free)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """torch's own class, and the texts of the drivers below it (which torch raises as plain errors)."""

@@ -27,8 +27,17 @@ def reset_resident_peak(root: Path = Path("/")) -> bool:
 
 def resident_peak(root: Path = Path("/")) -> int | None:
     """Most bytes that the process had in memory at once since then; None where nobody counts them."""
+    return _status("VmHWM:", root)
+
+
+def resident_now(root: Path = Path("/")) -> int | None:
+    """Bytes that the process has in memory; None where nobody counts them."""
+    return _status("VmRSS:", root)
+
+
+def _status(field: str, root: Path) -> int | None:
     for line in _text(root / "proc/self/status").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(field):
             return int(line.split()[1]) * 1024
     return None
 

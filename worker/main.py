@@ -224,6 +224,7 @@ def serve(parts: Parts, metrics: WorkerMetrics) -> int:
         tell_plan(plan, settings.max_batch, hang_grace_s(plan, settings.hang_grace_s), parts.tell)
         loaded = parts.load()
         warm_up(loaded, plan)
+        metrics.watch_memory(loaded.accelerator.memory_in_use)
         parts.tell(WeightsLoaded(loaded.renderer.spec.name, parts.clock() - began))
         worker = Worker(parts, plan, loaded, pulse)
         with worker.alive():

@@ -5,7 +5,9 @@ No label carries a job id, a tenant or a prompt: each would grow without bound.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from worker.events import (
     AttemptEnded,
@@ -33,9 +35,14 @@ from worker.events import (
     WeightsLoaded,
     WorkerEvent,
 )
+from worker.oom_ladder import Rung
 
 _STEP_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 _STAGE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+#: Label values that are there from the start: Prometheus cannot see an increase from nothing to 1.
+_OUTCOMES = ("succeeded", "failed", "cancelled", "expired", "held", "released", "lost", "refused")
+_KEPT = ("written", "failed", "resumed", "ignored")
+_COMMANDS = ("claim", "beat", "note", "record", "ticket", "announce", "sweep")
 
 
 class WorkerMetrics:
@@ -44,6 +51,7 @@ class WorkerMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         name, registry = "microcinema_worker_", self.registry
+        ProcessCollector(registry=registry)
         self._steps = Histogram(
             name + "step_seconds",
             "Seconds per denoising step of a batch.",
@@ -134,6 +142,35 @@ class WorkerMetrics:
             registry=registry,
         )
 
+        self._kept_bytes = Counter(
+            name + "checkpoint_bytes_total",
+            "Bytes of clips that were stored between two steps.",
+            registry=registry,
+        )
+        self._in_use = Gauge(
+            name + "device_memory_bytes",
+            "Device memory in use now, by anybody; without a GPU, this process's memory.",
+            registry=registry,
+        )
+        for outcome in _OUTCOMES:
+            self._attempts.labels(outcome, "")
+        self._splits.labels("out_of_memory")
+        for by in ("answer", "silence"):
+            self._lost.labels(by)
+        for command in _COMMANDS:
+            self._unreachable.labels(command)
+        for outcome in _KEPT:
+            self._checkpoints.labels(outcome)
+        for kind in ("device", "hung", "error"):
+            self._faults.labels(kind)
+        for outcome in ("tried", "helped"):
+            for rung in filter(None, Rung):
+                self._climbs.labels(rung.name.lower(), outcome)
+
+    def watch_memory(self, in_use: Callable[[], int | None]) -> None:
+        """Ask `in_use` (bytes) whenever somebody scrapes; None shows as 0."""
+        self._in_use.set_function(lambda: float(in_use() or 0))
+
     def tell(self, event: WorkerEvent) -> None:
         """Count one event."""
         match event:
@@ -174,8 +211,9 @@ class WorkerMetrics:
                 self._unreachable.labels(command).inc()
             case KeyframeLost():
                 self._keyframes.inc()
-            case CheckpointKept():
+            case CheckpointKept(bytes=size):
                 self._checkpoints.labels("written").inc()
+                self._kept_bytes.inc(size)
             case CheckpointFailed():
                 self._checkpoints.labels("failed").inc()
             case Resumed():

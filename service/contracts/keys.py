@@ -34,6 +34,8 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "PACES": f"{TAG}:paces",  # hash pool ":" model -> GPU seconds per unit of work, as measured
         "WORKS": f"{TAG}:works",  # hash pool ":" model -> units of work of a video, as of late
         "ETA_RATIOS": f"{TAG}:eta-ratios:",  # + pool ":" model: list, time taken over time foretold
+        "FORETOLD": f"{TAG}:foretold",  # hash pool ":" model -> videos made of which a time was foretold
+        "LATE": f"{TAG}:late",  # hash pool ":" model -> those that came much later than foretold
         "RENDERS": f"{TAG}:renders:",  # + pool ":" model: list, seconds that the last videos took a worker
         "DEADLINES": f"{TAG}:deadlines",  # zset id -> time at which it expires as it stands
         "APPROVALS": f"{TAG}:approvals",  # zset id -> time by which the client must approve
@@ -41,6 +43,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "LEASES": f"{TAG}:leases",  # zset "id|attempt" -> time at which it runs out
         "HELD": f"{TAG}:held:",  # + worker: set of "id|attempt"
         "RUNNING": f"{TAG}:running",  # hash tenant -> attempts that run now
+        "LOSSES": f"{TAG}:losses",  # hash pool -> attempts whose worker was lost
         "REAPER": f"{TAG}:reaper",  # time of the last reap
         # workers
         "WORKER": f"{TAG}:worker:",  # + worker: hash {pool, models}

@@ -1,6 +1,6 @@
 """What the notifier counts, as a reader of the facts that its parts report."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from service.janitor import Cleared
 from service.notifier.delivery import Tried
@@ -11,6 +11,7 @@ class NotifierMetrics:
     """Metrics in `registry`; each method takes one kind of fact."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        ProcessCollector(registry=registry)
         self._tries = Counter(
             "microcinema_webhook_tries_total",
             "Webhook tries by what they meant for their delivery.",

@@ -251,13 +251,28 @@ class CatalogueEntry:
 @dataclass(frozen=True)
 class PoolDepth:
     """One pool: jobs ready to claim, the oldest one's wait (seconds), workers alive, tickets it could use,
-    and live workers that were told to drain."""
+    live workers told to drain, attempts that run, attempts that ever lost their worker, and the GPU seconds
+    that what is ready should take."""
 
     ready: int
     oldest_ready_age_s: float
     live_workers: int
     wanted: int
     draining: int = 0
+    running: int = 0
+    losses: int = 0
+    backlog_gpu_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the Redis server says of itself: its append-only file is kept, the last write to it went well,
+    memory in use and the bound that it was given (bytes; 0: none)."""
+
+    aof_enabled: bool
+    aof_written: bool
+    memory: int
+    memory_bound: int
 
 
 @dataclass(frozen=True)
@@ -267,6 +282,7 @@ class Snapshot:
     `pauses`: why the closed gates are closed, by gate (`intake`, `pool:<name>`).
     `eta_ratios`: by pool and model, the time that the last videos took over the time that was foretold, in
     the middle and for nine of ten.
+    `promises`: by pool and model, all videos of which a time was foretold, and those of them that came late.
     """
 
     states: Mapping[State, int]
@@ -276,3 +292,5 @@ class Snapshot:
     pools: Mapping[str, PoolDepth]
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     eta_ratios: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    promises: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    server: Server = Server(aof_enabled=False, aof_written=True, memory=0, memory_bound=0)

@@ -6,7 +6,7 @@ from typing import Any
 
 from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
-from service.store.nouns import CatalogueEntry, Pause, PoolDepth, Snapshot
+from service.store.nouns import CatalogueEntry, Pause, PoolDepth, Server, Snapshot
 from service.store.script import Command, pairs
 
 
@@ -51,14 +51,22 @@ def snapshot() -> Command[Snapshot]:
             doomed=reply[2],
             outbox=reply[3],
             pools={
-                name: PoolDepth(ready, float(age), live, wanted, draining)
-                for name, ready, age, live, wanted, draining in reply[4]
+                name: PoolDepth(
+                    ready, float(age), live, wanted, draining, running, losses, float(backlog_gpu_s)
+                )
+                for name, ready, age, live, wanted, draining, running, losses, backlog_gpu_s in reply[4]
             },
             pauses={gate: pause_of(text) for gate, text in pairs(reply[5]).items()},
             eta_ratios={(pool, model): (float(p50), float(p90)) for pool, model, p50, p90 in reply[6]},
+            promises={(pool, model): (foretold, late) for pool, model, foretold, late in reply[7]},
+            server=_server(*reply[8]),
         )
 
     return Command("snapshot", (), parse)
+
+
+def _server(aof_enabled: str, aof_write: str, memory: str, memory_bound: str) -> Server:
+    return Server(aof_enabled == "1", aof_write in ("ok", ""), int(memory or 0), int(memory_bound or 0))
 
 
 def pause_of(text: str) -> Pause:

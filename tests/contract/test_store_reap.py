@@ -5,7 +5,7 @@ from rig.served_spec import micro_spec
 
 from service.contracts.failure import FailureCode
 from service.contracts.lifecycle import State
-from service.store.nouns import Beat
+from service.store.nouns import Beat, Succeeded
 
 LEASE = 15.0
 
@@ -15,6 +15,7 @@ def test_a_silent_workers_job_waits_again_and_says_why(scene):
     scene.let_lease_run_out()
     job = scene.jobs.get("default", "video_a")
     assert (job.state, job.attempt, job.lost, job.worker) == (State.QUEUED, 1, 1, None)
+    assert scene.jobs.snapshot().pools["default"].losses == 1
     event = scene.jobs.events("default", "video_a")[-1]
     assert (event.type, event.data["reason"]) == ("video.queued", "worker_lost")
     assert scene.jobs.beat("w1", [("video_a", 1)], LEASE) == {"video_a": Beat.LOST}
@@ -136,3 +137,32 @@ def test_the_snapshot_counts_what_there_is(scene, make_artifact):
     pool = snapshot.pools["default"]
     assert (pool.ready, pool.oldest_ready_age_s, pool.live_workers, pool.wanted) == (2, 5.0, 1, 1)
     assert (snapshot.leases, snapshot.doomed, snapshot.outbox) == (1, 0, 1)
+
+
+def test_the_backlog_is_what_waits_at_the_pace_that_was_measured(scene, make_artifact):
+    scene.jobs.announce("w1", "default", [micro_spec()])
+    scene.running("video_a")
+    scene.clock.advance(4)
+    assert scene.jobs.finish("video_a", 1, Succeeded(make_artifact("video.mp4")), gpu_seconds=4.0).accepted
+    scene.running("video_b")
+    for name in ("video_c", "video_d", "video_e"):
+        scene.submit(name)
+    pool = scene.jobs.snapshot().pools["default"]
+    assert (pool.ready, pool.running) == (3, 1)
+    assert pool.backlog_gpu_s == pytest.approx(12.0)
+
+
+def test_a_video_is_late_by_twice_what_was_foretold_and_half_a_minute(scene, make_artifact):
+    scene.jobs.announce("w1", "default", [micro_spec()])
+    for name, seconds in (("video_a", 4), ("video_b", 37), ("video_c", 39)):  # 4 s foretold: late beyond 38 s
+        scene.jobs.announce("w1", "default", [micro_spec()])
+        scene.running(name)
+        scene.clock.advance(seconds)
+        assert scene.jobs.finish(name, 1, Succeeded(make_artifact("video.mp4")), gpu_seconds=4.0).accepted
+    assert scene.jobs.snapshot().promises == {("default", "micro"): (2, 1)}
+
+
+def test_the_server_says_how_durable_it_is(scene):
+    server = scene.jobs.snapshot().server
+    assert server.memory > 100_000
+    assert (server.aof_written, server.memory_bound) == (True, 0)

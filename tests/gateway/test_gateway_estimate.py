@@ -59,7 +59,7 @@ def test_the_error_of_what_was_foretold_is_a_metric_and_corrects_it(site: Any) -
     line = next(
         line
         for line in site.client.get("/metrics").text.splitlines()
-        if line.startswith("microcinema_eta_ratio{") and 'quantile="0.9"' in line
+        if line.startswith("microcinema_eta_ratio{") and 'share="0.9"' in line
     )
     assert 0 < float(line.split()[-1]) < 1
     after = site.client.post("/videos/estimate", json={"prompt": "x"}).json()

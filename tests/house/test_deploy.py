@@ -22,6 +22,14 @@ from worker.metrics import WorkerMetrics
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
+RULES = [
+    rule
+    for file in sorted((ROOT / "deploy/rules").glob("*.yml"))
+    for group in yaml.safe_load(file.read_text())["groups"]
+    for rule in group["rules"]
+]
+#: Names of series in an expression; `up` and `ALERTS` are Prometheus' own.
+ASKED = re.compile(r"\b(?:microcinema|process)_?[\w:]+|\bup\b|\bALERTS\b").findall
 DOCKERFILES = ["Dockerfile.cuda", "deploy/Dockerfile.gateway"]
 
 
@@ -147,7 +155,7 @@ def _exported() -> set[str]:
     notifier = CollectorRegistry()
     NotifierMetrics(notifier)
     gateway = GatewayMetrics(QueueGauges(Remembered(never_read, clock=lambda: 0.0))).registry
-    names: set[str] = set()
+    names = {"up", "ALERTS"}
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
     for registry in (gateway, notifier, WorkerMetrics().registry):
         for family in registry.collect():
@@ -164,15 +172,33 @@ def _queries() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("panel", "query"), list(_queries()))
 def test_every_metric_a_dashboard_asks_for_exists(panel, query):
-    asked = set(re.findall(r"microcinema_\w+", query))
+    asked = set(ASKED(query))
     assert asked
-    assert asked <= _exported(), panel
+    assert asked <= _exported() | {rule["record"] for rule in RULES if "record" in rule}, panel
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("record") or rule["alert"])
+def test_every_metric_a_rule_asks_for_exists(rule):
+    asked = set(ASKED(rule["expr"]))
+    assert asked
+    assert asked <= _exported() | {rule["record"] for rule in RULES if "record" in rule}
 
 
 def test_every_metric_is_shown_somewhere():
-    asked = {name for _, query in _queries() for name in re.findall(r"microcinema_\w+", query)}
-    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in _exported()}
+    recorded = [rule["expr"] for rule in RULES if "record" in rule]
+    asked = {name for query in (*(query for _, query in _queries()), *recorded) for name in ASKED(query)}
+    families = {
+        re.sub(r"_(bucket|sum|count)$", "", name) for name in _exported() if name.startswith("microcinema_")
+    }
     assert families <= {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked}
+
+
+def test_the_rules_lie_where_prometheus_looks_for_them():
+    patterns = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["rule_files"]
+    found = {file for pattern in patterns for file in (ROOT / "deploy").glob(pattern)}
+    assert found == set((ROOT / "deploy/rules").iterdir())
+    mounted = dict(volume.split(":")[:2] for volume in COMPOSE["services"]["prometheus"]["volumes"])
+    assert mounted["./deploy/rules"] == mounted["./deploy/prometheus.yml"].replace("prometheus.yml", "rules")
 
 
 def test_panels_say_what_they_show_and_do_not_overlap():

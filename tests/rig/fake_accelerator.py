@@ -22,6 +22,9 @@ class FakeAccelerator:
     def memory(self) -> DeviceMemory:
         return DeviceMemory(16 * GIB, is_host=False)
 
+    def memory_in_use(self) -> int | None:
+        return 5 * GIB
+
     def is_out_of_memory(self, error: BaseException) -> bool:
         return "out of memory" in str(error)
 

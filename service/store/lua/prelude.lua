@@ -224,7 +224,10 @@ end
 -- An attempt is over without an outcome: the job waits again, unless it was called off or killed too many.
 local function hand_back(job, t, reason, counts_as_loss, max_lost)
   local lost = tonumber(job.lost)
-  if counts_as_loss then lost = lost + 1 end
+  if counts_as_loss then
+    lost = lost + 1
+    redis.call('HINCRBY', KEY.LOSSES, job.pool, 1)
+  end
   if job.cancel_requested == '1' then
     move_to_cancelled(job, t, { lost = lost })
   elseif counts_as_loss and lost >= max_lost then

@@ -1,6 +1,17 @@
 #!lua flags=no-writes
 -- Gauges.
 local t = now()
+
+-- A field of the server's own report, '' where it has none.
+local function told(section, field)
+  return string.match(redis.call('INFO', section), field .. ':([^\r\n]*)') or ''
+end
+
+local running = {}
+for _, lease in ipairs(redis.call('ZRANGE', KEY.LEASES, 0, -1)) do
+  local pool = redis.call('HGET', KEY.JOB .. string.match(lease, '^(.*)|'), 'pool')
+  if pool then running[pool] = (running[pool] or 0) + 1 end
+end
 local pools, draining = {}, {}
 for _, worker in ipairs(redis.call('ZRANGE', KEY.DRAINS, 0, -1)) do
   local pool = redis.call('HGET', KEY.WORKER .. worker, 'pool')
@@ -9,14 +20,20 @@ end
 for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
   local depth = pool_depth(pool, t)
   pools[#pools + 1] = { pool, depth.ready, stamp(math.max(0, t - depth.oldest)), depth.live, depth.wanted,
-    draining[pool] or 0 }
+    draining[pool] or 0, running[pool] or 0, tonumber(redis.call('HGET', KEY.LOSSES, pool) or '0'), 0 }
 end
-local etas = {}
-for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
+local etas, promises = {}, {}
+for _, row in ipairs(pools) do
+  local pool, backlog = row[1], 0
   for _, model in ipairs(redis.call('SMEMBERS', KEY.POOL_MODELS .. pool)) do
-    local middle, ninth = eta_ratios(pool .. ':' .. model)
+    local name = pool .. ':' .. model
+    local middle, ninth = eta_ratios(name)
     if ninth then etas[#etas + 1] = { pool, model, stamp(middle), stamp(ninth) } end
+    local foretold = tonumber(redis.call('HGET', KEY.FORETOLD, name) or '0')
+    promises[#promises + 1] = { pool, model, foretold, tonumber(redis.call('HGET', KEY.LATE, name) or '0') }
+    backlog = backlog + backlog_of(name)
   end
+  row[#row] = stamp(backlog)
 end
 return {
   redis.call('HGETALL', KEY.STATES),
@@ -26,4 +43,7 @@ return {
   pools,
   redis.call('HGETALL', KEY.PAUSES),
   etas,
+  promises,
+  { told('persistence', 'aof_enabled'), told('persistence', 'aof_last_write_status'),
+    told('memory', 'used_memory'), told('memory', 'maxmemory') },
 }

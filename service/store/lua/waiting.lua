@@ -110,6 +110,7 @@ end
 -- ---- when a video will be there ---------------------------------------------------------------------------
 
 local RATIOS_KEPT, RATIOS_TOLD = 100, 5 -- and how many make a tenth worth telling
+local LATE_FACTOR, LATE_S = 2, 30 -- late: over twice the time that was foretold, and half a minute more
 
 -- Seconds until a video of so much work is done that has so many of its model before it; nil where no video of the
 -- model was measured yet, or no worker serves it.
@@ -146,9 +147,11 @@ end
 local function learn_eta(job, t)
   local eta = tonumber(job.eta or '')
   if not eta or eta <= 0 then return end
-  local key = KEY.ETA_RATIOS .. lane(job)
-  redis.call('LPUSH', key, string.format('%.6g', (t - tonumber(job.created_at)) / eta))
+  local key, took = KEY.ETA_RATIOS .. lane(job), t - tonumber(job.created_at)
+  redis.call('LPUSH', key, string.format('%.6g', took / eta))
   redis.call('LTRIM', key, 0, RATIOS_KEPT - 1)
+  redis.call('HINCRBY', KEY.FORETOLD, lane(job), 1)
+  redis.call('HINCRBY', KEY.LATE, lane(job), took > LATE_FACTOR * eta + LATE_S and 1 or 0)
 end
 
 -- How long a worker had it, from its claim until it was stored.
@@ -176,6 +179,13 @@ local function waiting_in(pool)
     waiting = waiting + redis.call('ZCARD', KEY.READY .. pool .. ':' .. model)
   end
   return waiting
+end
+
+-- The seconds of a GPU that the waiting jobs of a model should take: so many videos as of late.
+local function backlog_of(name)
+  local waiting = redis.call('ZCARD', KEY.READY .. name)
+  local pace = tonumber(redis.call('HGET', KEY.PACES, name) or UNMEASURED_PACE)
+  return waiting * pace * tonumber(redis.call('HGET', KEY.WORKS, name) or '1')
 end
 
 -- How many jobs of capped tenants wait beyond what their caps let run.

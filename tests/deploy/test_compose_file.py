@@ -1,0 +1,70 @@
+"""What `make stack-test` reads out of the compose file: each container's command, moved to one host."""
+
+from __future__ import annotations
+
+import pytest
+from rig.compose_file import Compose, container_ports
+from rig.compose_stack import NOT_STARTED, ORDER, answers
+from rig.gateway_packages import steps
+
+PORTS = {
+    "6379": "1001",
+    "8333": "1002",
+    "8000": "1003",
+    "9100": "1004",
+    "9200": "1005",
+    "9090": "1006",
+    "3000": "1",
+}
+
+
+@pytest.fixture
+def compose(tmp_path):
+    return Compose(answers(), PORTS, tmp_path)
+
+
+def test_every_port_of_the_file_is_found(compose):
+    assert container_ports(compose.text) == set(PORTS)
+
+
+def test_every_service_is_started_or_named_as_not(compose):
+    assert set(compose.services) == {*ORDER, *NOT_STARTED}
+
+
+def test_names_and_ports_become_this_hosts(compose):
+    gateway = compose.container("gateway")
+    password = compose.answers["VALKEY_PASSWORD"]
+    assert gateway.environment["REDIS_URL"] == f"redis://:{password}@127.0.0.1:1001/0"
+    assert gateway.environment["S3_ENDPOINT_URL"] == "http://127.0.0.1:1002"
+    assert (gateway.environment["MICROCINEMA_HOST"], gateway.environment["MICROCINEMA_PORT"]) == (
+        "0.0.0.0",
+        "1003",
+    )
+    assert gateway.environment["MICROCINEMA_BOOTSTRAP_KEY"] == compose.answers["API_KEY"]
+    assert gateway.argv == ["python", "-m", "service.main"]  # the Dockerfile's own
+    assert "http://127.0.0.1:1003/readyz" in gateway.health[-1]
+    assert compose.container("s3").argv[:2] == ["weed", "mini"]
+
+
+def test_volumes_become_folders(compose, tmp_path):
+    worker = compose.container("worker-cpu")
+    assert worker.environment["MICROCINEMA_SPOOL_DIR"] == str(tmp_path / "spool")
+    assert worker.environment["MICROCINEMA_PROBE_PORT"] == "1004"
+    assert "127.0.0.1:1004/livez" in worker.health[-1]
+    assert f"-dir={tmp_path / 'videos'}" in compose.container("s3").argv
+
+
+def test_the_notifier_is_the_gateways_image_with_another_command(compose):
+    assert compose.container("notifier").argv == ["python", "-m", "service.notifier.main"]
+
+
+def test_a_required_answer_that_is_missing_is_named(tmp_path):
+    with pytest.raises(ValueError, match="VALKEY_PASSWORD: set it in"):
+        Compose({**answers(), "VALKEY_PASSWORD": ""}, PORTS, tmp_path).container("valkey")
+
+
+def test_the_gateway_image_installs_the_service_alone():
+    copied, asked = steps()
+    assert {"pyproject.toml", "service"} <= set(copied)
+    assert not {"worker", "models"} & set(copied)
+    assert next(word for word in asked if not word.startswith("-")).startswith(".")

@@ -1,0 +1,27 @@
+"""docs/metrics.md says what the code shows, and no label in it can grow without bound."""
+
+from rig.metrics_page import PAGE, page, registries, rows
+
+BOUNDED = {
+    *("method", "route", "status", "state", "pool", "model", "share"),  # the gateway's
+    *("stage", "outcome", "code", "by", "kind", "command", "rung", "part"),  # the worker's
+    *("verdict",),  # the notifier's
+    *("reason", "scope", "limit"),
+}
+
+
+def test_the_page_is_what_the_code_shows():
+    assert PAGE.read_text() == page(), "PYTHONPATH=.:tests python -m rig.metrics_page writes it anew"
+
+
+def test_no_label_names_a_job_an_owner_or_a_prompt():
+    for registry in registries().values():
+        for name, _, labels, _ in rows(registry):
+            assert set(labels) <= BOUNDED, name
+
+
+def test_labels_of_metrics_that_were_never_used_are_told():
+    told = {name: labels for registry in registries().values() for name, _, labels, _ in rows(registry)}
+    assert told["microcinema_http_requests_total"] == ("method", "route", "status")
+    assert told["microcinema_ready_jobs"] == ("pool",)
+    assert len(told) > 45
