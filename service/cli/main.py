@@ -23,8 +23,7 @@ from service.cli.arguments import (
 from service.cli.dead_letters import open_dead_letters
 from service.cli.model_lines import model_lines
 from service.cli.operator import add_operator_commands, readiness_lines
-from service.client import Client
-from service.client_answers import MicroCinemaError, Video, VideoOptions
+from service.client import Client, MicroCinemaError, Video, VideoOptions
 from service.contracts.environment import UnusableSettings, read_settings
 from service.stack.demo import DemoFailed, make_demo
 from service.stack.embedded import EmbeddedValkeyMissing

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from service.client import Client
-from service.client_answers import MicroCinemaError, Video, VideoOptions
+from service.client import Client, MicroCinemaError, Video, VideoOptions
 from service.stack.plan import Stack, plan_stack
 from service.stack.ports import free_ports
 from service.stack.settings import StackSettings

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TextIO
 
-from service.client_answers import Video
+from service.client import Video
 
 NAME_COLUMNS = 10
 BAR_COLUMNS = 30

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from service.api.views import VideoView
-from service.client import Client
-from service.client_answers import (
+from service.client import (
+    Client,
     Conflict,
     InvalidRequest,
     NotFound,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from service.client_answers import Video
+from service.client import Video
 from service.stack.plan import plan_stack
 from service.stack.settings import StackSettings
 from service.stack.state_folder import StateFolder

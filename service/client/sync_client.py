@@ -1,10 +1,4 @@
-"""A typed, synchronous client of the HTTP API. Needs neither Redis nor a model.
-
-with Client("http://127.0.0.1:8000") as client:
-    video = client.wait(client.create("a red circle moving right", seed=7).id)
-    video.raise_for_failure()
-    client.download(video.id, Path("circle.mp4"))
-"""
+"""The client that waits for each answer."""
 
 import errno
 import json
@@ -18,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client_answers import (
+from service.client.answers import (
     MicroCinemaError,
     Unintelligible,
     Unreachable,
