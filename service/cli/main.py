@@ -231,7 +231,7 @@ def _status(settings: StackSettings, chosen: argparse.Namespace) -> int:
         for line in readiness_lines(parts):
             print(line)
         if ready:
-            print("models: " + (", ".join(model["id"] for model in client.models()) or "none yet"))
+            print("models: " + (", ".join(model.id for model in client.models()) or "none yet"))
             for video in islice(client.list_videos(limit=RECENT), RECENT):
                 print(_line(video))
         return 0 if ready else 1
@@ -240,7 +240,7 @@ def _status(settings: StackSettings, chosen: argparse.Namespace) -> int:
 def _models(settings: StackSettings, chosen: argparse.Namespace) -> int:
     with Client(chosen.url, api_key=_api_key(settings), patience_s=0) as client:
         for model in client.models():
-            print("\n".join(model_lines(model)))
+            print("\n".join(model_lines(model.model_dump())))
     return 0
 
 

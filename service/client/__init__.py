@@ -4,32 +4,60 @@ with Client("http://127.0.0.1:8000") as client:
     video = client.wait(client.create("a red circle moving right", seed=7).id)
     video.raise_for_failure()
     client.download(video.id, Path("circle.mp4"))
+
+`AsyncClient` has the same methods, awaited; what is a list there is to be read with `async for`.
 """
 
 from service.client.answers import (
+    Attempt,
+    Candidate,
+    Delivery,
+    Endpoint,
+    Estimate,
+    Gate,
+    Model,
+    Queue,
+    Try,
+    Video,
+)
+from service.client.async_client import AsyncClient
+from service.client.calls import VideoOptions
+from service.client.errors import (
     Conflict,
+    FieldFault,
     InvalidRequest,
     MicroCinemaError,
+    NotAllowed,
     NotFound,
     RenderFailed,
     RequestFailed,
     Unavailable,
     Unintelligible,
     Unreachable,
-    Video,
     VideoError,
-    VideoOptions,
 )
 from service.client.sync_client import Client
 
 __all__ = [
+    "AsyncClient",
+    "Attempt",
+    "Candidate",
     "Client",
     "Conflict",
+    "Delivery",
+    "Endpoint",
+    "Estimate",
+    "FieldFault",
+    "Gate",
     "InvalidRequest",
     "MicroCinemaError",
+    "Model",
+    "NotAllowed",
     "NotFound",
+    "Queue",
     "RenderFailed",
     "RequestFailed",
+    "Try",
     "Unavailable",
     "Unintelligible",
     "Unreachable",

@@ -1,112 +1,97 @@
-"""What the HTTP API answers, as the client hands it on: videos and refusals."""
+"""What the HTTP API answers, as the client hands it on. Fields that are not named here are kept as they came.
 
-from collections.abc import Mapping
-from typing import Any, Literal, Self, TypedDict
+Times are Unix seconds unless said otherwise.
+"""
+
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from service.client.errors import RenderFailed, Unintelligible, VideoError
+
 _FINAL = frozenset({"completed", "failed"})
 
-
-class MicroCinemaError(Exception):
-    """Anything this client raises.
-
-    MicroCinemaError
-    ├── Unreachable        no answer, for as long as the client was patient
-    ├── Unintelligible     an answer, but not one of this API
-    ├── RenderFailed       the job ended without a video
-    └── RequestFailed      the gateway answered with a problem
-        ├── InvalidRequest     400, 413, 415, 416, 422: asking again will not help
-        ├── NotFound           404, 410
-        ├── Conflict           409: not now, for example content before the end
-        └── Unavailable        429, 503: full or away, still so after every retry
-    """
+Noun = TypeVar("Noun", bound=BaseModel)
 
 
-class Unreachable(MicroCinemaError):
-    """No answer from the gateway."""
+class _Answered(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
-class Unintelligible(MicroCinemaError):
-    """Something else answers at this address, or another version of the gateway."""
+class Queue(_Answered):
+    """What waits before a job; `eta_p50_seconds` counts from the answer until the video is there."""
+
+    ahead: int | None = None
+    eta_p50_seconds: float | None = None
+    eta_p90_seconds: float | None = None
+    live_workers: int = 0
 
 
-class RequestFailed(MicroCinemaError):
-    """The gateway answered with a problem (RFC 9457); the message is its own sentence."""
+class Attempt(_Answered):
+    """One try by one worker. `outcome` is the job's state behind it: `queued` means that it waits again."""
 
-    def __init__(self, status: int, problem: Mapping[str, Any], request_id: str | None) -> None:
-        self.status = status
-        self.problem = problem
-        self.request_id = request_id
-        said = problem.get("detail") or problem.get("title") or "no explanation"
-        named = f" (request {request_id})" if request_id else ""
-        super().__init__(f"HTTP {status}: {said}{named}")
-
-
-class InvalidRequest(RequestFailed):
-    """The request itself is wrong."""
+    number: int
+    worker: str
+    started_at: float
+    ended_at: float | None = None
+    outcome: str | None = None
+    reason: str | None = None
 
 
-class NotFound(RequestFailed):
-    """There is no such thing, or no longer."""
+class Candidate(_Answered):
+    """One keyframe to choose from; `content?variant=image&candidate=index` is its picture."""
+
+    index: int
+    seed: int
+    width: int
+    height: int
+    sha256: str
 
 
-class Conflict(RequestFailed):
-    """Right, but not in the job's present state."""
+class Gate(_Answered):
+    """The stop between picture and video of a job asked for with `pause_after`."""
+
+    count: int
+    approve_by: int | None = None
+    candidates: tuple[Candidate, ...] = ()
+    approved: bool = False
+    chosen: int | None = None
 
 
-class Unavailable(RequestFailed):
-    """The queue is full or a part of the service is away."""
-
-
-_REFUSALS: Mapping[int, type[RequestFailed]] = {
-    **dict.fromkeys((400, 413, 415, 416, 422), InvalidRequest),
-    **dict.fromkeys((404, 410), NotFound),
-    409: Conflict,
-    **dict.fromkeys((429, 503), Unavailable),
-}
-
-
-class VideoError(BaseModel):
-    """Why there is no video: a code to act on and a sentence to read."""
-
-    model_config = ConfigDict(frozen=True)
-
-    code: str
-    message: str
-
-
-class RenderFailed(MicroCinemaError):
-    """The job ended as failed, cancelled or expired."""
-
-    def __init__(self, video_id: str, state: str, error: VideoError | None) -> None:
-        self.video_id = video_id
-        self.error = error
-        reason = f": {error.message} ({error.code})" if error else ""
-        super().__init__(f"{video_id} {state}{reason}")
-
-
-class Video(BaseModel):
-    """A job as the API shows it; fields that are not named here are kept as they came.
+class Video(_Answered):
+    """A job as the API shows it.
 
     `status` is OpenAI's word (queued, in_progress, completed, failed), `state` the exact one. `progress` is
     0 to 100, and 100 only for a finished video. `fps` is frames per second.
     """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     id: str
     status: str
     state: str
     progress: int = Field(ge=0, le=100)
     stage: str | None = None
+    model: str | None = None
     prompt: str | None = None
+    size: str | None = None
+    seconds: str | None = None
     num_frames: int
     fps: int
     seed: int
+    created_at: int | None = None
+    started_at: int | None = None
+    completed_at: int | None = None
+    expires_at: int | None = None
+    remixed_from_video_id: str | None = None
+    extended_from_video_id: str | None = None
     error: VideoError | None = None
     warnings: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+    usage: dict[str, float | str] = {}
+    queue: Queue | None = None
+    gate: Gate | None = None
+    attempt_log: tuple[Attempt, ...] = ()
 
     @property
     def awaits_approval(self) -> bool:
@@ -125,47 +110,102 @@ class Video(BaseModel):
         return self
 
 
-def read_video(answer: object) -> Video:
-    """The video in an answer. Raises Unintelligible."""
-    try:
-        return Video.model_validate(answer)
-    except ValidationError as error:
-        missed = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors()) or "nothing"
-        raise Unintelligible(f"the answer is no video of this API (look at: {missed})") from None
-
-
-class VideoOptions(TypedDict, total=False):
-    """What may be asked besides the prompt; each default and bound is the model's (`Client.models`)."""
+class Estimate(_Answered):
+    """What a request would cost on this fleet; null before a first video of the model was measured."""
 
     model: str
     size: str
-    seconds: float
+    seconds: str
     num_frames: int
     fps: int
-    seed: int
-    negative_prompt: str
     num_inference_steps: int
-    guidance_scale: float
-    gamma: float
-    sampler: str
-    priority: int
-    start_by: str | float
-    finish_by: str | float
-    expires_after: str | float
-    fit: Literal["exact", "cover", "contain"]
-    pause_after: Literal["image"]
-    candidates: int
-    approve_within: str | float
-    webhook_url: str
-    metadata: dict[str, str]
+    ahead: int
+    gpu_seconds: float | None
+    eta_p50_seconds: float | None
+    eta_p90_seconds: float | None
 
 
-def refusal(answer: httpx.Response) -> RequestFailed:
-    """The exception that an unsuccessful answer stands for; its body must have been read."""
+class Model(_Answered):
+    """A served model. `spec` has the bounds of requests, as docs/api.md tells."""
+
+    id: str
+    live_workers: int = 0
+    aliases: tuple[str, ...] = ()
+    spec: dict[str, Any] = {}
+
+
+class Endpoint(_Answered):
+    """A URL that hears of all of an owner's jobs. `secret` is there where it was made or rotated, only."""
+
+    id: str
+    url: str
+    events: tuple[str, ...] = ()
+    description: str = ""
+    enabled: bool
+    disabled_reason: str | None = None
+    secret: str | None = None
+
+
+class Try(_Answered):
+    """One try of a delivery: `status` is the receiver's HTTP status, None where no answer came."""
+
+    number: int
+    at: float
+    verdict: str
+    status: int | None = None
+    reason: str = ""
+
+
+class Delivery(_Answered):
+    """One event on its way to one receiver. `id` is the `webhook-id` of every try."""
+
+    id: str
+    event_id: str
+    type: str
+    host: str
+    state: str
+    tries: int
+    created_at: float
+    next_try_at: float | None = None
+    endpoint_id: str | None = None
+    log: tuple[Try, ...] = ()
+
+
+class Page(_Answered, Generic[Noun]):
+    """A part of a list; `last_id` is where the next one begins, None behind the last."""
+
+    data: tuple[Noun, ...]
+    has_more: bool = False
+    last_id: str | None = None
+
+    @property
+    def next_after(self) -> str | None:
+        """What to send as `after` for the next page."""
+        if not self.has_more or not self.data:
+            return None
+        return self.last_id or str(getattr(self.data[-1], "id", "")) or None
+
+
+def reading(kind: type[Noun]) -> Callable[[httpx.Response], Noun]:
+    """A reader of answers that hold one `kind`. It raises Unintelligible, naming what is not as it should."""
+
+    def read(answer: httpx.Response) -> Noun:
+        body = json_of(answer)
+        try:
+            return kind.model_validate(body)
+        except ValidationError as error:
+            missed = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors()) or "nothing"
+            noun = kind.__name__.partition("[")[0].lower()
+            raise Unintelligible(
+                f"{answer.url} answers with no {noun} of this API (look at: {missed})"
+            ) from None
+
+    return read
+
+
+def json_of(answer: httpx.Response) -> Any:
+    """Raises Unintelligible."""
     try:
-        problem = answer.json()
-    except ValueError:  # a proxy's page, not ours
-        problem = {"title": answer.reason_phrase}
-    kind = _REFUSALS.get(answer.status_code, RequestFailed)
-    named = problem if isinstance(problem, dict) else {}
-    return kind(answer.status_code, named, answer.headers.get("x-request-id"))
+        return answer.json()
+    except ValueError as error:
+        raise Unintelligible(f"{answer.url} answers with no JSON: {error}") from error

@@ -256,7 +256,7 @@ def test_cancel_delete_models_and_readiness():
     client = gateway.client()
     assert client.cancel("video_1").state == "cancelled"
     client.delete("video_1")
-    assert client.models() == [{"id": "micro"}]
+    assert [model.id for model in client.models()] == ["micro"]
     assert client.readiness() == (False, {"redis": "away"})
     with pytest.raises(Unreachable):
         client.readiness()

@@ -33,7 +33,8 @@ class LossyProxy:
     """Forwards 127.0.0.1:`port` to `upstream` and meddles as it is told.
 
     One trap at a time; `refusing` closes every new connection at once; `delay_s` holds each request back;
-    `cut_after` breaks the next connection that sends more than so many bytes behind them, once.
+    `cut_after` breaks the next connection that sends more than so many bytes behind them, once;
+    `cut_answer_after` does so with the bytes of answers.
     """
 
     upstream: tuple[str, int]
@@ -41,7 +42,8 @@ class LossyProxy:
     refusing: bool = False
     delay_s: float = 0.0
     cut_after: int | None = None
-    cuts: int = 0  # connections broken by `cut_after` so far
+    cut_answer_after: int | None = None
+    cuts: int = 0  # connections broken by these two so far
     _trap: Trap | None = None
     _links: set[_Link] = field(default_factory=set, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -151,8 +153,16 @@ class _Link:
         self.cut()
 
     def _answers(self) -> None:
+        came = 0
         with contextlib.suppress(OSError):
             while piece := self._server.recv(65536):
+                most = self._proxy.cut_answer_after
+                if most is not None and came + len(piece) > most:
+                    self._client.sendall(piece[: most - came])
+                    self._proxy.cut_answer_after = None
+                    self._proxy.cuts += 1
+                    break
+                came += len(piece)
                 if self._doom is not None:
                     self._proxy.lost += 1
                     self._spring(self._doom)

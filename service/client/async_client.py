@@ -1,0 +1,176 @@
+"""The client for asyncio: the same calls, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import update_wrapper
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, overload
+
+import httpx
+from pydantic import BaseModel
+
+from service.client import calls, webhook_calls
+from service.client.address import checked_url, key_headers, read_readiness
+from service.client.answers import Page
+from service.client.asking import Asking, Pause, Program, Running, Send
+from service.client.downloading import download
+from service.client.errors import Unreachable
+from service.client.waiting import wait
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Noun = TypeVar("Noun", bound=BaseModel)
+Awaited: TypeAlias = Callable[P, Coroutine[Any, Any, T]]
+
+
+class _Method(Generic[P, T]):
+    """A program as a method: its arguments, its documentation, its answer."""
+
+    def __init__(self, program: Callable[Concatenate[Asking, P], Program[T]]) -> None:
+        self._program = program
+        self.__doc__ = program.__doc__
+
+    @overload
+    def __get__(self, client: None, owner: type[AsyncClient]) -> Self: ...
+    @overload
+    def __get__(
+        self, client: AsyncClient, owner: type[AsyncClient]
+    ) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(
+        self, client: AsyncClient | None, owner: type[AsyncClient]
+    ) -> Self | Callable[P, Coroutine[Any, Any, T]]:
+        if client is None:
+            return self
+
+        async def ask(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await client.run(self._program(client.asking, *args, **kwargs))
+
+        return update_wrapper(ask, self._program)
+
+
+class _Pages(Generic[P, Noun]):
+    """A list as a method: an asynchronous iterator that fetches pages as they are needed."""
+
+    def __init__(self, turn: Callable[Concatenate[Asking, str | None, P], Program[Page[Noun]]]) -> None:
+        self._turn = turn
+        self.__doc__ = turn.__doc__
+
+    @overload
+    def __get__(self, client: None, owner: type[AsyncClient]) -> Self: ...
+    @overload
+    def __get__(self, client: AsyncClient, owner: type[AsyncClient]) -> Callable[P, AsyncIterator[Noun]]: ...
+    def __get__(
+        self, client: AsyncClient | None, owner: type[AsyncClient]
+    ) -> Self | Callable[P, AsyncIterator[Noun]]:
+        if client is None:
+            return self
+
+        async def pages(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Noun]:
+            after, more = None, True
+            while more:
+                page = await client.run(self._turn(client.asking, after, *args, **kwargs))
+                for noun in page.data:
+                    yield noun
+                after, more = page.next_after, page.next_after is not None
+
+        return update_wrapper(pages, self._turn)
+
+
+class AsyncClient:
+    """`Client` for asyncio: same arguments, same exceptions, same patience.
+
+    Files are read and written in the loop's own thread, pieces of some 64 KiB at a time. A call that is
+    cancelled leaves nothing open.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        patience_s: float = 30.0,
+        timeout_s: float = 30.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=checked_url(url), timeout=timeout_s, transport=transport, headers=key_headers(api_key)
+        )
+        self._sleep = sleep
+        self.asking = Asking(str(self._http.base_url), patience_s, clock)
+
+    create = _Method(calls.create)
+    estimate = _Method(calls.estimate)
+    remix = _Method(calls.remix)
+    extend = _Method(calls.extend)
+    get = _Method(calls.get)
+    wait = _Method(wait)
+    list_videos = _Pages(calls.video_page)
+    approve = _Method(calls.approve)
+    cancel = _Method(calls.cancel)
+    delete = _Method(calls.delete)
+    download = _Method(download)
+    models = _Method(calls.models)
+    deliveries = _Pages(webhook_calls.delivery_page)
+    create_endpoint = _Method(webhook_calls.create_endpoint)
+    endpoints = _Method(webhook_calls.endpoints)
+    endpoint = _Method(webhook_calls.endpoint)
+    change_endpoint = _Method(webhook_calls.change_endpoint)
+    delete_endpoint = _Method(webhook_calls.delete_endpoint)
+    rotate_endpoint = _Method(webhook_calls.rotate_endpoint)
+    ping_endpoint = _Method(webhook_calls.ping_endpoint)
+    endpoint_deliveries = _Pages(webhook_calls.endpoint_delivery_page)
+    redeliver = _Method(webhook_calls.redeliver)
+    redeliver_endpoint = _Method(webhook_calls.redeliver_endpoint)
+
+    async def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the gateway can take work now, and its parts as it sees them. Asked once, not retried."""
+        try:
+            return read_readiness(await self._http.get("/readyz"))
+        except (httpx.TransportError, ValueError) as error:
+            raise Unreachable(f"{self._http.base_url} does not answer: {error}") from error
+
+    async def run(self, program: Program[T]) -> T:
+        """Do what the program yields until it returns."""
+        running = Running(program)
+        try:
+            while (effect := running.effect) is not None:
+                if isinstance(effect, Pause):
+                    await self._sleep(effect.seconds)
+                    running.done()
+                    continue
+                try:
+                    answer = await self._send(effect)
+                except httpx.TransportError as fault:
+                    running.failed(fault)
+                else:
+                    running.done(answer)
+        finally:
+            program.close()
+        return running.result
+
+    async def _send(self, effect: Send) -> httpx.Response:
+        call = effect.call
+        if effect.receive is None:
+            return await self._http.request(call.method, call.path, **call.sent)
+        async with self._http.stream(call.method, call.path, follow_redirects=True, **call.sent) as answer:
+            sink = effect.receive(answer)
+            if sink is None:
+                await answer.aread()
+            else:
+                async for piece in answer.aiter_bytes():
+                    sink(piece)
+        return answer
+
+    async def aclose(self) -> None:
+        """End the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
