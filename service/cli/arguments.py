@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from service.client.calls import URL_STARTS
+
 HIGHEST_PORT = 65535
 MAX_WORKERS = 64
 
@@ -42,9 +44,23 @@ def whole_within(lowest: int, highest: int) -> Callable[[str], int]:
 
 def video_id(text: str) -> str:
     """The id of a video; an empty one (of a shell variable that is not set) would ask for something else."""
+    return _id(text, "a video")
+
+
+def endpoint_id(text: str) -> str:
+    """The id of a webhook endpoint, not empty either."""
+    return _id(text, "a webhook endpoint")
+
+
+def _id(text: str, noun: str) -> str:
     if not text.strip():
-        raise argparse.ArgumentTypeError(f"must be the id of a video, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be the id of {noun}, got {text!r}")
     return text
+
+
+def picture(text: str) -> Path | str:
+    """A file that can be read now, or a URL, which the gateway fetches."""
+    return text if text.lower().startswith(URL_STARTS) else readable_file(text)
 
 
 def readable_file(text: str) -> Path:

@@ -17,7 +17,7 @@ from service.client.errors import Unintelligible
 #: A file, or the text of an https URL or data URL. Text that is no such URL names a file.
 Picture = Path | str
 Fit = Literal["exact", "cover", "contain"]
-_URL_STARTS = ("https://", "http://", "data:")
+URL_STARTS = ("https://", "http://", "data:")
 
 
 class VideoOptions(TypedDict, total=False):
@@ -193,7 +193,7 @@ def _new_video(
 
 def _body(told: Mapping[str, Any], picture: Picture | None) -> dict[str, Any]:
     """JSON, or a form if there is a file to send."""
-    if isinstance(picture, str) and picture.lower().startswith(_URL_STARTS):
+    if isinstance(picture, str) and picture.lower().startswith(URL_STARTS):
         told, picture = {**told, "input_reference": {"image_url": picture}}, None
     if picture is None:
         # All that Python can write, NaN and lone surrogates too: the gateway names field and bound.

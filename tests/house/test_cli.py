@@ -44,7 +44,7 @@ def test_wrong_usage_is_two_and_a_usage_line(arguments, capsys):
         (["generate", "x", "--gamma", "much"], "argument --gamma: must be a number, got 'much'"),
         (
             ["generate", "x", "--out", "a-folder"],
-            "argument --out: must name a file, got the folder 'a-folder'",
+            "argument -o/--out: must name a file, got the folder 'a-folder'",
         ),
         (["generate", "x", "--out", "none/x.mp4"], "must lie in a folder that exists, got 'none/x.mp4'"),
         (["generate", "x", "--out", "/proc/x.mp4"], "must lie in a folder that can be written ("),
