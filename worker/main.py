@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 
 from redis.exceptions import RedisError
 
@@ -31,6 +31,7 @@ from service.tracing import TraceSettings, open_traces
 from worker import engine as tickets_door
 from worker.catalogue import public_spec
 from worker.checkpoints import Checkpoints
+from worker.credentials import earlier_film, signer_of
 from worker.departure import Departure, leave_on_signal
 from worker.engine import Engine
 from worker.events import Hung, StorageAway, StoreUnreachable, WeightsLoaded, tell_all
@@ -51,6 +52,7 @@ from worker.probes import Probes
 from worker.readiness import keep_for_good, tell_plan, warm_up
 from worker.settings import WorkerSettings
 from worker.settlement import Settlement
+from worker.signing_certificate import UnusableCertificate
 from worker.spans import Spans
 from worker.spool.opening import open_spool
 from worker.step_gate import StepGate
@@ -113,6 +115,7 @@ class Worker:
             settlement,
             ladder,
             self.checkpoints,
+            signer_of(settings, spec, partial(earlier_film, store, parts.storage)),
             tell=tell,
             clock=clock,
         )
@@ -269,7 +272,7 @@ def main() -> int:
             tell=tell_all(metrics.tell, Logbook(log).tell, Spans(traces).tell),
         )
         return serve(parts, metrics)
-    except (UnsuitableServer, WrongSettings, BadWeights, StorageError) as error:
+    except (UnsuitableServer, WrongSettings, BadWeights, StorageError, UnusableCertificate) as error:
         log.error("cannot_start", problem=str(error))
         return EXIT_SETTINGS
     except WeightsAway as error:

@@ -69,6 +69,13 @@ class WorkerSettings(BaseSettings):
     spool_bytes: int = Field(default=1024**3, ge=1024**2, le=1024**4)
     #: A worker that is to end goes on offering what waits for this long, then hands it back.
     spool_drain_s: float = Field(default=20.0, ge=0, le=3600)
+    #: Films carry C2PA content credentials. Without a chain and key of your own: by a certificate that is
+    #: made in `credentials_dir` and that nobody else trusts.
+    credentials: bool = True
+    credentials_dir: Path = Path("~/.cache/microcinema/credentials")
+    #: PEM: the signer's certificate with those above it, and its unencrypted key. Both or neither.
+    credentials_chain: Path | None = None
+    credentials_key: Path | None = None
     #: Where /livez, /readyz and /metrics listen; port 0 takes a free one and logs it.
     probe_host: str = "127.0.0.1"
     probe_port: int = Field(default=0, ge=0, le=65535)
@@ -84,6 +91,14 @@ class WorkerSettings(BaseSettings):
             return None
         pairs = [size.split("x") for size in self.sizes.split(",")]
         return tuple((int(width), int(height)) for width, height in pairs)
+
+    @model_validator(mode="after")
+    def _chain_and_key(self) -> Self:
+        if (self.credentials_chain is None) != (self.credentials_key is None):
+            raise ValueError(
+                "MICROCINEMA_CREDENTIALS_CHAIN and MICROCINEMA_CREDENTIALS_KEY must be set both or neither"
+            )
+        return self
 
     @model_validator(mode="after")
     def _beats_fit_the_lease(self) -> Self:

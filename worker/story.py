@@ -26,6 +26,7 @@ from worker.accelerator import Accelerator
 from worker.attempt import Attempt, share_device_time, stage_ended
 from worker.catalogue import misfit
 from worker.checkpoints import Checkpoints
+from worker.credentials import Sign
 from worker.encode import EncodedVideo, encode_mp4, video_artifact
 from worker.events import CheckpointIgnored, StageFinished, StepFinished, Tell
 from worker.failures import BadInput
@@ -61,6 +62,7 @@ class Story:
         settlement: Settlement,
         ladder: OomLadder,
         checkpoints: Checkpoints,
+        sign: Sign,
         *,
         tell: Tell,
         clock: Callable[[], float] = time.monotonic,
@@ -72,7 +74,7 @@ class Story:
             accelerator,
         )
         self._ladder, self._spool, self._checkpoints = ladder, spool, checkpoints
-        self._gate, self._settlement = gate, settlement
+        self._gate, self._settlement, self._sign = gate, settlement, sign
         self._tell, self._clock = tell, clock
 
     def run(self, attempts: Sequence[Attempt]) -> None:
@@ -183,6 +185,7 @@ class Story:
         clip = joined(attempt.source, self._renderer.decode(latents))
         frames = stills.watch(self._passing(attempt, clip))
         film = encode_mp4(frames, fps=wish.fps, expected_frames=wish.film_frames)
+        film = replace(film, body=self._sign(attempt, film.body))  # last: any later change would break it
         return film, stills.finished(attempt)
 
     def _passing(self, attempt: Attempt, frames: Iterator[Picture]) -> Iterator[Picture]:

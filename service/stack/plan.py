@@ -54,6 +54,7 @@ def plan_stack(
         "MICROCINEMA_STORAGE": "files",
         "MICROCINEMA_STORAGE_DIR": str(folder.folder(ARTIFACTS)),
         "MICROCINEMA_PUBLIC_BASE_URL": url,
+        "MICROCINEMA_CREDENTIALS_DIR": str(folder.path / "credentials"),
         "MICROCINEMA_WEBHOOK_SECRET": folder.secret("webhook", prefix="whsec_"),
     }
     fixed = {"MICROCINEMA_HOST": host, "MICROCINEMA_PORT": str(port)}

@@ -100,6 +100,7 @@ class Ward:
     def parts(self, name: str = "w1", storage: Any = None, **settings: Any) -> Parts:
         quick = {"lease_s": 30.0, "beat_s": 0.2, "upload_patience_s": 0.3, "max_batch": 1}
         quick |= {"spool_dir": self.storage.root.with_name("spool"), "spool_drain_s": 0.0}
+        quick |= {"credentials_dir": self.storage.root.with_name("credentials")}
         whole = quick | settings
         return Parts(
             settings=WorkerSettings(**whole),
