@@ -115,6 +115,7 @@ def compose(
             queue_limit=settings.queue_limit,
             retention_s=settings.retention_s,
             approval_s=settings.approval_s,
+            quotas=settings.quotas(),
             clock=time.time,
         ),
         shelf=shelf,

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from service.contracts.quota import Quota, QuotaReached
+
 #: Longest piece of a client's own value that an error message repeats.
 SHOWN_VALUE_CHARS = 80
 
@@ -234,6 +236,24 @@ class TooManyListeners(Refusal):
     """As many streams of events are open as may be, of this owner or in all."""
 
     status, code, title, retry_after_s = 429, "too_many_listeners", "Too many streams of events", 5
+
+
+class QuotaExceeded(Refusal):
+    """The owner has used what it may. The code is OpenAI's; libraries must not repeat it by themselves."""
+
+    status, code, title = 429, "insufficient_quota", "Quota is used up"
+
+    def __init__(self, reached: QuotaReached):
+        what = {
+            Quota.REQUESTS: "{used:g} of {limit:g} videos were accepted in this window",
+            Quota.CONCURRENT_JOBS: "{used:g} videos have not ended yet, and {limit:g} may be in hand at once",
+            Quota.GPU_SECONDS: (
+                "this video should take {wanted:.1f} GPU seconds, and {used:.1f} of {limit:g} are used or "
+                "set aside in this window"
+            ),
+        }[reached.quota]
+        super().__init__(what.format_map(vars(reached)))
+        self.reached = reached
 
 
 class ServiceBusy(Refusal):

@@ -6,11 +6,14 @@ import httpx
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.contracts.quota import Quotas
 from service.fields.aliases import Alias, read_aliases
 from service.logs import LogFormat
 from service.ssrf import origin_of
 
 DAY_S = 24 * 3600
+#: Compose files set what nobody filled in to nothing.
+_EMPTY_IS_UNSET = BeforeValidator(lambda value: None if value == "" else value)
 
 
 class GatewaySettings(BaseSettings):
@@ -32,6 +35,12 @@ class GatewaySettings(BaseSettings):
     aliases: Annotated[dict[str, Alias], NoDecode, BeforeValidator(read_aliases)] = {}
     #: Jobs that may wait in one pool; more are answered 429.
     queue_limit: int = Field(default=1000, ge=1)
+    #: What every owner may use unless an operator set it something else (`microcinema tenant quota`); unset:
+    #: as much as it likes. Accepted jobs and GPU seconds count per window.
+    quota_requests: Annotated[int | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0)
+    quota_concurrent_jobs: Annotated[int | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0)
+    quota_gpu_seconds: Annotated[float | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0)
+    quota_window_s: float = Field(default=DAY_S, ge=60, le=366 * DAY_S)
     #: How long record, prompt and files of an ended job stay.
     retention_s: float = Field(default=7 * DAY_S, gt=0)
     #: How long a job waits for its keyframe to be approved, where its request names no time.
@@ -84,6 +93,12 @@ class GatewaySettings(BaseSettings):
     lease_s: float = Field(default=15.0, ge=3, le=3600)
     log_format: LogFormat = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def quotas(self) -> Quotas:
+        """The quotas of an owner that has none of its own."""
+        return Quotas(
+            self.quota_window_s, self.quota_requests, self.quota_concurrent_jobs, self.quota_gpu_seconds
+        )
 
     def own_origins(self) -> frozenset[str]:
         """`picture_origins` as `origin_of` writes them. Raises ValueError for what is none."""
