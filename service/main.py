@@ -26,6 +26,7 @@ from service.logs import configure_logs, get_logger
 from service.metrics import GatewayMetrics, QueueGauges
 from service.pictures.fetching import FetchBounds, PictureFetcher
 from service.queue import Tickets
+from service.rates import Rates, rates_for
 from service.remembered import Remembered
 from service.settings import GatewaySettings
 from service.ssrf import Guard
@@ -96,6 +97,7 @@ def compose(
     tickets = Tickets(blocking)
     shelf = Shelf(artifacts)
     fetcher = PictureFetcher(_fetch_bounds(settings))
+    allowed = rates_for(settings.rate_limits, settings.host)
     snapshots = Remembered(jobs.snapshot, time.monotonic)
 
     async def close() -> None:
@@ -126,6 +128,7 @@ def compose(
         checks={"redis": partial(check_server_async, asynchronous), "storage": shelf.check},
         signer=opened.signer if isinstance(opened, FileStore) else None,
         public_base_url=storage.public_base_url if told else None,
+        rates=Rates(asynchronous, allowed) if allowed else None,
         find_key=KeyCheck(AsyncStore(asynchronous)) if keys_required(settings) else None,
         close=close,
         waiting_room=WaitingRoom(settings.max_concurrent_requests // 2),

@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from service.contracts.quota import Quota, QuotaReached
 
+#: Where middlewares leave headers, by name, for whatever answer a request gets.
+ANSWER_HEADERS = "microcinema.headers"
 #: Longest piece of a client's own value that an error message repeats.
 SHOWN_VALUE_CHARS = 80
 
@@ -51,7 +53,7 @@ class Refusal(Exception):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "refused"
     title: ClassVar[str] = "Request refused"
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
 
     def __init__(self, detail: str, *, param: str | None = None, headers: Mapping[str, str] | None = None):
         super().__init__(detail)
@@ -254,6 +256,16 @@ class QuotaExceeded(Refusal):
         }[reached.quota]
         super().__init__(what.format_map(vars(reached)))
         self.reached = reached
+
+
+class RateLimited(Refusal):
+    """The caller asks too often. The code is OpenAI's."""
+
+    status, code, title = 429, "rate_limit_exceeded", "Too many requests from this caller"
+
+    def __init__(self, detail: str, retry_after_s: int, headers: Mapping[str, str]):
+        super().__init__(detail, headers=headers)
+        self.retry_after_s = retry_after_s
 
 
 class ServiceBusy(Refusal):

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.contracts.quota import Quotas
 from service.fields.aliases import Alias, read_aliases
 from service.logs import LogFormat
+from service.rates import OFF, read_rates
 from service.ssrf import origin_of
 
 DAY_S = 24 * 3600
@@ -41,6 +42,9 @@ class GatewaySettings(BaseSettings):
     quota_concurrent_jobs: Annotated[int | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0)
     quota_gpu_seconds: Annotated[float | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0)
     quota_window_s: float = Field(default=DAY_S, ge=60, le=366 * DAY_S)
+    #: How often one caller (an API key, or an address where keys are off) may ask, as in
+    #: `20/second;1200/minute`. Unset: 1200/minute, or any number on loopback; none: any number everywhere.
+    rate_limits: str | None = None
     #: How long record, prompt and files of an ended job stay.
     retention_s: float = Field(default=7 * DAY_S, gt=0)
     #: How long a job waits for its keyframe to be approved, where its request names no time.
@@ -107,6 +111,10 @@ class GatewaySettings(BaseSettings):
     @model_validator(mode="after")
     def _usable(self) -> Self:
         self.own_origins()
+        try:
+            read_rates(self.rate_limits or OFF)
+        except ValueError as error:
+            raise ValueError(f"MICROCINEMA_RATE_LIMITS {error}") from None
         return self
 
 

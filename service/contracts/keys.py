@@ -57,6 +57,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "WEIGHTS": f"{TAG}:weights",  # hash tenant -> weight of its share; 1 where there is none
         "CAPS": f"{TAG}:caps",  # hash tenant -> jobs that may run at once
         "QUOTAS": f"{TAG}:quotas",  # hash quota ":" tenant -> a limit of its own, or "none"
+        "RATES": f"{TAG}:rates:",  # + caller and rate: list of the times of its last requests
         "DRAINS": f"{TAG}:drains",  # zset worker -> time at which it was told to drain
         "API_KEYS": f"{TAG}:apikeys",  # hash sha256 of the secret -> "id owner scopes created_at"
         "API_KEYS_USED": f"{TAG}:apikeys-used",  # hash sha256 of the secret -> time of its last use

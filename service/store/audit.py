@@ -94,6 +94,7 @@ class Audit:
             "PLACE": self._runs_out,
             "WORKER": self._runs_out,
             "QUOTA_USED": self._runs_out,
+            "RATES": self._runs_out,
             "IN_HAND": self._in_hand,
             "TENANT_JOBS": lambda key, _: self._members(key, frozenset(State)),
             "LABELLED": lambda key, _: self._members(key, frozenset(State)),
