@@ -18,6 +18,7 @@ from service.api.problems import ProblemView, documented, refusal_of_http, refus
 from service.api.scope import OnePath, RequestScope
 from service.api.traced import Traced
 from service.auth import KeyGate
+from service.browsers import SecurityHeaders, open_to, read_origins
 from service.limits import BodyLimit, ConcurrencyLimit, Pace
 from service.rates import RateLimit
 from service.refusals import MissingScope, RateLimited, Unauthenticated
@@ -106,6 +107,9 @@ def create_app(parts: GatewayParts) -> FastAPI:
     app.add_middleware(RequestScope, metrics=parts.metrics, clock=time.monotonic, quiet=health.PROBES)
     app.add_middleware(Traced, traces=parts.traces, quiet=health.PROBES)
     app.add_middleware(OnePath)
+    if origins := read_origins(settings.cors_origins):
+        app.add_middleware(open_to(origins))
+    app.add_middleware(SecurityHeaders, https_only_s=settings.hsts_s)
     return app
 
 

@@ -6,6 +6,7 @@ import httpx
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.browsers import read_origins
 from service.contracts.quota import Quotas
 from service.fields.aliases import Alias, read_aliases
 from service.logs import LogFormat
@@ -45,6 +46,10 @@ class GatewaySettings(BaseSettings):
     #: How often one caller (an API key, or an address where keys are off) may ask, as in
     #: `20/second;1200/minute`. Unset: 1200/minute, or any number on loopback; none: any number everywhere.
     rate_limits: str | None = None
+    #: Sites whose pages may ask from a browser: origins parted by spaces, or *. Empty: none but our own page.
+    cors_origins: str = ""
+    #: Tells browsers to come by https alone for so many seconds; 0: not at all.
+    hsts_s: int = Field(default=0, ge=0, le=2 * 366 * DAY_S)
     #: How long record, prompt and files of an ended job stay.
     retention_s: float = Field(default=7 * DAY_S, gt=0)
     #: How long a job waits for its keyframe to be approved, where its request names no time.
@@ -111,10 +116,14 @@ class GatewaySettings(BaseSettings):
     @model_validator(mode="after")
     def _usable(self) -> Self:
         self.own_origins()
-        try:
-            read_rates(self.rate_limits or OFF)
-        except ValueError as error:
-            raise ValueError(f"MICROCINEMA_RATE_LIMITS {error}") from None
+        for name, read, text in (
+            ("RATE_LIMITS", read_rates, self.rate_limits or OFF),
+            ("CORS_ORIGINS", read_origins, self.cors_origins),
+        ):
+            try:
+                read(text)
+            except ValueError as error:
+                raise ValueError(f"MICROCINEMA_{name} {error}") from None
         return self
 
 

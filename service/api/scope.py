@@ -18,13 +18,6 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 #: What nginx logs for a client that hung up; no client ever sees it.
 CLIENT_GONE = 499
 
-#: On every answer: no guessing of types, no framing, and no signed link told to the next site.
-SECURITY_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-}
-
 log = get_logger(__name__)
 
 
@@ -45,7 +38,7 @@ class OnePath:
 
 
 class RequestScope:
-    """The outermost middleware.
+    """Outside all that may refuse: what those raise becomes an answer here.
 
     `clock` gives seconds of any origin that only grow; paths in `quiet` are logged for debugging only.
     """
@@ -125,7 +118,7 @@ class _Answer:
             headers["x-request-id"] = self._request_id
             if headers.get("content-type", "").startswith("text/event-stream"):
                 self.streams_since = self._clock()
-            for name, value in {**SECURITY_HEADERS, **self._left}.items():
+            for name, value in self._left.items():
                 headers.setdefault(name, value)
         await self._send(message)
 
