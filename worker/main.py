@@ -30,6 +30,7 @@ from service.store.storage_mark import paired
 from service.tracing import TraceSettings, open_traces
 from worker import engine as tickets_door
 from worker.catalogue import public_spec
+from worker.checkers.opening import open_checkers
 from worker.checkpoints import Checkpoints
 from worker.departure import Departure, leave_on_signal
 from worker.engine import Engine
@@ -43,6 +44,7 @@ from worker.loading import Loaded, WrongSettings, load, plan_of
 from worker.logbook import Logbook
 from worker.memory_plan import MemoryPlan
 from worker.metrics import WorkerMetrics
+from worker.moderation import Moderator
 from worker.oom_ladder import OomLadder
 from worker.parts import Parts, worker_name
 from worker.patience import Patience
@@ -103,16 +105,18 @@ class Worker:
         settlement = Settlement(
             store, tickets, self.leases, uploader, accelerator, patience, tell=tell, clock=clock
         )
+        moderator = Moderator(parts.checkers, tell)
         story = Story(
             renderer,
             spec,
-            Keyframes(parts.storage, gate, uploader, self.spool, settlement, patience, tell=tell),
+            Keyframes(parts.storage, gate, uploader, self.spool, settlement, patience, moderator, tell=tell),
             accelerator,
             gate,
             self.spool,
             settlement,
             ladder,
             self.checkpoints,
+            moderator,
             tell=tell,
             clock=clock,
         )
@@ -266,6 +270,7 @@ def main() -> int:
             storage=paired(open_store(storage), lambda: connect_sync(str(redis.url), redis.timeout_s)),
             plan=lambda: plan_of(at_hand()),
             load=lambda: keep_for_good(load(at_hand())),
+            checkers=open_checkers(settings),
             tell=tell_all(metrics.tell, Logbook(log).tell, Spans(traces).tell),
         )
         return serve(parts, metrics)
