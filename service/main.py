@@ -68,7 +68,9 @@ def keys_required(settings: GatewaySettings) -> bool:
 def prepare_keys(settings: GatewaySettings, keys: KeyStore) -> None:
     """Keeps the bootstrap key, as a digest. Raises NoKeys if keys are required and there is none."""
     if settings.bootstrap_key is not None:
-        keys.keep(settings.bootstrap_key.get_secret_value(), DEFAULT_TENANT, frozenset(Scope))
+        secret = settings.bootstrap_key.get_secret_value()
+        if keys.keep(secret, DEFAULT_TENANT, frozenset(Scope)) is None:
+            log.warning("bootstrap_key_is_revoked", detail="it opens nothing; take it out of the settings")
     if keys_required(settings) and not keys.listed():
         raise NoKeys(
             f"listening on {settings.host} needs an API key, and there is none: make one with "

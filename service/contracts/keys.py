@@ -61,6 +61,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "DRAINS": f"{TAG}:drains",  # zset worker -> time at which it was told to drain
         "API_KEYS": f"{TAG}:apikeys",  # hash sha256 of the secret -> "id owner scopes created_at"
         "API_KEYS_USED": f"{TAG}:apikeys-used",  # hash sha256 of the secret -> time of its last use
+        "API_KEYS_REVOKED": f"{TAG}:apikeys-revoked",  # set of the sha256 of revoked secrets
         "STORAGE": f"{TAG}:storage",  # the mark of the storage that belongs to this record
         # ended
         "STATES": f"{TAG}:states",  # hash state -> number of records in it

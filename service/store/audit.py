@@ -49,6 +49,7 @@ _BOUNDED = frozenset(
         "RUNNING",
         "API_KEYS",
         "API_KEYS_USED",
+        "API_KEYS_REVOKED",
         "PAUSES",
         "WEIGHTS",
         "CAPS",
