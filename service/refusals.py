@@ -247,10 +247,10 @@ class QuotaExceeded(Refusal):
 
     def __init__(self, reached: QuotaReached):
         what = {
-            Quota.REQUESTS: "{used:g} of {limit:g} videos were accepted in this window",
-            Quota.CONCURRENT_JOBS: "{used:g} videos have not ended yet, and {limit:g} may be in hand at once",
+            Quota.REQUESTS: "{used:.10g} of {limit:.10g} videos were accepted in this window",
+            Quota.CONCURRENT_JOBS: "{used:.10g} videos have not ended, {limit:.10g} may be in hand at once",
             Quota.GPU_SECONDS: (
-                "this video should take {wanted:.1f} GPU seconds, and {used:.1f} of {limit:g} are used or "
+                "this video should take {wanted:.1f} GPU seconds, and {used:.1f} of {limit:.10g} are used or "
                 "set aside in this window"
             ),
         }[reached.quota]
