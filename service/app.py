@@ -18,8 +18,10 @@ from service.api.problems import ProblemView, documented, refusal_of_http, refus
 from service.api.scope import OnePath, RequestScope
 from service.api.traced import Traced
 from service.auth import KeyGate
+from service.browsers import SecurityHeaders, open_to, read_origins
 from service.limits import BodyLimit, ConcurrencyLimit, Pace
-from service.refusals import MissingScope, Unauthenticated
+from service.rates import RateLimit
+from service.refusals import MissingScope, RateLimited, Unauthenticated
 
 DESCRIPTION = """\
 Text-to-video jobs: POST a prompt, poll (or wait for a signed webhook), download an MP4.
@@ -78,11 +80,11 @@ def create_app(parts: GatewayParts) -> FastAPI:
         redirect_slashes=False,  # OnePath answers at once
     )
     app.state.parts = parts
-    locked = documented(Unauthenticated, MissingScope)
+    limited, locked = documented(RateLimited), documented(Unauthenticated, MissingScope, RateLimited)
     for router in _KEYED:
         app.include_router(router, responses=locked)
     for router in _OPEN:
-        app.include_router(router)
+        app.include_router(router, responses=limited if router is content.router else None)
     app.include_router(_heads(*_KEYED, *_OPEN))
     for router in (*_KEYED, content.router):
         app.include_router(router, prefix=VERSION_PREFIX, include_in_schema=False)
@@ -97,6 +99,7 @@ def create_app(parts: GatewayParts) -> FastAPI:
         pace=Pace(settings.upload_timeout_s, settings.upload_grace_s, settings.upload_least_rate),
         max_arriving=max(1, settings.max_concurrent_requests // 2),
     )
+    app.add_middleware(RateLimit, rates=parts.rates)
     app.add_middleware(KeyGate, find=parts.find_key)
     app.add_middleware(
         ConcurrencyLimit, max_requests=settings.max_concurrent_requests, exempt=events.NOT_COUNTED
@@ -104,6 +107,9 @@ def create_app(parts: GatewayParts) -> FastAPI:
     app.add_middleware(RequestScope, metrics=parts.metrics, clock=time.monotonic, quiet=health.PROBES)
     app.add_middleware(Traced, traces=parts.traces, quiet=health.PROBES)
     app.add_middleware(OnePath)
+    if origins := read_origins(settings.cors_origins):
+        app.add_middleware(open_to(origins))
+    app.add_middleware(SecurityHeaders, https_only_s=settings.hsts_s)
     return app
 
 

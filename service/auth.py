@@ -20,6 +20,8 @@ FindKey: TypeAlias = Callable[[str], Awaitable[ApiKey | None]]
 DEFAULT_TENANT = "default"
 #: Where the routes find the owner of a request. Without this middleware there is none, so they fail.
 OWNER = "microcinema.owner"
+#: Where the id of the request's key is; not there where keys are off.
+KEY_ID = "microcinema.key_id"
 #: An admin key acts for this owner.
 OWNER_HEADER = "x-microcinema-owner"
 
@@ -50,11 +52,13 @@ class KeyGate:
             path = scope["path"]
             if self.find is None:
                 scope[OWNER] = DEFAULT_TENANT  # in place: the router's findings go to those outside, too
-            elif path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
-                scope[OWNER] = await self._owner(self.find, Headers(scope=scope), scope["method"])
+            elif not is_open(path):
+                scope[OWNER], scope[KEY_ID] = await self._owner(
+                    self.find, Headers(scope=scope), scope["method"]
+                )
         await self.app(scope, receive, send)
 
-    async def _owner(self, find: FindKey, headers: Headers, method: str) -> str:
+    async def _owner(self, find: FindKey, headers: Headers, method: str) -> tuple[str, str]:
         kind, _, secret = headers.get("authorization", "").partition(" ")
         secret = secret.strip()
         if kind.lower() != "bearer" or not secret:
@@ -66,7 +70,12 @@ class KeyGate:
         needed = KeyScope.READ if method in _LOOKS else KeyScope.WRITE
         if not key.allows(needed):
             raise _missing(key, needed, f"{method} needs the scope {needed}")
-        return _acted_for(key, headers.get(OWNER_HEADER))
+        return _acted_for(key, headers.get(OWNER_HEADER)), key.id
+
+
+def is_open(path: str) -> bool:
+    """Whether this path shows nothing of an owner's, or carries its permission with it."""
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIXES)
 
 
 def is_loopback(host: str) -> bool:

@@ -26,6 +26,7 @@ from service.logs import configure_logs, get_logger
 from service.metrics import GatewayMetrics, QueueGauges
 from service.pictures.fetching import FetchBounds, PictureFetcher
 from service.queue import Tickets
+from service.rates import Rates, rates_for
 from service.remembered import Remembered
 from service.settings import GatewaySettings
 from service.ssrf import Guard
@@ -67,7 +68,9 @@ def keys_required(settings: GatewaySettings) -> bool:
 def prepare_keys(settings: GatewaySettings, keys: KeyStore) -> None:
     """Keeps the bootstrap key, as a digest. Raises NoKeys if keys are required and there is none."""
     if settings.bootstrap_key is not None:
-        keys.keep(settings.bootstrap_key.get_secret_value(), DEFAULT_TENANT, frozenset(Scope))
+        secret = settings.bootstrap_key.get_secret_value()
+        if keys.keep(secret, DEFAULT_TENANT, frozenset(Scope)) is None:
+            log.warning("bootstrap_key_is_revoked", detail="it opens nothing; take it out of the settings")
     if keys_required(settings) and not keys.listed():
         raise NoKeys(
             f"listening on {settings.host} needs an API key, and there is none: make one with "
@@ -96,6 +99,7 @@ def compose(
     tickets = Tickets(blocking)
     shelf = Shelf(artifacts)
     fetcher = PictureFetcher(_fetch_bounds(settings))
+    allowed = rates_for(settings.rate_limits, settings.host)
     snapshots = Remembered(jobs.snapshot, time.monotonic)
 
     async def close() -> None:
@@ -115,6 +119,7 @@ def compose(
             queue_limit=settings.queue_limit,
             retention_s=settings.retention_s,
             approval_s=settings.approval_s,
+            quotas=settings.quotas(),
             clock=time.time,
         ),
         shelf=shelf,
@@ -125,6 +130,7 @@ def compose(
         checks={"redis": partial(check_server_async, asynchronous), "storage": shelf.check},
         signer=opened.signer if isinstance(opened, FileStore) else None,
         public_base_url=storage.public_base_url if told else None,
+        rates=Rates(asynchronous, allowed) if allowed else None,
         find_key=KeyCheck(AsyncStore(asynchronous)) if keys_required(settings) else None,
         close=close,
         waiting_room=WaitingRoom(settings.max_concurrent_requests // 2),

@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from service.contracts.quota import Quota, QuotaReached
+
+#: Where middlewares leave headers, by name, for whatever answer a request gets.
+ANSWER_HEADERS = "microcinema.headers"
 #: Longest piece of a client's own value that an error message repeats.
 SHOWN_VALUE_CHARS = 80
 
@@ -49,7 +53,7 @@ class Refusal(Exception):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "refused"
     title: ClassVar[str] = "Request refused"
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
 
     def __init__(self, detail: str, *, param: str | None = None, headers: Mapping[str, str] | None = None):
         super().__init__(detail)
@@ -234,6 +238,34 @@ class TooManyListeners(Refusal):
     """As many streams of events are open as may be, of this owner or in all."""
 
     status, code, title, retry_after_s = 429, "too_many_listeners", "Too many streams of events", 5
+
+
+class QuotaExceeded(Refusal):
+    """The owner has used what it may. The code is OpenAI's; libraries must not repeat it by themselves."""
+
+    status, code, title = 429, "insufficient_quota", "Quota is used up"
+
+    def __init__(self, reached: QuotaReached):
+        what = {
+            Quota.REQUESTS: "{used:.10g} of {limit:.10g} videos were accepted in this window",
+            Quota.CONCURRENT_JOBS: "{used:.10g} videos have not ended, {limit:.10g} may be in hand at once",
+            Quota.GPU_SECONDS: (
+                "this video should take {wanted:.1f} GPU seconds, and {used:.1f} of {limit:.10g} are used or "
+                "set aside in this window"
+            ),
+        }[reached.quota]
+        super().__init__(what.format_map(vars(reached)))
+        self.reached = reached
+
+
+class RateLimited(Refusal):
+    """The caller asks too often. The code is OpenAI's."""
+
+    status, code, title = 429, "rate_limit_exceeded", "Too many requests from this caller"
+
+    def __init__(self, detail: str, retry_after_s: int, headers: Mapping[str, str]):
+        super().__init__(detail, headers=headers)
+        self.retry_after_s = retry_after_s
 
 
 class ServiceBusy(Refusal):

@@ -6,11 +6,16 @@ import httpx
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.browsers import read_origins
+from service.contracts.quota import Quotas
 from service.fields.aliases import Alias, read_aliases
 from service.logs import LogFormat
+from service.rates import OFF, read_rates
 from service.ssrf import origin_of
 
 DAY_S = 24 * 3600
+#: Compose files set what nobody filled in to nothing.
+_EMPTY_IS_UNSET = BeforeValidator(lambda value: None if value == "" else value)
 
 
 class GatewaySettings(BaseSettings):
@@ -32,6 +37,19 @@ class GatewaySettings(BaseSettings):
     aliases: Annotated[dict[str, Alias], NoDecode, BeforeValidator(read_aliases)] = {}
     #: Jobs that may wait in one pool; more are answered 429.
     queue_limit: int = Field(default=1000, ge=1)
+    #: What every owner may use unless an operator set it something else (`microcinema tenant quota`); unset:
+    #: as much as it likes. Accepted jobs and GPU seconds count per window.
+    quota_requests: Annotated[int | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0)
+    quota_concurrent_jobs: Annotated[int | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0)
+    quota_gpu_seconds: Annotated[float | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0)
+    quota_window_s: float = Field(default=DAY_S, ge=60, le=366 * DAY_S)
+    #: How often one caller (an API key, or an address where keys are off) may ask, as in
+    #: `20/second;1200/minute`. Unset: 1200/minute, or any number on loopback; none: any number everywhere.
+    rate_limits: str | None = None
+    #: Sites whose pages may ask from a browser: origins parted by spaces, or *. Empty: none but our own page.
+    cors_origins: str = ""
+    #: Tells browsers to come by https alone for so many seconds; 0: not at all.
+    hsts_s: int = Field(default=0, ge=0, le=2 * 366 * DAY_S)
     #: How long record, prompt and files of an ended job stay.
     retention_s: float = Field(default=7 * DAY_S, gt=0)
     #: How long a job waits for its keyframe to be approved, where its request names no time.
@@ -85,6 +103,12 @@ class GatewaySettings(BaseSettings):
     log_format: LogFormat = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    def quotas(self) -> Quotas:
+        """The quotas of an owner that has none of its own."""
+        return Quotas(
+            self.quota_window_s, self.quota_requests, self.quota_concurrent_jobs, self.quota_gpu_seconds
+        )
+
     def own_origins(self) -> frozenset[str]:
         """`picture_origins` as `origin_of` writes them. Raises ValueError for what is none."""
         return frozenset(_origin(text) for text in self.picture_origins.split())
@@ -92,6 +116,14 @@ class GatewaySettings(BaseSettings):
     @model_validator(mode="after")
     def _usable(self) -> Self:
         self.own_origins()
+        for name, read, text in (
+            ("RATE_LIMITS", read_rates, self.rate_limits or OFF),
+            ("CORS_ORIGINS", read_origins, self.cors_origins),
+        ):
+            try:
+                read(text)
+            except ValueError as error:
+                raise ValueError(f"MICROCINEMA_{name} {error}") from None
         return self
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from worker.moderation import ContentWithheld
+
 
 @dataclass(frozen=True)
 class WeightsLoaded:
@@ -280,6 +282,7 @@ WorkerEvent = (
     | MemoryRungLeft
     | DeviceFault
     | Hung
+    | ContentWithheld
     | Fault
 )
 

@@ -10,6 +10,7 @@ from service.contracts.failure import Failure, FailureCode
 from service.storage.artifact_store import StorageUnavailable
 from worker.accelerator import Accelerator
 from worker.encode import EncodeFailed
+from worker.moderation import CheckFailed, ContentRefused
 
 MESSAGE_MAX_CHARS = 1000
 
@@ -45,7 +46,15 @@ class Verdict:
 def judge(error: Exception, accelerator: Accelerator) -> Verdict:
     """Name the cause of `error`. Text for clients never carries the text of an unforeseen exception."""
     match error:
-        case BadInput() | PictureWithheld():
+        case ContentRefused() | PictureWithheld():
+            return _fail(FailureCode.CONTENT_POLICY, str(error), retryable=False)
+        case CheckFailed():
+            sentence = (
+                "the content policy could not be checked, so nothing was made; the operator's log says why"
+            )
+            failure = _failure(FailureCode.INTERNAL, sentence, retryable=True)
+            return Verdict(Remedy.FAIL, failure, expected=False)
+        case BadInput():
             return _fail(FailureCode.INVALID_INPUT, str(error), retryable=False)
         case NonFinite():
             return _fail(FailureCode.NON_FINITE, str(error), retryable=False)

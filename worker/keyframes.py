@@ -20,6 +20,7 @@ from worker.events import KeyframeLost, Tell
 from worker.failures import BadInput
 from worker.keyframe import CONTENT_TYPE as PNG
 from worker.keyframe import PictureLost, picture_artifact, read_picture, to_png
+from worker.moderation import Moderator
 from worker.patience import Patience
 from worker.renderer import OnePerOrder, Picture, Work
 from worker.settlement import Settlement
@@ -30,7 +31,11 @@ from worker.upload import Uploader
 
 
 class Keyframes:
-    """Fetches and keeps keyframes. Methods raise Stopped where the gate is closed for the attempt."""
+    """Fetches and keeps keyframes.
+
+    Methods raise Stopped where the gate is closed for the attempt, and ContentRefused or CheckFailed before
+    anything of a picture is stored or named.
+    """
 
     def __init__(
         self,
@@ -40,11 +45,13 @@ class Keyframes:
         spool: Spool,
         settlement: Settlement,
         patience: Patience,
+        moderator: Moderator,
         *,
         tell: Tell,
     ) -> None:
         self._storage, self._gate, self._uploader = storage, gate, uploader
         self._spool, self._settlement, self._patience, self._tell = spool, settlement, patience, tell
+        self._moderator = moderator
 
     def fetch(self, attempt: Attempt) -> None:
         """The keyframe that there is before stage 1, if any. Raises BadInput where a client's own is lost."""
@@ -54,6 +61,7 @@ class Keyframes:
         elif job.keyframe is not None:
             try:
                 attempt.keyframe, _ = read_picture(self._storage, job.keyframe)
+                self._moderator.judge_picture(attempt.held, attempt.keyframe)  # its owner may have sent it
             except PictureLost as lost:
                 self._tell(KeyframeLost(*attempt.held, str(lost)))  # stage 1 paints it again, same seed
                 if job.chosen is not None and job.chosen.startswith(OWN_PICTURE):
@@ -70,6 +78,7 @@ class Keyframes:
 
         A storage that does not take it now gets it from the spool, before the video: the GPU does not wait.
         """
+        self._moderator.judge_picture(attempt.held, picture)
         body = to_png(picture)
         height, width, _ = picture.shape
         artifact = picture_artifact(attempt.key(KEYFRAME), body, width, height)
@@ -86,6 +95,7 @@ class Keyframes:
         """
         gate = attempt.request.gate
         assert gate is not None
+        self._moderator.judge_picture(attempt.held, picture)
         index = len(attempt.candidates)
         body = to_png(picture)
         height, width, _ = picture.shape
@@ -112,6 +122,7 @@ class Keyframes:
         except PictureLost as lost:
             self._tell(KeyframeLost(*attempt.held, str(lost)))
             raise BadInput("input_reference: the stored picture is gone or altered, send it again") from lost
+        self._moderator.judge_picture(attempt.held, attempt.keyframe)
         artifact = picture_artifact(own.key, body, own.width, own.height)
         self._note(attempt, artifact, Stage.IMAGE_TO_VIDEO, 0, attempt.request.num_inference_steps)
 

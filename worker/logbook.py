@@ -35,11 +35,13 @@ from worker.events import (
     StoreUnreachable,
     WorkerEvent,
 )
+from worker.moderation import ContentWithheld
 
 _WARNINGS = (
     BatchSplit,
     CheckpointFailed,
     CheckpointIgnored,
+    ContentWithheld,
     KeyframeLost,
     LeaseLost,
     MemoryRungClimbed,

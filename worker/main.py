@@ -30,9 +30,10 @@ from service.store.storage_mark import paired
 from service.tracing import TraceSettings, open_traces
 from worker import engine as tickets_door
 from worker.catalogue import public_spec
+from worker.checkers.opening import open_checkers
 from worker.checkpoints import Checkpoints
 from worker.credentials import earlier_film, signer_of
-from worker.departure import Departure, leave_on_signal
+from worker.departure import Departure, end_before_the_loop, leave_on_signal
 from worker.engine import Engine
 from worker.events import Hung, StorageAway, StoreUnreachable, WeightsLoaded, tell_all
 from worker.gpu_worker import GpuWorker, work_until_stopped
@@ -44,6 +45,7 @@ from worker.loading import Loaded, WrongSettings, load, plan_of
 from worker.logbook import Logbook
 from worker.memory_plan import MemoryPlan
 from worker.metrics import WorkerMetrics
+from worker.moderation import Moderator
 from worker.oom_ladder import OomLadder
 from worker.parts import Parts, worker_name
 from worker.patience import Patience
@@ -105,10 +107,11 @@ class Worker:
         settlement = Settlement(
             store, tickets, self.leases, uploader, accelerator, patience, tell=tell, clock=clock
         )
+        moderator = Moderator(parts.checkers, tell)
         story = Story(
             renderer,
             spec,
-            Keyframes(parts.storage, gate, uploader, self.spool, settlement, patience, tell=tell),
+            Keyframes(parts.storage, gate, uploader, self.spool, settlement, patience, moderator, tell=tell),
             accelerator,
             gate,
             self.spool,
@@ -116,6 +119,7 @@ class Worker:
             ladder,
             self.checkpoints,
             signer_of(settings, spec, partial(earlier_film, store, parts.storage)),
+            moderator,
             tell=tell,
             clock=clock,
         )
@@ -269,6 +273,7 @@ def main() -> int:
             storage=paired(open_store(storage), lambda: connect_sync(str(redis.url), redis.timeout_s)),
             plan=lambda: plan_of(at_hand()),
             load=lambda: keep_for_good(load(at_hand())),
+            checkers=open_checkers(settings),
             tell=tell_all(metrics.tell, Logbook(log).tell, Spans(traces).tell),
         )
         return serve(parts, metrics)
@@ -280,11 +285,6 @@ def main() -> int:
         return EXIT_LATER
     finally:
         traces.close()
-
-
-def end_before_the_loop(_signal: int, _frame: object) -> None:
-    """Until RQ's loop takes the signals over nothing is held, so the way out is short."""
-    raise SystemExit(0)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from service.store.store import JobStore
 from worker.events import Tell
 from worker.loading import Loaded
 from worker.memory_plan import MemoryPlan
+from worker.moderation import Checkers
 from worker.settings import WorkerSettings
 
 
@@ -43,6 +44,7 @@ class Parts:
     plan: Callable[[], MemoryPlan]
     load: Callable[[], Loaded]
     tell: Tell
+    checkers: Checkers = field(default_factory=Checkers)
     clock: Callable[[], float] = time.monotonic
     end: Callable[[int], object] = os._exit
     drain: Callable[[], object] = drain_as_by_signal

@@ -76,6 +76,13 @@ class WorkerSettings(BaseSettings):
     #: PEM: the signer's certificate with those above it, and its unencrypted key. Both or neither.
     credentials_chain: Path | None = None
     credentials_key: Path | None = None
+    #: Which checkers judge prompts, and which keyframes: names parted by comma (worker/checkers/opening.py).
+    prompt_checkers: str = ""
+    keyframe_checkers: str = ""
+    #: For the prompt checker `words`: a file with a word or phrase a line.
+    prompt_words: Path | None = None
+    #: For the keyframe checker `open_nsfw`: the least score that is refused.
+    open_nsfw_threshold: float = Field(default=0.5, gt=0, le=1)
     #: Where /livez, /readyz and /metrics listen; port 0 takes a free one and logs it.
     probe_host: str = "127.0.0.1"
     probe_port: int = Field(default=0, ge=0, le=65535)

@@ -31,6 +31,7 @@ from worker.encode import EncodedVideo, encode_mp4, video_artifact
 from worker.events import CheckpointIgnored, StageFinished, StepFinished, Tell
 from worker.failures import BadInput
 from worker.keyframes import Keyframes, counted_among
+from worker.moderation import Moderator
 from worker.oom_ladder import OomLadder
 from worker.orders import picture_order, video_order
 from worker.patience import GaveUp
@@ -63,6 +64,7 @@ class Story:
         ladder: OomLadder,
         checkpoints: Checkpoints,
         sign: Sign,
+        moderator: Moderator,
         *,
         tell: Tell,
         clock: Callable[[], float] = time.monotonic,
@@ -74,7 +76,8 @@ class Story:
             accelerator,
         )
         self._ladder, self._spool, self._checkpoints = ladder, spool, checkpoints
-        self._gate, self._settlement, self._sign = gate, settlement, sign
+        self._gate, self._settlement = gate, settlement
+        self._sign, self._moderator = sign, moderator
         self._tell, self._clock = tell, clock
 
     def run(self, attempts: Sequence[Attempt]) -> None:
@@ -108,6 +111,7 @@ class Story:
         problem = misfit(attempt.request, self._spec)
         if problem is not None:
             raise BadInput(problem)
+        self._moderator.judge_prompt(attempt.held, attempt.request.prompt)
         self._keyframes.fetch(attempt)
 
     def _paint(self, attempts: Sequence[Attempt]) -> None:
@@ -193,6 +197,8 @@ class Story:
         for index, frame in enumerate(frames, start=1):
             self._gate.pass_or_stop(attempt)
             self._gate.note(attempt, Stage.ENCODE, min(index, count), count)
+            if self._spec.keyframe is None and index in (1, (count + 1) // 2, count):
+                self._moderator.judge_picture(attempt.held, frame)  # no keyframe could be judged before
             yield frame
 
     def _alone(self, attempt: Attempt, part: Callable[[Attempt], None]) -> None:

@@ -15,6 +15,7 @@ from service.refusals import (
     InvalidFields,
     NoModelYet,
     QueueFull,
+    QuotaExceeded,
     RecordUnavailable,
     Refusal,
     ServiceBusy,
@@ -41,6 +42,7 @@ JOB_REFUSALS: tuple[type[Refusal], ...] = (
     *BODY_REFUSALS,
     IdempotencyConflict,
     QueueFull,
+    QuotaExceeded,
     IntakePaused,
     ContentUnavailable,
 )

@@ -12,6 +12,7 @@ from service.broadcast import Broadcast
 from service.intake.intake import Intake
 from service.intake.waiting_room import WaitingRoom
 from service.metrics import GatewayMetrics
+from service.rates import Rates
 from service.remembered import Remembered
 from service.settings import GatewaySettings
 from service.storage.links import LinkSigner
@@ -30,9 +31,10 @@ class GatewayParts:
 
     `signer` checks the links of the files backend (None: the storage serves its own). `checks` are the parts
     that must answer before the gateway is ready: name -> call that raises. `public_base_url` is the address
-    that clients use (None: the one they called). `find_key` looks API keys up (None: keys are off). `close`
-    ends the connections. `waiting_room` holds requests that wait for a job's end, `broadcast`
-    streams of events; `link_signer` signs links to those (None: no secret is known to all processes).
+    that clients use (None: the one they called). `find_key` looks API keys up (None: keys are off), `rates`
+    counts requests (None: nobody does). `close` ends the connections. `waiting_room` holds requests that wait
+    for a job's end, `broadcast` streams of events; `link_signer` signs links to those (None: no secret is
+    known to all processes).
     """
 
     settings: GatewaySettings
@@ -51,6 +53,7 @@ class GatewayParts:
     webhooks: WebhookDesk
     broadcast: Broadcast
     link_signer: LinkSigner | None = None
+    rates: Rates | None = None
     traces: Traces = field(default_factory=no_traces)
 
 

@@ -21,10 +21,10 @@ ASSETS = {
 }
 PREFIX = "/playground/"
 #: Scripts and styles of ours only, and nobody frames the page. Pictures and videos come from wherever signed
-#: links lead.
+#: links lead, and from what the page itself was sent (previews).
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' http: https:; media-src 'self' http: https:; "
+    "img-src 'self' blob: data: http: https:; media-src 'self' blob: http: https:; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 

@@ -1,5 +1,6 @@
 """Refusals as clients see them: RFC 9457 problems that also carry OpenAI's `error` object."""
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -8,9 +9,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.contracts.quota import Quota
 from service.refusals import (
     FieldFault,
     InvalidFields,
+    QuotaExceeded,
     Refusal,
     UnknownRoute,
     UnreadableBody,
@@ -82,11 +85,17 @@ class ProblemView(BaseModel):
     request_id: str
     errors: list[FaultView] = Field([], description="Every field that is out of its bound.")
     error: OpenAIError
+    quota: Quota | None = Field(None, description="Which quota is used up; the next three belong to it.")
+    used: float | None = None
+    limit: float | None = None
+    resets_at: int | None = Field(
+        None, description="Unix seconds, the end of the window; null where only ending jobs make room."
+    )
 
 
 def problem_view(refusal: Refusal, *, instance: str, request_id: str) -> ProblemView:
     """The problem document of one refusal; `instance` is the path that was asked for."""
-    return ProblemView(
+    view = ProblemView(
         type=f"urn:microcinema:problem:{refusal.code}",
         title=refusal.title,
         status=refusal.status,
@@ -102,6 +111,16 @@ def problem_view(refusal: Refusal, *, instance: str, request_id: str) -> Problem
             message=refusal.detail, type=_openai_type(refusal.status), code=refusal.code, param=refusal.param
         ),
     )
+    return view.model_copy(update=_extensions(refusal))
+
+
+def _extensions(refusal: Refusal) -> dict[str, Any]:
+    """What problems of its kind alone have."""
+    if not isinstance(refusal, QuotaExceeded):
+        return {}
+    reached = refusal.reached
+    resets_at = None if reached.resets_at is None else math.ceil(reached.resets_at)
+    return {"quota": reached.quota, "used": reached.used, "limit": reached.limit, "resets_at": resets_at}
 
 
 def problem_response(refusal: Refusal, *, instance: str, request_id: str) -> Response:
@@ -114,7 +133,9 @@ def problem_response(refusal: Refusal, *, instance: str, request_id: str) -> Res
     else:
         headers["x-should-retry"] = "false"  # or they would send every 408, 409 and 5xx again
     view = problem_view(refusal, instance=instance, request_id=request_id)
-    return Response(view.model_dump_json(), refusal.status, headers, media_type=PROBLEM_TYPE)
+    return Response(
+        view.model_dump_json(exclude_unset=True), refusal.status, headers, media_type=PROBLEM_TYPE
+    )
 
 
 class InternalError(Refusal):

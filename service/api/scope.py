@@ -3,7 +3,7 @@
 import logging
 import re
 import secrets
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -12,18 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.problems import InternalError, problem_response
 from service.logs import bound, get_logger
 from service.metrics import GatewayMetrics
-from service.refusals import Refusal
+from service.refusals import ANSWER_HEADERS, Refusal
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 #: What nginx logs for a client that hung up; no client ever sees it.
 CLIENT_GONE = 499
-
-#: On every answer: no guessing of types, no framing, and no signed link told to the next site.
-SECURITY_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-}
 
 log = get_logger(__name__)
 
@@ -45,7 +38,7 @@ class OnePath:
 
 
 class RequestScope:
-    """The outermost middleware.
+    """Outside all that may refuse: what those raise becomes an answer here.
 
     `clock` gives seconds of any origin that only grow; paths in `quiet` are logged for debugging only.
     """
@@ -63,7 +56,7 @@ class RequestScope:
             await self.app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
-        answer = _Answer(send, request_id, self.clock)
+        answer = _Answer(send, request_id, self.clock, scope.setdefault(ANSWER_HEADERS, {}))
         began = self.clock()
         with bound(request_id=request_id), self.metrics.in_progress.track_inprogress():
             try:
@@ -103,10 +96,15 @@ class RequestScope:
 
 
 class _Answer:
-    """Marks every answer with the request id and remembers its status; 499 until one begins."""
+    """Marks every answer with the request id and what middlewares `left` for it.
 
-    def __init__(self, send: Send, request_id: str, clock: Callable[[], float]) -> None:
-        self._send, self._clock = send, clock
+    Remembers its status: 499 until one begins.
+    """
+
+    def __init__(
+        self, send: Send, request_id: str, clock: Callable[[], float], left: Mapping[str, str]
+    ) -> None:
+        self._send, self._clock, self._left = send, clock, left
         self.streams_since: float | None = None
         self._request_id = request_id
         self.status = CLIENT_GONE
@@ -120,7 +118,7 @@ class _Answer:
             headers["x-request-id"] = self._request_id
             if headers.get("content-type", "").startswith("text/event-stream"):
                 self.streams_since = self._clock()
-            for name, value in SECURITY_HEADERS.items():
+            for name, value in self._left.items():
                 headers.setdefault(name, value)
         await self._send(message)
 

@@ -89,9 +89,7 @@ def _up(settings: StackSettings, chosen: argparse.Namespace) -> int:
         supervisor = Supervisor(
             stack.children,
             show=show,
-            on_ready=lambda: show(
-                "supervisor", f"MicroCinema is ready: {stack.url} (API at {stack.url}/docs)"
-            ),
+            on_ready=lambda: show("supervisor", stack.greeting),
         )
         for asked in (signal.SIGINT, signal.SIGTERM):
             signal.signal(asked, lambda *_: supervisor.stop())

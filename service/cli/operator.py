@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 from redis import Redis
 
 from service.cli.arguments import decimal_number
+from service.cli.in_hand import list_in_hand
+from service.cli.quotas import add_quota_flags, tend_quotas
 from service.contracts.api_key import Scope
 from service.stack.record import open_record
 from service.stack.settings import StackSettings
@@ -67,6 +69,14 @@ def add_operator_commands(commands: Commands, settings: StackSettings) -> None:
     )
     share.add_argument("--running-cap", type=_cap, metavar="N", help="jobs that may run at once, or none")
     _acts(share, _set_share, settings)
+
+    quota = tenants.add_parser("quota", help="see and set what tenants may use")
+    add_quota_flags(quota)
+    _acts(quota, tend_quotas, settings)
+
+    jobs = tenants.add_parser("jobs", help="list what owners have in hand: waiting, running, to approve")
+    jobs.add_argument("tenant", nargs="?", metavar="NAME", help="of this one alone")
+    _acts(jobs, list_in_hand, settings)
 
     keys = commands.add_parser("keys", help="make, see and revoke API keys").add_subparsers(
         required=True, metavar="COMMAND"

@@ -10,6 +10,7 @@ class FailureCode(StrEnum):
 
     INVALID_INPUT = "invalid_input"
     OUT_OF_MEMORY = "out_of_memory"
+    CONTENT_POLICY = "content_policy"
     NON_FINITE = "non_finite"
     ENCODE_FAILED = "encode_failed"
     STORAGE_UNAVAILABLE = "storage_unavailable"

@@ -21,6 +21,8 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "TENANT_JOBS": f"{TAG}:jobs:",  # + tenant: zset id -> arrival, what a listing shows
         "LABELLED": f"{TAG}:labelled:",  # + tenant ":" sha1 of a metadata pair: zset id -> arrival
         "PLACE": f"{TAG}:place:",  # + tenant ":" id: the arrival of a job that left the listing lately
+        "IN_HAND": f"{TAG}:in-hand:",  # + tenant: set of jobs accepted and not ended
+        "QUOTA_USED": f"{TAG}:quota-used:",  # + tenant: hash {window, requests, gpu}, until the window ends
         # waiting
         "ARRIVALS": f"{TAG}:arrivals",  # counter: microseconds, the place of the job that came last
         "POOLS": f"{TAG}:pools",  # set of pools that ever had a job or a worker
@@ -54,9 +56,12 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "PAUSES": f"{TAG}:pauses",  # hash "intake" or "pool:<name>" -> {reason, since}
         "WEIGHTS": f"{TAG}:weights",  # hash tenant -> weight of its share; 1 where there is none
         "CAPS": f"{TAG}:caps",  # hash tenant -> jobs that may run at once
+        "QUOTAS": f"{TAG}:quotas",  # hash quota ":" tenant -> a limit of its own, or "none"
+        "RATES": f"{TAG}:rates:",  # + caller and rate: list of the times of its last requests
         "DRAINS": f"{TAG}:drains",  # zset worker -> time at which it was told to drain
         "API_KEYS": f"{TAG}:apikeys",  # hash sha256 of the secret -> "id owner scopes created_at"
         "API_KEYS_USED": f"{TAG}:apikeys-used",  # hash sha256 of the secret -> time of its last use
+        "API_KEYS_REVOKED": f"{TAG}:apikeys-revoked",  # set of the sha256 of revoked secrets
         "STORAGE": f"{TAG}:storage",  # the mark of the storage that belongs to this record
         # ended
         "STATES": f"{TAG}:states",  # hash state -> number of records in it

@@ -16,6 +16,7 @@ from service.contracts.compat import compat_key
 from service.contracts.ids import is_id, new_video_id
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
+from service.contracts.quota import NO_QUOTAS, Quotas
 from service.contracts.request import MAX_SEED, Fit
 from service.fields.aliases import Aliases, in_our_words
 from service.fields.deadlines import approval_faults, deadline_faults, retention_faults
@@ -39,6 +40,7 @@ from service.refusals import (
     IntakePaused,
     InvalidFields,
     QueueFull,
+    QuotaExceeded,
     RecordUnavailable,
     Refusal,
     UnknownVideo,
@@ -71,6 +73,7 @@ class Intake:
 
     `queue_limit` bounds the jobs that wait in one pool; `retention_s` is how long an ended job stays (s),
     `approval_s` how long one waits for its keyframe to be approved.
+    `quotas` are those of every owner that has none of its own.
     `draw_seed` gives a whole number below its argument, `new_id` a fresh job id, `clock` Unix seconds.
     """
 
@@ -83,6 +86,7 @@ class Intake:
     clock: Callable[[], float]
     new_id: Callable[[], str] = new_video_id
     approval_s: float = DAY_S
+    quotas: Quotas = NO_QUOTAS
     draw_seed: Callable[[int], int] = secrets.randbelow
 
     @property
@@ -104,7 +108,8 @@ class Intake:
 
         `repeat` says whether a library sends this again by itself (None: unknown); a key goes before it.
         Raises InvalidFields (with every fault found), UnknownModel, NoModelYet, IdempotencyConflict,
-        IntakePaused, QueueFull, ContentUnavailable or ServiceBusy; then nothing has been accepted.
+        IntakePaused, QuotaExceeded, QueueFull, ContentUnavailable or ServiceBusy; then nothing has been
+        accepted.
         """
         key = checked_idempotency_key(idempotency_key)
         asked, faults = read_fields(given)
@@ -143,6 +148,7 @@ class Intake:
             finish_by=asked.finish_by,
             repeat=repeat if key is None else None,
             traceparent=current_traceparent(),
+            quotas=self.quotas,
         )
         submitted = await self._submitted(submission)
         if submitted.outcome is SubmitOutcome.CREATED:
@@ -151,6 +157,8 @@ class Intake:
         await self.pictures.forget(request)
         if submitted.pause is not None:
             raise _paused(submitted.pause)
+        if submitted.quota is not None:
+            raise QuotaExceeded(submitted.quota)
         if submitted.outcome is SubmitOutcome.FULL:
             raise QueueFull(f"{self.queue_limit} or more videos wait already; try again later")
         return await self._as_before(tenant, key, submitted)

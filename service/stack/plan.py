@@ -4,9 +4,12 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 import httpx
 
+from service.auth import is_loopback
+from service.contracts.api_key import PREFIX
 from service.stack.child_process import Child
 from service.stack.embedded import embedded_valkey
 from service.stack.ports import free_ports
@@ -15,6 +18,8 @@ from service.stack.state_folder import StateFolder
 from service.stack.storage import ARTIFACTS
 
 PROBE_TIMEOUT_S = 1.0
+#: The secret of the state folder that is the gateway's first API key.
+FIRST_KEY = "api-key"
 #: A worker that is told to stop finishes the video in its hands first.
 WORKER_GRACE_S = 600.0
 
@@ -29,12 +34,21 @@ class Stack:
 
     children: tuple[Child, ...]
     url: str
+    key_file: Path | None = None
+
+    @property
+    def greeting(self) -> str:
+        """What a person reads once all is up; `key_file` has the key that was made for the gateway."""
+        key = "" if self.key_file is None else f"; it asks for an API key, the first is in {self.key_file}"
+        return f"MicroCinema is ready: {self.url} (API at {self.url}/docs){key}"
 
 
 def plan_stack(
     settings: StackSettings, folder: StateFolder, *, host: str, port: int, workers: int = 1
 ) -> Stack:
     """Valkey unless REDIS_URL names a server, gateway, notifier and `workers` (>= 1) GPU workers.
+
+    Where other machines can reach the gateway, it is given a first API key unless the settings have one.
 
     Raises EmbeddedValkeyMissing when there is neither REDIS_URL nor an embedded server for this machine, and
     WorkerMissing without the `worker` extra.
@@ -68,10 +82,15 @@ def plan_stack(
         )
         server = (valkey,)
     needs = tuple(child.name for child in server)
+    first_key: dict[str, str] = {}
+    key_file = None
+    if not is_loopback(host) and settings.bootstrap_key is None:
+        first_key["MICROCINEMA_BOOTSTRAP_KEY"] = folder.secret(FIRST_KEY, prefix=PREFIX)
+        key_file = folder.secret_file(FIRST_KEY)
     gateway = Child(
         name="gateway",
         argv=_python("service.main"),
-        environment=child_environment(defaults=defaults, fixed=fixed),
+        environment=child_environment(defaults=defaults | first_key, fixed=fixed),
         is_ready=partial(_says_ready, f"{url}/readyz"),
         needs=needs,
     )
@@ -100,7 +119,7 @@ def plan_stack(
         )
         for number, probe_port in enumerate(probe_ports)
     ]
-    return Stack((*server, gateway, notifier, *gpu_workers), url)
+    return Stack((*server, gateway, notifier, *gpu_workers), url, key_file)
 
 
 def _python(module: str) -> tuple[str, ...]:

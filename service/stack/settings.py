@@ -19,6 +19,8 @@ class StackSettings(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65535)
     #: Sent to a gateway that asks for keys.
     api_key: SecretStr | None = None
+    #: The gateway's first key; without one `up` makes one where other machines can reach the gateway.
+    bootstrap_key: SecretStr | None = None
     #: A Redis or Valkey to use; without one an embedded Valkey is started.
     redis_url: RedisDsn | None = Field(default=None, validation_alias="REDIS_URL")
     #: With several workers, the devices listed here are dealt out to them in turn: one process, one GPU.

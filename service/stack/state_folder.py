@@ -52,11 +52,15 @@ class StateFolder:
 
     def secret(self, name: str, *, prefix: str = "") -> str:
         """The secret `name`: `prefix` and 32 random bytes in base64, made once, mode 0600."""
-        path = self.path / f"{name}.secret"
+        path = self.secret_file(name)
         if not path.exists():
             fresh = prefix + base64.b64encode(secrets.token_bytes(32)).decode()
             write_private(path, fresh)
         return path.read_text(encoding="ascii").strip()
+
+    def secret_file(self, name: str) -> Path:
+        """Where the secret `name` lies."""
+        return self.path / f"{name}.secret"
 
     def close(self) -> None:
         """Unlock, as far as this process is concerned."""

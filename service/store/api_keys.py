@@ -27,10 +27,14 @@ class KeyStore:
     def create(self, owner: str, scopes: Collection[Scope]) -> tuple[str, str]:
         """A new key: its id, and its secret, which is nowhere else. Raises ValueError."""
         secret = new_secret()
-        return self.keep(secret, owner, scopes), secret
+        key_id = self.keep(secret, owner, scopes)
+        assert key_id is not None  # nobody revoked what was drawn just now
+        return key_id, secret
 
-    def keep(self, secret: str, owner: str, scopes: Collection[Scope]) -> str:
-        """Makes a key of a secret that somebody else drew; a repeat changes nothing. Its id.
+    def keep(self, secret: str, owner: str, scopes: Collection[Scope]) -> str | None:
+        """Makes a key of a secret that somebody else drew; a repeat changes nothing.
+
+        Its id; None for a secret whose key was revoked: that stays so.
 
         Raises ValueError for an owner that can be no tenant, and without scopes.
         """
@@ -40,8 +44,8 @@ class KeyStore:
             raise ValueError("scope must be one or more of read, write, admin, got none")
         digest = digest_of(secret)
         listed = ",".join(sorted(scopes))
-        self.store.run(Command("add_key", (digest, id_of(digest), owner, listed), lambda _: None))
-        return id_of(digest)
+        kept = Command("add_key", (digest, id_of(digest), owner, listed), lambda reply: reply == "kept")
+        return id_of(digest) if self.store.run(kept) else None
 
     def listed(self) -> Sequence[ApiKey]:
         """All, in the order in which they were made."""

@@ -49,9 +49,11 @@ _BOUNDED = frozenset(
         "RUNNING",
         "API_KEYS",
         "API_KEYS_USED",
+        "API_KEYS_REVOKED",
         "PAUSES",
         "WEIGHTS",
         "CAPS",
+        "QUOTAS",
         "DRAINS",
         "DELIVERIES_DEAD",
         "RELAYED",
@@ -92,6 +94,9 @@ class Audit:
             "GONE": self._runs_out,
             "PLACE": self._runs_out,
             "WORKER": self._runs_out,
+            "QUOTA_USED": self._runs_out,
+            "RATES": self._runs_out,
+            "IN_HAND": self._in_hand,
             "TENANT_JOBS": lambda key, _: self._members(key, frozenset(State)),
             "LABELLED": lambda key, _: self._members(key, frozenset(State)),
             "READY": lambda key, _: self._members(key, frozenset({State.QUEUED})),
@@ -164,6 +169,12 @@ class Audit:
             for member, state in zip(some, states, strict=True):
                 if state not in allowed:
                     yield f"it holds {member}, which is {state or 'gone'}"
+
+    def _in_hand(self, key: str, _: str) -> Iterator[str]:
+        held = text(list(self.redis.smembers(key)))
+        for job_id, state in zip(held, self._states(held), strict=True):
+            if state is None or state in TERMINAL:
+                yield f"it holds {job_id}, which is {state or 'gone'}"
 
     def _held(self, key: str, _: str) -> Iterator[str]:
         for member in text(list(self.redis.smembers(key))):

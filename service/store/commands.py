@@ -1,16 +1,13 @@
-"""Every command on the record of truth, as a value that either runner can carry.
+"""The commands on a job's record, as values that either runner can carry; submitting.py has the first.
 
 Each one is safe to send again after StoreUnavailable. The rules themselves are in lua/<script>.lua.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.contracts.artifact import Artifact
-from service.contracts.cost import work_of
-from service.contracts.deadline import Deadline
 from service.contracts.event import Event
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
@@ -30,54 +27,9 @@ from service.store.nouns import (
     Outcome,
     Page,
     Reaped,
-    Submission,
-    SubmitOutcome,
-    Submitted,
     Succeeded,
 )
-from service.store.roster import pause_of
 from service.store.script import Command, pairs
-
-
-def submit(submission: Submission) -> Command[Submitted]:
-    """Accept a job, or say why not. Repeats by job id and by idempotency key make no second record."""
-    request = submission.request
-    key = submission.idempotency_key
-    return Command(
-        "submit",
-        (
-            submission.job_id,
-            submission.tenant,
-            submission.pool,
-            request.model,
-            request.priority,
-            request.model_dump_json(),
-            submission.compat,
-            submission.digest,
-            _name_of(key) if key else "",
-            submission.queue_limit,
-            submission.retention_s,
-            request.webhook_url or "",
-            json.dumps(submission.warnings) if submission.warnings else "",
-            _moment(submission.start_by),
-            _moment(submission.finish_by),
-            work_of(request),
-            "" if submission.repeat is None else "again" if submission.repeat else "first",
-            submission.traceparent,
-        ),
-        lambda reply: Submitted(
-            SubmitOutcome(reply[0]), reply[1], pause_of(reply[2]) if len(reply) > 2 else None
-        ),
-    )
-
-
-def known(tenant: str, idempotency_key: str, digest: str) -> Command[Submitted | None]:
-    """What a submission with this key and digest is answered (existing or conflict); None for a new key."""
-    return Command(
-        "known",
-        (tenant, _name_of(idempotency_key), digest),
-        lambda reply: Submitted(SubmitOutcome(reply[0]), reply[1]) if reply else None,
-    )
 
 
 def get(tenant: str, job_id: str) -> Command[VideoJob | None]:
@@ -271,17 +223,6 @@ def lease(job_id: str, attempt: int) -> str:
 
 def _list(artifacts: Sequence[Artifact]) -> str:
     return f"[{','.join(artifact.model_dump_json() for artifact in artifacts)}]" if artifacts else ""
-
-
-def _moment(deadline: Deadline | None) -> str:
-    if deadline is None:
-        return ""
-    return f"{'+' if deadline.relative else ''}{deadline.seconds:.6f}"
-
-
-def _name_of(idempotency_key: str) -> str:
-    """Clients choose the key, so it may hold anything: its sha256 is what becomes part of a name."""
-    return hashlib.sha256(idempotency_key.encode()).hexdigest()
 
 
 def _job(fields: Sequence[str]) -> VideoJob:

@@ -12,6 +12,7 @@ from service.contracts.ids import ID_PATTERN, NAME_PATTERN, is_id, is_name
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import Stage, State
 from service.contracts.model_spec import ModelSpec
+from service.contracts.quota import NO_QUOTAS, QuotaReached, Quotas
 from service.contracts.request import VideoRequest
 
 
@@ -24,6 +25,7 @@ class Submission:
     `repeat`: whether a client library sends this again by itself (True: the same digest within a minute is
     answered by the first job), for the first time, or None: nothing is known of that. `traceparent` is the
     span below which the job's story is told; empty without traces.
+    `quotas` hold where the tenant has none of its own.
     """
 
     job_id: str
@@ -40,6 +42,7 @@ class Submission:
     finish_by: Deadline | None = None
     repeat: bool | None = None
     traceparent: str = ""
+    quotas: Quotas = NO_QUOTAS
 
     def __post_init__(self) -> None:
         """Names become parts of keys, so a stray colon must not reach one. Raises ValueError."""
@@ -53,13 +56,14 @@ class Submission:
 class SubmitOutcome(StrEnum):
     """created: this submission made the record (also when sent again). existing: another one with the same
     idempotency key and digest did. conflict: same key or id, other digest. full: the pool's queue is full.
-    paused: an operator has closed the intake."""
+    paused: an operator has closed the intake. over_quota: the tenant has used what it may."""
 
     CREATED = "created"
     EXISTING = "existing"
     CONFLICT = "conflict"
     FULL = "full"
     PAUSED = "paused"
+    OVER_QUOTA = "over_quota"
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,13 @@ class Pause:
 class Submitted:
     """`job_id` is the job that answers for the submission (the earlier one for existing and conflict).
 
-    `pause` says why, where the outcome is paused.
+    `pause` says why, where the outcome is paused; `quota`, where it is over_quota.
     """
 
     outcome: SubmitOutcome
     job_id: str
     pause: Pause | None = None
+    quota: QuotaReached | None = None
 
 
 @dataclass(frozen=True)

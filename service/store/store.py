@@ -1,7 +1,8 @@
 """The store as its callers hold it: one method per command, blocking or asyncio.
 
-What each command promises is said once, at the function of the same name in commands.py. Every method
-raises StoreUnavailable when Redis does not answer, and may be called again after that.
+What each command promises is said once, at the function of the same name in submitting.py, commands.py,
+roster.py or forecasts.py. Every method raises StoreUnavailable when Redis does not answer, and may be called
+again after that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from service.contracts.event import Event
 from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import VideoRequest
-from service.store import commands, forecasts, roster
+from service.store import commands, forecasts, roster, submitting
 from service.store.nouns import (
     ApproveOutcome,
     Beat,
@@ -48,10 +49,10 @@ class JobStore:
     store: Store
 
     def submit(self, submission: Submission) -> Submitted:
-        return self.store.run(commands.submit(submission))
+        return self.store.run(submitting.submit(submission))
 
     def known(self, tenant: str, idempotency_key: str, digest: str) -> Submitted | None:
-        return self.store.run(commands.known(tenant, idempotency_key, digest))
+        return self.store.run(submitting.known(tenant, idempotency_key, digest))
 
     def get(self, tenant: str, job_id: str) -> VideoJob | None:
         return self.store.run(commands.get(tenant, job_id))
@@ -166,10 +167,10 @@ class AsyncJobStore:
     store: AsyncStore
 
     async def submit(self, submission: Submission) -> Submitted:
-        return await self.store.run(commands.submit(submission))
+        return await self.store.run(submitting.submit(submission))
 
     async def known(self, tenant: str, idempotency_key: str, digest: str) -> Submitted | None:
-        return await self.store.run(commands.known(tenant, idempotency_key, digest))
+        return await self.store.run(submitting.known(tenant, idempotency_key, digest))
 
     async def get(self, tenant: str, job_id: str) -> VideoJob | None:
         return await self.store.run(commands.get(tenant, job_id))

@@ -7,6 +7,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
+from rig.quota_rules import QuotaRules
+
 from service.contracts.lifecycle import TERMINAL, State
 from service.store import nouns
 
@@ -44,6 +46,8 @@ class ModelJob:
     finish_by: float | None = None
     charged: int = 0
     charged_to: int = 0
+    reserved: int = 0
+    window: int = 0
     until: float = 0.0  # end of the lease, of the time for approval, or of the retention
 
     @property
@@ -61,10 +65,9 @@ class ModelJob:
 
 
 @dataclass
-class Model:
+class Model(QuotaRules):
     """The rules of the record, without a database."""
 
-    now: float
     jobs: dict[str, ModelJob] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     owed: dict[str, int] = field(default_factory=dict)  # tenant -> virtual time
@@ -119,10 +122,19 @@ class Model:
         )
         self.enqueue(job)
         self.jobs[job_id] = job
+        self.count(job, self.estimate(work))
+
+    def estimate(self, work: float) -> int:
+        return math.ceil(work * (UNMEASURED_PACE if self.pace is None else self.pace) * SECOND)
+
+    def in_hand(self, tenant: str) -> set[str]:
+        return {job.id for job in self.jobs.values() if job.tenant == tenant and job.state not in TERMINAL}
 
     def end(self, job: ModelJob, state: State) -> None:
         if job.state is State.AWAITING_APPROVAL and job.spent is not None:
             self.settle(job, job.spent)
+        painted = job.spent if job.state is State.AWAITING_APPROVAL else None
+        self.account(job, round((painted or 0) * SECOND))
         job.state, job.until = state, self.now + (0 if job.deleted else RETENTION)
         job.progress = 100 if state is State.SUCCEEDED else job.progress
         job.checkpoint = False
@@ -208,8 +220,9 @@ class Model:
 
     def finish(self, job_id: str, attempt: int, asked: State, took: float | None) -> nouns.Finished:
         if running := self.current(job_id, attempt):
-            running.winner = attempt
+            running.winner, reserved = attempt, running.reserved
             self.end(running, State.CANCELLED if running.cancel else asked)
+            self.account(running, reserved if took is None else round(took * SECOND))
             if took is not None:
                 self.settle(running, took)
                 if running.state is State.SUCCEEDED and attempt == 1:
@@ -240,6 +253,7 @@ class Model:
             self.end(job, State.CANCELLED)
             if took is not None:
                 self.settle(job, took)
+                self.account(job, round(took * SECOND))
         else:
             job.state, job.until = State.AWAITING_APPROVAL, self.now + APPROVAL
 

@@ -41,6 +41,17 @@ def test_a_revoked_key_is_refused_at_once_and_leaves_nothing(store, redis):
     assert redis.hlen("{mc}:apikeys-used") == 1
 
 
+def test_a_revoked_secret_never_becomes_a_key_again(store, redis):
+    keys, secret = KeyStore(store), "chosen by an operator, kept in the settings"
+    key_id = keys.keep(secret, "acme", {Scope.READ})
+    assert keys.keep(secret, "acme", {Scope.READ}) == key_id
+    assert keys.revoke(key_id)
+    assert keys.keep(secret, "acme", {Scope.READ}) is None
+    assert store.run(use_key(secret)) is None
+    assert keys.listed() == []
+    assert Audit(redis, pause=lambda _: None).orphans() == []
+
+
 def test_the_last_use_is_written_once_a_minute(store, clock):
     keys = KeyStore(store)
     _, secret = keys.create("acme", {Scope.READ})

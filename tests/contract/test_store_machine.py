@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
+from rig.quota_rules import QUOTAS
 from rig.store_invariants import OPENING, WORKERS
 from rig.store_operators import StoreOperators
 
@@ -86,9 +87,7 @@ class StoreMachine(StoreOperators):
             start_by=deadline(start_in),
             finish_by=deadline(finish_in),
         )
-        if "intake" in self.model.paused:
-            refused = self.store.submit(submission)
-            assert (refused.outcome, refused.pause.reason) == (nouns.SubmitOutcome.PAUSED, "a test")
+        if self.refused(submission):
             return
         for _ in range(1 + twice):
             assert self.store.submit(submission) == nouns.Submitted(nouns.SubmitOutcome.CREATED, job_id)
@@ -96,7 +95,7 @@ class StoreMachine(StoreOperators):
         self.model.submit(job_id, tenant, priority, compat, work, start_in, finish_in)
 
     def submission(self, job_id: str, tenant: str, key: str = "", **fields: Any) -> nouns.Submission:
-        fields |= {"retention_s": self.rules.RETENTION, "idempotency_key": key or job_id}
+        fields |= {"retention_s": self.rules.RETENTION, "idempotency_key": key or job_id, "quotas": QUOTAS}
         return self.make_submission(job_id, tenant, **fields)
 
     @has_jobs
@@ -112,7 +111,7 @@ class StoreMachine(StoreOperators):
             expected = nouns.SubmitOutcome.EXISTING if anew else nouns.SubmitOutcome.CREATED
             expected = nouns.SubmitOutcome.CONFLICT if altered else expected
             assert self.store.submit(sent) == nouns.Submitted(expected, holder.id)
-        elif "intake" not in self.model.paused:  # the key of a deleted job is free again
+        elif not self.refused(sent):  # the key of a deleted job is free again
             assert self.store.submit(sent) == nouns.Submitted(nouns.SubmitOutcome.CREATED, new_id)
             self.model.submit(new_id, job.tenant, 0, "same", work_of(sent.request), key=job.key)
 

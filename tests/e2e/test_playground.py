@@ -123,6 +123,7 @@ def test_from_a_prompt_over_the_choice_of_a_keyframe_to_a_video_that_plays(
         page.get_by_role("link", name="Download").click()
     assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
 
+    content_opened_by_itself_is_shown(service, video_id, open_page)
     page.reload()  # the address keeps the video, the gallery is the record's
     has_pixels(page, "#screen video")
     has_pixels(page, "#gallery img")
@@ -130,6 +131,13 @@ def test_from_a_prompt_over_the_choice_of_a_keyframe_to_a_video_that_plays(
     expect(page.get_by_label("What shall the video show?")).to_have_value(service.video(video_id)["prompt"])
     expect(page.get_by_label("Seed")).to_have_value("5")
     on_a_phone_in_the_dark(service, open_page)
+
+
+def content_opened_by_itself_is_shown(service: Any, video_id: str, open_page: Callable[..., Page]) -> None:
+    """The browser makes a page around a film or picture; the answer's own policy must let it."""
+    content = f"{service.url}/videos/{video_id}/content"
+    has_pixels(open_page(content), "video")
+    has_pixels(open_page(f"{content}?variant=thumbnail"), "img")
 
 
 def on_a_phone_in_the_dark(service: Any, open_page: Callable[..., Page]) -> None:

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from service.client import Video
+from service.settings import GatewaySettings
 from service.stack.plan import plan_stack
 from service.stack.settings import StackSettings
 from service.stack.state_folder import StateFolder
@@ -41,6 +42,28 @@ def test_all_children_share_storage_address_and_webhook_secret(folder):
     assert seen[0]["PUBLIC_BASE_URL"] == "http://127.0.0.1:8123"
     assert seen[0]["HOST"] == "0.0.0.0"
     assert seen[0]["WEBHOOK_SECRET"].startswith("whsec_")
+
+
+def test_where_others_can_reach_the_gateway_it_is_given_a_first_key(folder):
+    stack = plan_stack(StackSettings(redis_url=None), folder, host="0.0.0.0", port=8123)
+    keys = {child.name: child.environment.get("MICROCINEMA_BOOTSTRAP_KEY") for child in stack.children[1:]}
+    assert GatewaySettings(bootstrap_key=keys["gateway"]).bootstrap_key is not None  # long enough
+    assert keys["gateway"].startswith("mck_")
+    assert (keys["notifier"], keys["worker"]) == (None, None)
+    assert stack.key_file.read_text() == keys["gateway"]
+    assert stack.key_file.stat().st_mode & 0o077 == 0
+    assert stack.greeting.endswith(f"it asks for an API key, the first is in {stack.key_file}")
+
+
+def test_nobody_makes_a_key_on_loopback_or_beside_one_of_the_settings(folder):
+    for settings, host in (
+        (StackSettings(redis_url=None), "127.0.0.1"),
+        (StackSettings(redis_url=None, bootstrap_key="b" * 32), "0.0.0.0"),
+    ):
+        stack = plan_stack(settings, folder, host=host, port=8123)
+        assert all("MICROCINEMA_BOOTSTRAP_KEY" not in child.environment for child in stack.children[1:])
+        assert stack.key_file is None
+        assert "API key" not in stack.greeting
 
 
 def test_a_redis_of_ones_own_is_used_instead(folder, monkeypatch):

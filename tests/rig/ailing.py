@@ -30,10 +30,11 @@ from service.storage.settings import StorageSettings, open_store
 from service.store.connections import connect_sync
 from service.store.settings import RedisSettings
 from service.store.storage_mark import paired
+from worker.departure import end_before_the_loop
 from worker.events import tell_all
 from worker.loading import Loaded, load, plan_of
 from worker.logbook import Logbook
-from worker.main import end_before_the_loop, serve
+from worker.main import serve
 from worker.metrics import WorkerMetrics
 from worker.parts import Parts, worker_name
 from worker.readiness import keep_for_good

@@ -45,6 +45,7 @@ class StoreInvariants(RuleBasedStateMachine):
         self.virtual_times_agree(sight)
         self.what_has_a_time_has_that_time(sight)
         self.every_end_is_told_exactly_once(sight)
+        self.quotas_are_kept(sight)
         self.gauges_agree(sight)
 
     def records_agree(self, sight: Sight) -> None:
@@ -85,6 +86,14 @@ class StoreInvariants(RuleBasedStateMachine):
         ended = {job.id: job.until for job in self.model.of(*TERMINAL)}
         for name, expected in (("deadlines", deadlines), ("approvals", waiting), ("doomed", ended)):
             assert sight.sets[name] == {job_id: at(time) for job_id, time in expected.items()}
+
+    def quotas_are_kept(self, sight: Sight) -> None:
+        for tenant in "abc":
+            assert sight.in_hand[tenant] == self.model.in_hand(tenant)
+            used = sight.used[tenant]
+            if tenant in self.model.used:
+                window, requests, gpu = self.model.used[tenant]
+                assert used == {"window": f"{window}/60", "requests": str(requests), "gpu": str(gpu)}
 
     def every_end_is_told_exactly_once(self, sight: Sight) -> None:
         told = [job_id for job_id, kind in sight.outbox if kind in ENDING_TYPES]

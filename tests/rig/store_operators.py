@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from rig.store_invariants import WORKERS, StoreInvariants
+from service.contracts.cost import work_of
 from service.contracts.lifecycle import TERMINAL
 from service.store import nouns
 
@@ -24,6 +25,19 @@ class StoreOperators(StoreInvariants):
         """Announce the worker, with the one model; True if it is to drain."""
         self.scene.redis.zadd("{mc}:serving:default:micro", {worker: self.scene.clock.now + ALIVE_S})
         return bool(self.store.announce(worker, "default", [], alive_s=ALIVE_S))
+
+    def refused(self, sent: nouns.Submission) -> bool:
+        """By a closed gate or a quota, and however often it is sent."""
+        if "intake" in self.model.paused:
+            refused = self.store.submit(sent)
+            assert (refused.outcome, refused.pause.reason) == (nouns.SubmitOutcome.PAUSED, "a test")
+            return True
+        in_hand, gpu = self.model.in_hand(sent.tenant), self.model.estimate(work_of(sent.request))
+        passed = self.model.passed(sent.tenant, len(in_hand), gpu)
+        for _ in range(2 if passed else 0):
+            refused = self.store.submit(sent)
+            assert (refused.outcome, refused.quota.quota) == (nouns.SubmitOutcome.OVER_QUOTA, passed)
+        return bool(passed)
 
     def delete(self, job: Any) -> None:
         expected = nouns.DeleteOutcome.MISSING if job.deleted else nouns.DeleteOutcome.DELETED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,11 @@ for n, entry in ipairs(redis.call('XRANGE', '{mc}:outbox', '-', '+')) do
   for f = 1, #entry[2], 2 do fields[entry[2][f]] = entry[2][f + 1] end
   outbox[n] = { fields.job_id, fields.type }
 end
+local used = {}
+for n, tenant in ipairs({ 'a', 'b', 'c' }) do
+  local jobs = redis.call('SMEMBERS', '{mc}:in-hand:' .. tenant)
+  used[n] = { jobs, redis.call('HGETALL', '{mc}:quota-used:' .. tenant) }
+end
 local sets = {}
 for n, key in ipairs({ 'leases', 'approvals', 'doomed', 'deadlines', 'ready:default:micro', 'tenants:default',
   'served:default', 'queue:default:micro:a', 'queue:default:micro:b', 'queue:default:micro:c' }) do
@@ -50,7 +55,7 @@ end
 return {
   #redis.call('KEYS', '{mc}:job:*'), jobs, outbox, sets, redis.call('HGETALL', '{mc}:running'),
   redis.call('GET', '{mc}:clock:default') or '0', redis.call('HGET', '{mc}:paces', 'default:micro') or '',
-  redis.call('SMEMBERS', '{mc}:held:w1'), redis.call('SMEMBERS', '{mc}:held:w2'),
+  used, redis.call('SMEMBERS', '{mc}:held:w1'), redis.call('SMEMBERS', '{mc}:held:w2'),
 }
 """
 ).replace("'FIELDS'", ", ".join(f"'{name}'" for name in RECORD))
@@ -69,12 +74,14 @@ class Sight:
     clock: int
     pace: float | None
     held: dict[str, set[str]]
+    in_hand: dict[str, set[str]]
+    used: dict[str, Mapping[str, str]]
 
     @classmethod
     def of(cls, redis: Redis, job_ids: Iterable[str]) -> Sight:
         """The store as it stands; `job_ids` are the records that should be there."""
         ids = list(job_ids)
-        records, jobs, outbox, sets, running, clock, pace, *held = text(redis.eval(LOOK, 0, *ids))
+        records, jobs, outbox, sets, running, clock, pace, used, *held = text(redis.eval(LOOK, 0, *ids))
         return cls(
             records=records,
             jobs={
@@ -88,6 +95,8 @@ class Sight:
             clock=int(clock),
             pace=float(pace) if pace else None,
             held=dict(zip(("w1", "w2"), map(set, held), strict=True)),
+            in_hand={tenant: set(jobs) for tenant, (jobs, _) in zip("abc", used, strict=True)},
+            used={tenant: pairs(flat) for tenant, (_, flat) in zip("abc", used, strict=True)},
         )
 
 

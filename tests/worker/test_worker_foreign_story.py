@@ -132,5 +132,5 @@ def test_a_withheld_picture_fails_in_the_models_words(ward: Any) -> None:
     ward.submit()
     worker.engine.run_ticket()
     failure = ward.job().failure
-    assert (failure.code, failure.retryable) == (FailureCode.INVALID_INPUT, False)
+    assert (failure.code, failure.retryable) == (FailureCode.CONTENT_POLICY, False)
     assert "safety checker" in failure.message

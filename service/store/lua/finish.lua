@@ -8,7 +8,7 @@ local job = load_job(id)
 if not job then return { 0, 0, '', 0 } end
 
 if job.state == 'running' and job.attempt == attempt then
-  local t = now()
+  local t, reserved = now(), tonumber(job.reserved or '0')
   if outcome == 'cancelled' or job.cancel_requested == '1' then
     move_to_cancelled(job, t, { winner_attempt = attempt })
   elseif outcome == 'succeeded' then
@@ -18,6 +18,7 @@ if job.state == 'running' and job.attempt == attempt then
     move(job, outcome, t, { winner_attempt = attempt, failure = body })
   end
   if gpu_s then settle_cost(job, gpu_s) end
+  settle_quota(job, gpu_s and gpu_s * SECOND or reserved)
   -- A later attempt may have found a part of the work done, and would teach a pace that is too good.
   if gpu_s and job.state == 'succeeded' and attempt == '1' then
     learn_pace(job, gpu_s)

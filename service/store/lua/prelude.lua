@@ -207,10 +207,13 @@ local function move(job, state, t, changes, reason)
     changes.checkpoint = '' -- nobody goes on from it any more: whoever stored it, or the janitor, may delete it
     changes.expires_at = stamp(doom(job, t))
   end
+  if TERMINAL[state] then redis.call('SREM', KEY.IN_HAND .. job.tenant, job.id) end
   -- Nobody comes to finish a job that ends before its gate: its tenant pays for the candidates alone.
   local painted = job.state == 'awaiting_approval' and TERMINAL[state] and tonumber(job.spent_gpu_s or '')
   write(job, changes)
   if painted then settle_cost(job, painted) end
+  -- Whatever else ends without a finish gave its tenant nothing. (finish counts what it took behind this.)
+  if TERMINAL[state] then settle_quota(job, (painted or 0) * SECOND) end
   watch_deadline(job)
   if state == 'queued' then enqueue(job, t) end
   announce_state(job, t, reason)

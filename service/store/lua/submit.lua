@@ -4,7 +4,11 @@ local id, tenant, pool, model, priority, request = ARGV[1], ARGV[2], ARGV[3], AR
 local compat, digest, idempotency = ARGV[7], ARGV[8], ARGV[9]
 local queue_limit, retention_s, webhook_url, warnings = tonumber(ARGV[10]), ARGV[11], ARGV[12], ARGV[13]
 local start_by, finish_by, work, sent, traceparent = ARGV[14], ARGV[15], ARGV[16], ARGV[17], ARGV[18]
+local window_s = tonumber(ARGV[19])
+local limits = { requests = ARGV[20], concurrent_jobs = ARGV[21], gpu_seconds = ARGV[22] }
 local t = now()
+limits.window = whole(math.floor(t / window_s)) .. '/' .. whole(window_s)
+limits.resets_at = (math.floor(t / window_s) + 1) * window_s
 
 -- A deadline is a time, or '+' and seconds from now: only this clock knows when now is.
 local function moment(text)
@@ -46,6 +50,10 @@ end
 
 local pause = paused('intake')
 if pause then return refuse({ 'paused', id, pause }) end
+-- Not refuse(): libraries are told not to repeat this, so none of their repeats is to be expected.
+local gpu = math.ceil(estimate_of({ pool = pool, model = model, work = work }) * SECOND)
+local passed = quota_passed(tenant, gpu, limits)
+if passed then return { 'over_quota', id, unpack(passed) } end
 if waiting_in(pool) >= queue_limit then return refuse({ 'full', id }) end
 
 -- Arrivals are numbered by microseconds, and upwards even when the clock is set back. A job's rank never
@@ -56,7 +64,7 @@ local job = {
   id = id, tenant = tenant, pool = pool, model = model, state = 'queued', request = request,
   compat = compat, digest = digest, idempotency = idempotency, retention_s = retention_s,
   webhook_url = webhook_url, warnings = warnings,
-  work = work, charged = '', charged_to = '',
+  work = work, charged = '', charged_to = '', reserved = whole(gpu), quota_window = limits.window,
   rank = whole(arrival - tonumber(priority) * PRIORITY_WORTH),
   attempt = 0, lost = 0, alone = 0, cancel_requested = 0, deleted = 0, winner_attempt = 0,
   worker = '', stage = '', step = 0, steps = 0, progress = 0, seq = 0,
@@ -69,6 +77,7 @@ local job = {
 local eta = eta_of(pool, model, tonumber(work), redis.call('ZCARD', KEY.READY .. pool .. ':' .. model), t)
 job.eta = eta and stamp(eta) or ''
 write(job, job)
+count_job(job, limits, t)
 -- Without an end until the job has ended (doom() gives it one): a promise outlives any clock.
 if idempotency ~= '' then redis.call('HSET', key, 'job', id, 'digest', digest) end
 if sent ~= '' then
