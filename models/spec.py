@@ -155,9 +155,9 @@ MICRO = CinemaSpec(
     frames=FrameRule(minimum=16, maximum=16, default=16),
     fps=8,
     picture_steps=25,
-    picture_guidance=5.0,
+    picture_guidance=4.0,
     video_steps=25,
-    video_guidance=3.0,
+    video_guidance=1.5,
     description="Trained by this project on a procedural world of moving shapes; runs on a CPU.",
 )
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from worker.departure import end_before_the_loop
 from worker.events import tell_all
-from worker.main import end_before_the_loop, serve
+from worker.main import serve
 from worker.metrics import WorkerMetrics
 
 
