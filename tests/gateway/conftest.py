@@ -233,9 +233,12 @@ class ServerThread:
         assert not self._thread.is_alive()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _quiet_logs() -> Iterator[None]:
-    """Server threads log past the end of a test, where pytest captures no more; tests assert what matters."""
+    """Server threads log past the end of a test, where pytest captures no more; tests assert what matters.
+
+    For each file anew: those of other parts, run by the same process in between, listen to logs again.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()
