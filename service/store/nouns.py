@@ -24,8 +24,7 @@ class Submission:
     stay after the job has ended (seconds). `warnings` are kept with the job as they were when it came.
     `repeat`: whether a client library sends this again by itself (True: the same digest within a minute is
     answered by the first job), for the first time, or None: nothing is known of that. `traceparent` is the
-    span below which the job's story is told; empty without traces.
-    `quotas` hold where the tenant has none of its own.
+    span below which the job's story is told. `quotas` hold where the tenant has none of its own.
     """
 
     job_id: str
