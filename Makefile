@@ -102,7 +102,7 @@ stack-test: $(DEVELOP) ## Every command of docker-compose.yml as a plain process
 	PYTHONPATH=.:tests $(BIN)/python -m rig.compose_stack
 	PYTHONPATH=.:tests $(BIN)/python -m rig.gateway_packages
 
-gpu-check: $(SERVE) ## Ten gates on the GPU at hand, as a table and gpu-check.json; exit code 1 if one fails
+gpu-check: $(SERVE) ## Eleven gates on the GPU at hand, as a table and gpu-check.json; exit code 1 if one fails
 	$(BIN)/python -m benchmarks.gpu_check $(GPU_OPTIONS)
 
 boards: $(DEVELOP) ## Load a real service for three minutes and draw its boards, and the scaling rule, into docs/images

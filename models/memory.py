@@ -1,7 +1,8 @@
 """What a model needs of a device's memory, counted before a byte of it is taken (ADR 0008).
 
 Weights are read off the files' headers; activations are counted by running the real networks on the meta
-device at the largest size and length that the model allows. Nothing here is measured on a GPU.
+device at the largest size and length that the model allows. An H200 took 1.03 to 1.05 times as much
+(docs/gpu-check.md).
 """
 
 from __future__ import annotations

@@ -30,14 +30,21 @@ def write_nano(folder: Path, seed: int = 0, spec: CinemaSpec = NANO) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tokenizer = byte_tokenizer()
-        vae, text_encoder, unet = _vae(spec), _text_encoder(spec, tokenizer), flat_unet(spec.unet)
-        main = InflatedUNet(spec.unet)
-        main.load_state_dict(unet.state_dict(), strict=False)
-        appearnet = AppearNet.copy_of(main)
-        randomise_silent_paths(main)
-        randomise_silent_paths(appearnet)
-    parts = Parts(spec, "", unet, main, appearnet, vae, text_encoder, tokenizer, Schedule())
+        parts = random_parts(spec, _vae(spec), _text_encoder(spec, tokenizer), tokenizer)
     save_parts(folder, parts, torch.float32)
+
+
+def random_parts(
+    spec: CinemaSpec, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer
+) -> Parts:
+    """Both stages of `spec`'s size with fresh weights, made on torch's default device, beside these."""
+    unet = flat_unet(spec.unet)
+    main = InflatedUNet(spec.unet)
+    main.load_state_dict(unet.state_dict(), strict=False)
+    appearnet = AppearNet.copy_of(main)
+    randomise_silent_paths(main)
+    randomise_silent_paths(appearnet)
+    return Parts(spec, "", unet, main, appearnet, vae, text_encoder, tokenizer, Schedule())
 
 
 def flat_unet(spec: UNetSpec) -> UNet2DConditionModel:

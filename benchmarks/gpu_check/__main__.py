@@ -1,4 +1,4 @@
-"""`make gpu-check`: ten gates on the device at hand, as a table and as JSON.
+"""`make gpu-check`: eleven gates on the device at hand, as a table and as JSON.
 
     python -m benchmarks.gpu_check [--json gpu-check.json] [--runs 10] [--device cpu]
 
@@ -61,7 +61,7 @@ def machine(bench: Bench) -> Mapping[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Ten gates on the device at hand.")
+    parser = argparse.ArgumentParser(description="Eleven gates on the device at hand.")
     parser.add_argument("--json", type=Path, default=Path("gpu-check.json"))
     parser.add_argument("--runs", type=int, help="measurements of each kind: 10 on a GPU, else 3")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")

@@ -21,6 +21,7 @@ from models.spec import CinemaSpec
 from models.unet import InflatedUNet
 
 TEXT_TOKENS = 77
+NO_GPU = "no CUDA device"
 Verdict = Literal["PASS", "FAIL", "SKIP"]
 
 

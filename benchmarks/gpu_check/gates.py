@@ -9,7 +9,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.count_network import flops
-from benchmarks.gpu_check.bench import Bench, Outcome, picture_order, video_order
+from benchmarks.gpu_check.bench import NO_GPU, Bench, Outcome, picture_order, video_order
+from benchmarks.gpu_check.full_size import whole_films
 from models.spec import CinemaSpec
 from models.stepwise import result_of
 from worker.encode import encode_mp4
@@ -17,7 +18,6 @@ from worker.encode import encode_mp4
 #: Effective TFLOP/s of a public relative (SVD-XT under TensorRT, AnimateDiff) on these cards: parity.
 PARITY: Mapping[str, float] = {"H100": 209.0, "H200": 209.0, "A100": 145.0, "4090": 77.0}
 SIDES = (40, 64)  # latents of 320 and 512 pixels
-NO_GPU = "no CUDA device"
 
 
 def roofline(bench: Bench) -> Outcome:
@@ -212,4 +212,5 @@ GATES: tuple[Callable[[Bench], Outcome], ...] = (
     batch_of_two,
     against_diffusers,
     cold_start,
+    whole_films,
 )
