@@ -40,10 +40,24 @@ _HEADERS = {
     "cache-control": "no-store",
     "x-accel-buffering": "no",  # nginx would hold events back until its buffer is full
 }
+#: Tools that read OpenAPI hold each event of a stream against this, as they find it in the stream: text.
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"type": "object"},
+        },
+    },
+    "required": ["id", "event", "data"],
+}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events until the job has ended. `data` is JSON: id, type, created_at, data.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {"description": "The job has ended and you have seen its last event: do not come back."},
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import validate
 
 from service.api.examples import VIDEO
 
@@ -110,3 +111,18 @@ def test_the_example_of_a_video_has_exactly_the_fields_of_a_real_one(site: Any) 
     assert list(VIDEO["attempt_log"][0]) == list(real["attempt_log"][0])
     for part in ("video", "thumbnail", "spritesheet", "keyframe", "urls"):
         assert list(VIDEO[part]) == list(real[part])
+
+
+def test_streams_of_events_are_described_event_by_event(site: Any, document: dict[str, Any]) -> None:
+    """Tools that read OpenAPI hold each event against the schema: `schemathesis` did, and ours was a text."""
+    site.create()
+    video_id = site.worker.render()
+    wire = site.client.get(f"/videos/{video_id}/events").text
+    blocks = [block for block in wire.split("\n\n") if "data: " in block]
+    events = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
+    for path in ("/videos/{video_id}/events", "/events/{video_id}"):
+        answer = document["paths"][path]["get"]["responses"]["200"]["content"]["text/event-stream"]
+        for event in events:
+            validate(event, answer["schema"])
+            validate(json.loads(event["data"]), answer["schema"]["properties"]["data"]["contentSchema"])
+    assert len(events) > 2
