@@ -12,7 +12,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from service.api import approvals, content, estimates, events, health, playground, remixes, videos, webhooks
+from service.api import (
+    approvals,
+    content,
+    estimates,
+    events,
+    health,
+    playground,
+    predictions,
+    remixes,
+    videos,
+    webhooks,
+)
 from service.api.parts import VERSION_PREFIX, GatewayParts
 from service.api.problems import ProblemView, documented, refusal_of_http, refusal_of_validation
 from service.api.scope import OnePath, RequestScope
@@ -31,7 +42,10 @@ with and without the prefix `/v1`. Errors are RFC 9457 problems that also carry 
 """
 
 #: Routes of an owner; those below look at the key themselves, or need none.
-_KEYED = (videos.router, estimates.router, remixes.router, approvals.router, events.router, webhooks.router)
+_KEYED = (
+    *(videos.router, estimates.router, remixes.router, approvals.router, events.router, webhooks.router),
+    predictions.router,
+)
 _OPEN = (content.router, events.open_router, health.router, playground.router)
 
 
@@ -43,6 +57,7 @@ class Gateway(FastAPI):
             document = super().openapi()
             schemas = document["components"]["schemas"]
             schemas |= videos.SCHEMAS | remixes.SCHEMAS | approvals.SCHEMAS | webhooks.SCHEMAS
+            schemas |= predictions.SCHEMAS
             problem = ProblemView.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= problem.pop("$defs")
             schemas["Problem"] = problem

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
@@ -23,6 +24,8 @@ from service.refusals import (
     UnsupportedBody,
     shown,
 )
+
+Read = TypeVar("Read")
 
 _METADATA_PART = re.compile(r"metadata\[([^\]]*)\]")
 _PICTURE_PART = re.compile(rf"{PICTURE_FIELD}\[([^\]]*)\]")
@@ -50,10 +53,7 @@ async def read_body(request: Request, max_text_bytes: int) -> Body:
     """
     content_type = media_type(request.headers.get("content-type"))
     if content_type == JSON:
-        raw = await request.body()
-        if len(raw) <= _READ_AT_ONCE_BYTES:
-            return _json_body(raw)
-        return await asyncio.to_thread(_json_body, raw)
+        return await _in_time(_json_body, await request.body())
     if content_type == FORM:
         return await _multipart_body(request, max_text_bytes)
     raise UnsupportedBody(
@@ -62,7 +62,27 @@ async def read_body(request: Request, max_text_bytes: int) -> Body:
     )
 
 
+async def read_json(request: Request) -> dict[str, object]:
+    """The named values of a body that can be JSON alone. Raises UnsupportedBody or UnreadableBody."""
+    content_type = media_type(request.headers.get("content-type"))
+    if content_type != JSON:
+        sentence = f"Content-Type must be {JSON}, got {shown(content_type)}"
+        raise UnsupportedBody(sentence, headers={"Accept": JSON})
+    return await _in_time(_json_object, await request.body())
+
+
+async def _in_time(read: Callable[[bytes], Read], raw: bytes) -> Read:
+    """What `read` makes of these bytes, without keeping others waiting."""
+    return read(raw) if len(raw) <= _READ_AT_ONCE_BYTES else await asyncio.to_thread(read, raw)
+
+
 def _json_body(raw: bytes) -> Body:
+    given = _json_object(raw)
+    told = given.pop(PICTURE_FIELD, None)
+    return Body(given, None if told is None else read_reference(told))
+
+
+def _json_object(raw: bytes) -> dict[str, object]:
     if raw.count(b"[") + raw.count(b"{") > _MAX_OPENED:
         raise UnreadableBody(f"the JSON body opens more than {_MAX_OPENED} objects and lists")
     try:
@@ -75,8 +95,7 @@ def _json_body(raw: bytes) -> Body:
         raise UnreadableBody(f"the body is not valid JSON: {error}") from None
     if not isinstance(body, dict):
         raise UnreadableBody(f"the JSON body must be an object, got {shown(body)}")
-    told = body.pop(PICTURE_FIELD, None)
-    return Body(body, None if told is None else read_reference(told))
+    return body
 
 
 async def _multipart_body(request: Request, max_text_bytes: int) -> Body:

@@ -30,18 +30,32 @@ async def answer_accepted(
     wait_s: int | None,
 ) -> VideoView:
     """202 for a job that is new and goes on; 200 for one that was there before, or has ended meanwhile."""
-    job = accepted.job
-    if wait_s is not None and not job.at_rest:
-        waited = await parts.waiting_room.until_ended(
-            lambda: parts.intake.show(tenant, job.id), wait_s, request.is_disconnected
-        )
-        if waited is not None:
-            job = waited
-            response.headers["preference-applied"] = f"wait={wait_s}"
+    job = await waited_for(request, response, parts, tenant, accepted.job, wait_s)
     view = await present(request, parts, job)
     response.status_code = 202 if accepted.created and not job.terminal else 200
     response.headers["location"] = view.urls.self_
     return view
+
+
+async def waited_for(
+    request: Request,
+    response: Response,
+    parts: GatewayParts,
+    tenant: str,
+    job: VideoJob,
+    wait_s: float | None,
+) -> VideoJob:
+    """The job once it is at rest, or as it stands after `wait_s` seconds; at once for None, or where too many
+    wait already."""
+    if wait_s is None or job.at_rest:
+        return job
+    waited = await parts.waiting_room.until_ended(
+        lambda: parts.intake.show(tenant, job.id), wait_s, request.is_disconnected
+    )
+    if waited is None:
+        return job
+    response.headers["preference-applied"] = f"wait={wait_s:g}"
+    return waited
 
 
 def asked_wait(prefer: str | None) -> int | None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from service.api.body import read_body
+from service.api.body import read_json
 from service.api.parts import Parts, Tenant
 from service.api.problems import documented
 from service.api.webhook_views import (
@@ -20,7 +20,7 @@ from service.api.webhook_views import (
     endpoint_with_secret,
 )
 from service.fields.endpoint import ChangeEndpoint, CreateEndpoint, read_changes, read_new_endpoint
-from service.limits import JSON, media_type
+from service.limits import JSON
 from service.refusals import (
     BodyTooLarge,
     EndpointDisabled,
@@ -35,7 +35,6 @@ from service.refusals import (
     UnsupportedBody,
     UploadTooSlow,
     VideoGone,
-    shown,
 )
 
 router = APIRouter(tags=["webhooks"])
@@ -58,14 +57,6 @@ def _body(name: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
 
 
-async def _given(request: Request, parts: Parts) -> dict[str, object]:
-    content_type = media_type(request.headers.get("content-type"))
-    if content_type != JSON:
-        sentence = f"Content-Type must be {JSON}, got {shown(content_type)}"
-        raise UnsupportedBody(sentence, headers={"Accept": JSON})
-    return (await read_body(request, parts.settings.max_text_bytes)).given
-
-
 @router.post(
     "/webhook_endpoints",
     summary="Add a webhook endpoint",
@@ -75,7 +66,7 @@ async def _given(request: Request, parts: Parts) -> dict[str, object]:
 )
 async def create_webhook_endpoint(request: Request, parts: Parts, tenant: Tenant) -> EndpointWithSecretView:
     """It hears of all your jobs from now on. The answer holds its secret, which is never shown again."""
-    asked = read_new_endpoint(await _given(request, parts))
+    asked = read_new_endpoint(await read_json(request))
     return endpoint_with_secret(*await parts.webhooks.create(tenant, asked))
 
 
@@ -105,7 +96,7 @@ async def change_webhook_endpoint(
     request: Request, parts: Parts, tenant: Tenant, endpoint_id: str
 ) -> EndpointView:
     """What is left out stays. What waits for the endpoint goes to the new URL."""
-    asked = read_changes(await _given(request, parts))
+    asked = read_changes(await read_json(request))
     return endpoint_view(await parts.webhooks.change(tenant, endpoint_id, asked))
 
 

@@ -1,25 +1,17 @@
 """What a client may say of a webhook endpoint."""
 
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from service.contracts.webhook_endpoint import EVENT_TYPES
+from service.fields.shapes import read_shape
 from service.fields.video import Text, WebhookUrl
-from service.refusals import FieldFault, InvalidFields, shown
+from service.refusals import FieldFault, InvalidFields
 
 MAX_DESCRIPTION_CHARS = 200
-Fields = TypeVar("Fields", bound=BaseModel)
 _EXAMPLE_URL = "https://example.com/microcinema"
 
 
@@ -73,36 +65,9 @@ def read_new_endpoint(given: Mapping[str, object]) -> CreateEndpoint:
     """Raises InvalidFields."""
     if given.get("url") is None:
         raise InvalidFields([FieldFault("url", "", "an http or https URL", "url is required")])
-    return _read(CreateEndpoint, given)
+    return read_shape(CreateEndpoint, given)
 
 
 def read_changes(given: Mapping[str, object]) -> ChangeEndpoint:
     """Raises InvalidFields."""
-    return _read(ChangeEndpoint, given)
-
-
-def _read(shape: type[Fields], given: Mapping[str, object]) -> Fields:
-    try:
-        return shape.model_validate({name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        raise InvalidFields(
-            [
-                _fault(shape, str(detail["loc"][0]), given, detail["type"], detail.get("ctx", {}))
-                for detail in error.errors(include_url=False)[:8]
-            ]
-        ) from None
-
-
-def _fault(
-    shape: type[BaseModel], name: str, given: Mapping[str, object], kind: str, context: Mapping[str, object]
-) -> FieldFault:
-    value = given.get(name)
-    if kind == "extra_forbidden":
-        known = ", ".join(shape.model_fields)
-        written = shown(name).strip("'\"")
-        return FieldFault(
-            written, shown(value), f"one of {known}", f"unknown field {written}; known: {known}"
-        )
-    if kind == "string_too_long":
-        return FieldFault.of(name, value, f"at most {MAX_DESCRIPTION_CHARS} characters")
-    return FieldFault.of(name, value, str(context.get("bound", "true or false")))
+    return read_shape(ChangeEndpoint, given)

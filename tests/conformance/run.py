@@ -91,6 +91,7 @@ CLIENTS = {
     for client in (
         *(Client("openai", version, "openai_python.py") for version in OPENAI_VERSIONS),
         NodeClient("openai", None, "openai_node.mjs"),
+        Client("replicate", None, "replicate_python.py"),
         Client("standardwebhooks", None, "standard_webhooks.py"),
         Client("schemathesis", None, "schemathesis_fuzz.py"),
     )

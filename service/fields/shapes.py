@@ -1,0 +1,40 @@
+"""Bodies that are JSON alone: read into their shape, with a fault for each field that does not fit."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from service.refusals import FieldFault, InvalidFields, shown
+
+Shape = TypeVar("Shape", bound=BaseModel)
+#: An answer names this many faults; a body of a megabyte could hold a hundred thousand.
+_MAX_FAULTS = 8
+
+
+def read_shape(shape: type[Shape], given: Mapping[str, object]) -> Shape:
+    """`given` as a `shape`; null counts as left out. Raises InvalidFields."""
+    try:
+        return shape.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise InvalidFields(
+            [
+                _fault(shape, str(detail["loc"][0]), given, detail["type"], detail.get("ctx", {}))
+                for detail in error.errors(include_url=False)[:_MAX_FAULTS]
+            ]
+        ) from None
+
+
+def _fault(
+    shape: type[BaseModel], name: str, given: Mapping[str, object], kind: str, context: Mapping[str, object]
+) -> FieldFault:
+    value = given.get(name)
+    if kind == "extra_forbidden":
+        known = ", ".join(shape.model_fields)
+        written = shown(name).strip("'\"")
+        return FieldFault(
+            written, shown(value), f"one of {known}", f"unknown field {written}; known: {known}"
+        )
+    if kind == "string_too_long":
+        return FieldFault.of(name, value, f"at most {context.get('max_length')} characters")
+    return FieldFault.of(name, value, str(context.get("bound", "true or false")))
