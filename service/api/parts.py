@@ -57,12 +57,12 @@ class GatewayParts:
     traces: Traces = field(default_factory=no_traces)
 
 
-def _parts(request: Request) -> GatewayParts:
+async def _parts(request: Request) -> GatewayParts:
     parts: GatewayParts = request.app.state.parts
     return parts
 
 
-def _tenant(request: Request) -> str:
+async def _tenant(request: Request) -> str:
     owner: str = request.scope[OWNER]
     return owner
 
