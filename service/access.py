@@ -25,6 +25,7 @@ from service.storage.artifact_store import (
     StorageUnavailable,
     StoredObject,
 )
+from service.store.errors import NewerRecord
 
 T = TypeVar("T")
 
@@ -45,6 +46,9 @@ async def reaching_record(limit_s: float = RECORD_LIMIT_S) -> AsyncIterator[None
     try:
         async with asyncio.timeout(limit_s):
             yield
+    except NewerRecord as error:
+        log.warning("record_of_newer_version", detail=str(error))
+        raise RecordUnavailable(f"{error}: ask a gateway of the newer version") from error
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("record_unavailable", reason=type(error).__name__, detail=str(error))
         raise RecordUnavailable("Redis, which holds the jobs' records, does not answer") from error

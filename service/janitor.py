@@ -15,7 +15,7 @@ from service.contracts.job import VideoJob
 from service.contracts.keys import artifact_prefix
 from service.logs import get_logger
 from service.storage.artifact_store import ArtifactStore, StorageError, StoredObject
-from service.store.errors import StoreUnavailable
+from service.store.errors import NewerRecord, StoreUnavailable
 from service.store.store import JobStore
 
 log = get_logger(__name__)
@@ -84,17 +84,25 @@ class Janitor:
         Raises WrongRecord, StorageError or StoreUnavailable; the first before anything is deleted.
         """
         found = self._old_objects()
-        records = {job_id: self._jobs.record(job_id) for _, job_id in found}
+        records = {job_id: self._record(job_id) for _, job_id in found}
         if len(found) > _MANY_JOBS and not any(records.values()):
             raise WrongRecord(f"the record knows none of the {len(found)} jobs that the storage holds")
         leftovers = [
             stored.key
             for (tenant, job_id), objects in found.items()
-            for stored in self._leftovers(tenant, records[job_id], objects)
+            if not isinstance(record := records[job_id], NewerRecord)
+            for stored in self._leftovers(tenant, record, objects)
         ]
         for key in leftovers:
             self._artifacts.delete(key)
         return Cleared(objects=len(leftovers))
+
+    def _record(self, job_id: str) -> VideoJob | NewerRecord | None:
+        """A record of a newer version names what nobody here knows: all of its objects stay."""
+        try:
+            return self._jobs.record(job_id)
+        except NewerRecord as error:
+            return error
 
     def _old_objects(self) -> dict[tuple[str, str], list[StoredObject]]:
         """By tenant and job. A key of any other form is not ours, and stays."""

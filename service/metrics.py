@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from service.contracts.lifecycle import State
 from service.remembered import Remembered
-from service.store.nouns import Snapshot
+from service.store.gauges import Snapshot
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -38,6 +38,7 @@ class QueueGauges(Collector):
                 families["jobs"].add_metric([state], snapshot.states.get(state, 0))
             families["leases"].add_metric([], snapshot.leases)
             families["doomed_jobs"].add_metric([], snapshot.doomed)
+            families["newer_records"].add_metric([], snapshot.left)
             families["outbox_events"].add_metric([], snapshot.outbox)
             families["intake_paused"].add_metric([], float("intake" in snapshot.pauses))
             for (pool, model), ratios in snapshot.eta_ratios.items():
@@ -72,6 +73,7 @@ def _families() -> dict[str, GaugeMetricFamily | CounterMetricFamily]:
         "jobs": ("Job records by state.", ["state"]),
         "leases": ("Attempts that hold a lease.", []),
         "doomed_jobs": ("Ended jobs that await deletion.", []),
+        "newer_records": ("Job records of newer versions, which this one leaves as they are.", []),
         "outbox_events": ("Events that no notifier has taken yet.", []),
         "ready_jobs": ("Jobs that a worker could claim now.", ["pool"]),
         "running_jobs": (

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import anyio.to_thread
 from redis.exceptions import RedisError
 
+from service.contracts.schema import RECORD_SCHEMA
 from service.logs import get_logger
 from service.queue import Tickets
 from service.store.store import AsyncJobStore
@@ -26,6 +27,7 @@ class Sweep:
     lease_s: float
     every_s: float = 1.0
     redis_answers: bool = True
+    left: int = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set. An outage of Redis is logged once, when it begins and when it ends.
@@ -51,6 +53,9 @@ class Sweep:
         reaped = await self.jobs.reap(self.lease_s)
         if not reaped.ran:
             return
+        if reaped.left != self.left:
+            log.warning("records_of_newer_version", left=reaped.left, reads_schema=RECORD_SCHEMA)
+            self.left = reaped.left
         if reaped.ids or reaped.expired or reaped.extended:
             log.info("reaped", jobs=reaped.ids, expired=reaped.expired, extended=reaped.extended)
         if reaped.wanted:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.access import reaching_record
 from service.api.parts import GatewayParts, Parts
 from service.refusals import Refusal
-from service.store.nouns import Snapshot
+from service.store.gauges import Snapshot
 
 router = APIRouter(tags=["operations"])
 

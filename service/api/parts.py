@@ -16,7 +16,8 @@ from service.rates import Rates
 from service.remembered import Remembered
 from service.settings import GatewaySettings
 from service.storage.links import LinkSigner
-from service.store.nouns import CatalogueEntry, Snapshot
+from service.store.gauges import Snapshot
+from service.store.nouns import CatalogueEntry
 from service.sweep import Sweep
 from service.tracing import Traces, no_traces
 from service.webhooks import WebhookDesk

@@ -12,7 +12,8 @@ from service.api.candidates import GateView, gate_view
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import TABLE, Stage, State
-from service.store.nouns import CatalogueEntry, Forecast, Snapshot
+from service.store.gauges import Snapshot
+from service.store.nouns import CatalogueEntry, Forecast
 
 
 class ErrorView(BaseModel):

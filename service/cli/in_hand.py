@@ -7,7 +7,7 @@ from redis import Redis
 
 from service.contracts.job import VideoJob
 from service.contracts.keys import REDIS_KEYS
-from service.store.errors import reaching_redis
+from service.store.errors import NewerRecord, reaching_redis
 from service.store.script import Store
 from service.store.store import JobStore
 
@@ -31,7 +31,11 @@ def _jobs(redis: Redis, tenant: str | None) -> Iterator[VideoJob]:
         names = [prefix + tenant] if tenant else [name.decode() for name in _scan(redis, prefix)]
         held = [member.decode() for name in names for member in redis.sscan_iter(name, count=_AT_ONCE)]
     for job_id in held:
-        job = store.record(job_id)
+        try:
+            job = store.record(job_id)
+        except NewerRecord as error:
+            print(error)
+            continue
         if job is not None and not job.terminal:
             yield job
 

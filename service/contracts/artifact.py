@@ -12,10 +12,11 @@ class Artifact(BaseModel):
     picture. `sha256` is of the stored bytes; `frame_digest` is the sha256 of the uint8 frames (F H W C, RGB)
     before encoding: two videos are the same video when their frame digests are equal.
     Beside a video its worker stores two pictures of it (worker/stills.py): `thumbnail`, and `spritesheet` of
-    `frames` small frames. A video of before there were any has none.
+    `frames` small frames. A video of before there were any has none. What a newer version says of it besides
+    goes along: a candidate is copied when it becomes the keyframe.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     key: str = Field(min_length=1, max_length=1024)
     content_type: str

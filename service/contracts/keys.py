@@ -65,6 +65,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "STORAGE": f"{TAG}:storage",  # the mark of the storage that belongs to this record
         # ended
         "STATES": f"{TAG}:states",  # hash state -> number of records in it
+        "SCHEMAS": f"{TAG}:schemas",  # hash schema -> number of job records of it; those of before have none
         "DOOMED": f"{TAG}:doomed",  # zset id -> time from which record and artifacts may go
         # told to the world
         "RELAYED": f"{TAG}:relayed",  # time of the last look into the outbox

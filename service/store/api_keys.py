@@ -70,6 +70,7 @@ class KeyCheck:
 
 
 def _key(record: str, used: str) -> ApiKey:
-    key_id, owner, scopes, created_at = record.split(" ")
-    named = frozenset(Scope(scope) for scope in scopes.split(","))
+    # Newer versions may put words behind these, and scopes between, which open nothing here.
+    key_id, owner, scopes, created_at, *_ = record.split(" ")
+    named = frozenset(Scope(scope) for scope in scopes.split(",") if scope in Scope.__members__.values())
     return ApiKey(key_id, owner, named, float(created_at), float(used) if used else None)

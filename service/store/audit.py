@@ -45,6 +45,7 @@ _BOUNDED = frozenset(
     | {
         "STORAGE",
         "STATES",
+        "SCHEMAS",
         "OUTBOX",
         "RUNNING",
         "API_KEYS",

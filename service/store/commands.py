@@ -202,6 +202,7 @@ def reap(lease_s: float, max_lost: int, every_s: float) -> Command[Reaped]:
             ids=tuple(reply[2]),
             expired=tuple(reply[3]),
             wanted={pool: int(count) for pool, count in pairs(reply[4]).items()},
+            left=reply[5],
         ),
     )
 

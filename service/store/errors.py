@@ -27,6 +27,10 @@ AWAY = (
 """Answers (or silences) that mean "not now": the same command may work later."""
 
 
+NEWER = "NEWER "
+"""How the scripts' answer begins that becomes NewerRecord (lua/prelude.lua)."""
+
+
 class StoreUnavailable(RedisError):
     """Redis did not answer, or cannot write at the moment. The command MAY have taken effect.
 
@@ -36,15 +40,21 @@ class StoreUnavailable(RedisError):
 
 @contextmanager
 def reaching_redis() -> Iterator[None]:
-    """Turn the client library's many words for "not now" into StoreUnavailable."""
+    """Turn the client library's many words for "not now" into StoreUnavailable. May raise NewerRecord."""
     try:
         yield
     except AWAY as error:
         raise StoreUnavailable(str(error) or type(error).__name__) from error
     except ResponseError as error:
+        if str(error).startswith(NEWER):
+            raise NewerRecord(str(error).removeprefix(NEWER).partition(" script:")[0]) from error
         if not str(error).startswith("MISCONF"):
             raise
         raise StoreUnavailable(str(error)) from error  # its disk is full or failing: writes wait
+
+
+class NewerRecord(RedisError):
+    """A newer version of the service wrote this, and this one cannot understand it. It stays as it is."""
 
 
 class UnknownCursor(LookupError):

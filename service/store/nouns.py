@@ -228,7 +228,7 @@ class Reaped:
 
     `extended`: after a gap or a clock jump all leases were extended instead. `ids`: jobs whose lease had
     run out. `expired`: jobs whose start_by, finish_by or time for approval had passed.
-    `wanted`: tickets each pool should have.
+    `wanted`: tickets each pool should have. `left`: job records of newer versions, which nobody here touches.
     """
 
     ran: bool
@@ -236,6 +236,7 @@ class Reaped:
     ids: tuple[str, ...]
     expired: tuple[str, ...]
     wanted: Mapping[str, int]
+    left: int = 0
 
 
 @dataclass(frozen=True)
@@ -250,51 +251,3 @@ class CatalogueEntry:
     live_workers: int
     render_p50_s: float | None = None
     renders: int = 0
-
-
-@dataclass(frozen=True)
-class PoolDepth:
-    """One pool: jobs ready to claim, the oldest one's wait (seconds), workers alive, tickets it could use,
-    live workers told to drain, attempts that run, attempts that ever lost their worker, and the GPU seconds
-    that what is ready should take."""
-
-    ready: int
-    oldest_ready_age_s: float
-    live_workers: int
-    wanted: int
-    draining: int = 0
-    running: int = 0
-    losses: int = 0
-    backlog_gpu_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Server:
-    """What the Redis server says of itself: its append-only file is kept, the last write to it went well,
-    memory in use and the bound that it was given (bytes; 0: none)."""
-
-    aof_enabled: bool
-    aof_written: bool
-    memory: int
-    memory_bound: int
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Gauges for metrics: records by state, leases held, jobs to be purged, events to be relayed, pools.
-
-    `pauses`: why the closed gates are closed, by gate (`intake`, `pool:<name>`).
-    `eta_ratios`: by pool and model, the time that the last videos took over the time that was foretold, in
-    the middle and for nine of ten.
-    `promises`: by pool and model, all videos of which a time was foretold, and those of them that came late.
-    """
-
-    states: Mapping[State, int]
-    leases: int
-    doomed: int
-    outbox: int
-    pools: Mapping[str, PoolDepth]
-    pauses: Mapping[str, Pause] = field(default_factory=dict)
-    eta_ratios: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
-    promises: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    server: Server = Server(aof_enabled=False, aof_written=True, memory=0, memory_bound=0)

@@ -6,7 +6,8 @@ from typing import Any
 
 from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
-from service.store.nouns import CatalogueEntry, Pause, PoolDepth, Server, Snapshot
+from service.store.gauges import PoolDepth, Server, Snapshot
+from service.store.nouns import CatalogueEntry, Pause
 from service.store.script import Command, pairs
 
 
@@ -60,6 +61,7 @@ def snapshot() -> Command[Snapshot]:
             eta_ratios={(pool, model): (float(p50), float(p90)) for pool, model, p50, p90 in reply[6]},
             promises={(pool, model): (foretold, late) for pool, model, foretold, late in reply[7]},
             server=_server(*reply[8]),
+            left=reply[9],
         )
 
     return Command("snapshot", (), parse)

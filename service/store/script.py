@@ -18,6 +18,7 @@ from redis.exceptions import NoScriptError
 
 from service.contracts.keys import REDIS_KEYS
 from service.contracts.lifecycle import PROGRESS_TYPE, TABLE, TERMINAL, TRANSITIONS
+from service.contracts.schema import RECORD_SCHEMA
 from service.store.errors import reaching_redis
 
 R = TypeVar("R")
@@ -55,10 +56,12 @@ class Script:
 class Library:
     """Scripts as they are sent: shebang, names and tables of the contracts, clock, what they share, body.
 
-    `clock` is Lua source that defines `now()`. Only tests pass another one: it is not a setting.
+    `clock` is Lua source that defines `now()`, `schema` what is written and understood. Only tests pass
+    others: they are not settings.
     """
 
     clock: str = SERVER_CLOCK
+    schema: int = RECORD_SCHEMA
     _loaded: dict[str, Script] = field(default_factory=dict, compare=False, repr=False)
 
     def script(self, name: str) -> Script:
@@ -67,7 +70,8 @@ class Library:
             flags, body = _read(name).split("\n", 1)
             if not flags.startswith("#!lua"):
                 raise ValueError(f"lua/{name}.lua must begin with its '#!lua' line")
-            source = "\n".join((flags, _tables(), self.clock, *map(_read, SHARED), body))
+            schema = f"local SCHEMA = {self.schema}"
+            source = "\n".join((flags, _tables(), schema, self.clock, *map(_read, SHARED), body))
             # Not a secret: EVALSHA addresses a script by the SHA-1 of its text.
             sha1 = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
             self._loaded[name] = Script(source, sha1)

@@ -14,6 +14,7 @@ from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import VideoRequest
 from service.store import commands, forecasts, roster, submitting
+from service.store.gauges import Snapshot
 from service.store.nouns import (
     ApproveOutcome,
     Beat,
@@ -28,7 +29,6 @@ from service.store.nouns import (
     Outcome,
     Page,
     Reaped,
-    Snapshot,
     Submission,
     Submitted,
 )

@@ -7,7 +7,7 @@ if not load_endpoint(id) then
   local t = now()
   redis.call('HSET', KEY.ENDPOINT .. id, 'id', id, 'tenant', tenant, 'url', ARGV[3], 'events', ARGV[4],
     'description', ARGV[5], 'secret', ARGV[6], 'enabled', 1, 'created_at', stamp(t), 'failing_since', '',
-    'disabled_at', '', 'disabled_reason', '', 'old_secret', '', 'old_until', '')
+    'disabled_at', '', 'disabled_reason', '', 'old_secret', '', 'old_until', '', 'schema', SCHEMA)
   redis.call('ZADD', KEY.ENDPOINTS .. tenant, stamp(t), id)
 end
 return shown(load_endpoint(id))

@@ -42,11 +42,13 @@ local function queue_of(model, tenant) return KEY.QUEUE .. pool .. ':' .. model 
 -- The tenant's foremost ready job among the models that this worker holds. What is overdue expires here.
 local overdue_left = OVERDUE_AT_ONCE
 local function foremost(model, tenant)
-  local queue = queue_of(model, tenant)
-  while true do
-    local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+  local queue, passed = queue_of(model, tenant), 0
+  while passed < LEFT_SEEN do
+    local first = redis.call('ZRANGE', queue, passed, passed, 'WITHSCORES')
     if not first[1] then return nil end
-    if not has_record(first[1]) then
+    if is_left(KEY.JOB .. first[1]) then
+      passed = passed + 1
+    elseif not has_record(first[1]) then
       redis.call('ZREM', queue, first[1])
       redis.call('ZREM', KEY.READY .. pool .. ':' .. model, first[1])
       redis.call('ZREM', KEY.DEADLINES, first[1])
@@ -120,7 +122,8 @@ local function mates(tenant)
   local found, most = {}, math.min(limit, room_of(tenant))
   if most == 0 then return found end
   for _, id in ipairs(redis.call('ZRANGE', queue_of(first.model, tenant), 0, JOBS_SEEN - 1)) do
-    if redis.call('HGET', KEY.JOB .. id, 'compat') == first.compat and not is_overdue(id, t) then
+    local facts = redis.call('HMGET', KEY.JOB .. id, 'compat', 'schema')
+    if facts[1] == first.compat and not is_newer(facts[2]) and not is_overdue(id, t) then
       local job = load_job(id)
       if not runs_alone(job) then found[#found + 1] = job end
     end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Ended jobs whose time has come, the longest overdue first.
 local jobs = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.DOOMED, '-inf', stamp(now()), 'LIMIT', 0, ARGV[1])) do
+for _, id in ipairs(due(KEY.DOOMED, now(), tonumber(ARGV[1]))) do
   if has_record(id) then
     jobs[#jobs + 1] = redis.call('HGETALL', KEY.JOB .. id)
   else

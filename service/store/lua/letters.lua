@@ -22,7 +22,7 @@ end
 -- `tenant` nil: whoever owns it.
 local function load_endpoint(id, tenant)
   local endpoint = hash_at(KEY.ENDPOINT .. id)
-  if endpoint and (not tenant or endpoint.tenant == tenant) then return endpoint end
+  if endpoint and (not tenant or endpoint.tenant == tenant) then return refuse_newer(endpoint, 'the endpoint ' .. id) end
   return nil
 end
 
@@ -51,7 +51,7 @@ local function file(entry, event, endpoint, t)
   local record = KEY.DELIVERY .. id
   if redis.call('EXISTS', record) == 1 then return id end
   redis.call('HSET', record, unpack(entry))
-  redis.call('HSET', record, 'delivery', id, 'url', url, 'endpoint', endpoint_of(url), 'state', 'waiting',
+  redis.call('HSET', record, 'schema', SCHEMA, 'delivery', id, 'url', url, 'endpoint', endpoint_of(url), 'state', 'waiting',
     'tries', 0, 'endpoint_id', endpoint and endpoint.id or '', 'filed_at', stamp(t))
   redis.call('ZADD', KEY.DELIVERIES_DUE, stamp(t), id)
   if redis.call('EXISTS', KEY.JOB .. event.job_id) == 1 then
@@ -67,6 +67,7 @@ end
 -- Make a delivery that has ended due again, with a whole row of tries before it; the webhook-id stays.
 local function revive(id, t)
   local record = KEY.DELIVERY .. id
+  refuse_newer({ schema = redis.call('HGET', record, 'schema') }, 'the delivery ' .. id)
   -- Counted up as if by a try: a settlement of the last one that is only now sent again must not end this row.
   local tries = redis.call('HINCRBY', record, 'tries', 1)
   redis.call('HSET', record, 'state', 'waiting', 'forgiven', tries)
@@ -81,5 +82,5 @@ local function disable(endpoint, reason, t)
   local facts = { id = endpoint.id, url = endpoint.url, reason = reason, failing_since = tonumber(endpoint.failing_since) }
   redis.call('XADD', KEY.OUTBOX, '*', 'id', 'evt_' .. endpoint.id .. '_' .. string.format('%d', t * 1000), 'seq', 0,
     'type', 'webhook_endpoint.disabled', 'job_id', endpoint.id, 'tenant', endpoint.tenant, 'created_at', stamp(t),
-    'data', cjson.encode(facts), 'url', '')
+    'data', cjson.encode(facts), 'schema', SCHEMA, 'url', '')
 end

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- One page of a tenant's jobs, by arrival; ARGV[5]: as JSON, the metadata that each of them must have.
+-- One page of a tenant's jobs, by arrival, without those of newer versions; ARGV[5]: as JSON, the metadata that each of them must have.
 local tenant, after, limit, order = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local range, from, to = 'ZRANGEBYSCORE', '-inf', '+inf'
 if order == 'desc' then range, from, to = 'ZREVRANGEBYSCORE', '+inf', '-inf' end
@@ -39,6 +39,7 @@ repeat
 until #ids > limit or #some < batch
 local jobs = {}
 for i = 1, math.min(#ids, limit) do
-  if has_record(ids[i]) then jobs[#jobs + 1] = redis.call('HGETALL', KEY.JOB .. ids[i]) end
+  local key = KEY.JOB .. ids[i]
+  if has_record(ids[i]) and not is_left(key) then jobs[#jobs + 1] = redis.call('HGETALL', key) end
 end
 return { 'ok', #ids > limit and 1 or 0, jobs }

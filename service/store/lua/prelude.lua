@@ -12,12 +12,26 @@ local PRIORITY_WORTH = 600 * 1000000 -- a step of priority is worth ten minutes 
 -- that finds it in a queue or among the leases takes it out and goes on.
 local function has_record(id) return redis.call('EXISTS', KEY.JOB .. id) == 1 end
 
+-- An error for a record of a newer version: who takes several jobs at a time asks is_left() before.
 local function load_job(id)
   local flat = redis.call('HGETALL', KEY.JOB .. id)
   if #flat == 0 then return nil end
   local job = {}
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
-  return job
+  return refuse_newer(job, 'the record of ' .. id)
+end
+
+-- Up to `most` members (jobs, or leases of jobs) of a sorted set whose time has come and that this version may touch.
+local function due(key, t, most)
+  local found, seen = {}, 0
+  repeat
+    local some = redis.call('ZRANGEBYSCORE', key, '-inf', stamp(t), 'LIMIT', seen, most)
+    for _, member in ipairs(some) do
+      if #found < most and not is_left(KEY.JOB .. string.match(member, '^[^|]*')) then found[#found + 1] = member end
+    end
+    seen = seen + #some
+  until #found == most or #some < most or seen >= most + LEFT_SEEN
+  return found
 end
 
 -- The job as its owner may see it: tombstones and other tenants' jobs do not exist.
@@ -68,7 +82,7 @@ local function tell(job, kind, t, reason)
   if job.failure ~= '' then facts.error = cjson.decode(job.failure) end
   local entry = {
     'id', 'evt_' .. job.id .. '_' .. seq, 'seq', seq, 'type', kind, 'job_id', job.id,
-    'tenant', job.tenant, 'created_at', stamp(t), 'data', cjson.encode(facts),
+    'tenant', job.tenant, 'created_at', stamp(t), 'data', cjson.encode(facts), 'schema', SCHEMA,
   }
   redis.call('XADD', KEY.EVENTS .. job.id, 'MAXLEN', '~', EVENTS_KEPT, seq .. '-0', unpack(entry))
   return entry

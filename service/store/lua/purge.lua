@@ -11,5 +11,6 @@ unlist(job)
 -- Who deleted it knows; anybody else learns for a while that it was there.
 if job.deleted ~= '1' then redis.call('SET', KEY.GONE .. job.tenant .. ':' .. id, '', 'EX', GONE_KEPT_S) end
 redis.call('HINCRBY', KEY.STATES, job.state, -1)
+if job.schema then redis.call('HINCRBY', KEY.SCHEMAS, job.schema, -1) end
 redis.call('DEL', KEY.JOB .. id, KEY.EVENTS .. id, KEY.JOB_DELIVERIES .. id)
 return 1

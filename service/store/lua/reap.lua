@@ -6,7 +6,7 @@ local lease_s, max_lost, every_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumbe
 local t = now()
 local last = tonumber(redis.call('GET', KEY.REAPER) or '0')
 local gap = t - last
-if gap >= 0 and gap < every_s then return { 0, 0, {}, {}, {} } end
+if gap >= 0 and gap < every_s then return { 0, 0, {}, {}, {}, 0 } end
 redis.call('SET', KEY.REAPER, stamp(t))
 
 local ids, expired, wanted, extended = {}, {}, {}, 0
@@ -17,7 +17,7 @@ if gap < 0 or gap > lease_s / 2 then
     redis.call('ZADD', KEY.LEASES, stamp(t + lease_s), member)
   end
 else
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEY.LEASES, '-inf', stamp(t), 'LIMIT', 0, AT_ONCE)) do
+  for _, member in ipairs(due(KEY.LEASES, t, AT_ONCE)) do
     local job = load_job(string.match(member, '^(.*)|'))
     if job then
       hand_back(job, t, 'worker_lost', true, max_lost)
@@ -26,7 +26,7 @@ else
       redis.call('ZREM', KEY.LEASES, member)
     end
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.APPROVALS, '-inf', stamp(t), 'LIMIT', 0, AT_ONCE)) do
+  for _, id in ipairs(due(KEY.APPROVALS, t, AT_ONCE)) do
     local job = load_job(id)
     if job then
       expire(job, t, 'The keyframe was not approved in time.')
@@ -36,7 +36,7 @@ else
     end
   end
   -- Running jobs too: a worker that hangs or has lost its way must not keep the end from its owner.
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.DEADLINES, '-inf', stamp(t), 'LIMIT', 0, AT_ONCE)) do
+  for _, id in ipairs(due(KEY.DEADLINES, t, AT_ONCE)) do
     if has_record(id) then
       expire_overdue(id, t)
       expired[#expired + 1] = id
@@ -57,4 +57,4 @@ for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
   wanted[#wanted + 1] = pool
   wanted[#wanted + 1] = tostring(pool_depth(pool, t).wanted)
 end
-return { 1, extended, ids, expired, wanted }
+return { 1, extended, ids, expired, wanted, count_left() }

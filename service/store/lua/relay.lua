@@ -20,26 +20,44 @@ local function endpoints_of(tenant)
   if not of_tenant[tenant] then
     of_tenant[tenant] = {}
     for n, id in ipairs(redis.call('ZRANGE', KEY.ENDPOINTS .. tenant, 0, -1)) do
+      if is_left(KEY.ENDPOINT .. id) then
+        of_tenant[tenant] = 'left'
+        break
+      end
       of_tenant[tenant][n] = load_endpoint(id)
     end
   end
   return of_tenant[tenant]
 end
 
-local entries = redis.call('XRANGE', KEY.OUTBOX, '-', '+', 'COUNT', ARGV[1])
-for _, entry in ipairs(entries) do
+-- An event of a newer version, and any of an owner with an endpoint of a newer version, waits for a newer notifier:
+-- nobody here can tell who wants to hear of it, or in which words.
+local function relay(entry)
   local event = {}
   for i = 1, #entry[2], 2 do
     event[entry[2][i]] = entry[2][i + 1]
   end
+  local endpoints = not is_newer(event.schema) and endpoints_of(event.tenant) or 'left'
+  if endpoints == 'left' then return 0 end
   if event.url ~= '' then file(entry[2], event, nil, t) end
-  for _, endpoint in ipairs(endpoints_of(event.tenant)) do
+  for _, endpoint in ipairs(endpoints) do
     if wants(endpoint, event.type) then file(entry[2], event, endpoint, t) end
   end
   redis.call('XDEL', KEY.OUTBOX, entry[1])
+  return 1
 end
+
+local relayed, seen, from, limit = 0, 0, '-', tonumber(ARGV[1])
+repeat
+  local entries = redis.call('XRANGE', KEY.OUTBOX, from, '+', 'COUNT', limit)
+  for _, entry in ipairs(entries) do
+    if relayed < limit then relayed = relayed + relay(entry) end
+    from = '(' .. entry[1]
+  end
+  seen = seen + #entries
+until relayed == limit or #entries < limit or seen >= limit + LEFT_SEEN
 return {
-  #entries,
+  relayed,
   redis.call('XLEN', KEY.OUTBOX),
   redis.call('ZCOUNT', KEY.DELIVERIES_DUE, '-inf', stamp(t)),
   redis.call('ZCARD', KEY.DELIVERIES_DUE),

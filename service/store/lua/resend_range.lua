@@ -8,7 +8,8 @@ if endpoint.enabled ~= '1' then return -2 end
 local t, count = now(), 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.ENDPOINT_DELIVERIES .. endpoint.id, ARGV[3], ARGV[4])) do
   local state = redis.call('HGET', KEY.DELIVERY .. id, 'state')
-  if state and state ~= 'waiting' and not (state == 'delivered' and ARGV[5] == '1') then
+  local ended = state and state ~= 'waiting' and not (state == 'delivered' and ARGV[5] == '1')
+  if ended and not is_left(KEY.DELIVERY .. id) then
     revive(id, t)
     count = count + 1
   end

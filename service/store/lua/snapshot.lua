@@ -46,4 +46,5 @@ return {
   promises,
   { told('persistence', 'aof_enabled'), told('persistence', 'aof_last_write_status'),
     told('memory', 'used_memory'), told('memory', 'maxmemory') },
+  count_left(),
 }

@@ -61,7 +61,7 @@ if waiting_in(pool) >= queue_limit then return refuse({ 'full', id }) end
 local arrival = math.max(tonumber(redis.call('GET', KEY.ARRIVALS) or '0') + 1, math.floor(t * 1000000))
 redis.call('SET', KEY.ARRIVALS, whole(arrival))
 local job = {
-  id = id, tenant = tenant, pool = pool, model = model, state = 'queued', request = request,
+  schema = SCHEMA, id = id, tenant = tenant, pool = pool, model = model, state = 'queued', request = request,
   compat = compat, digest = digest, idempotency = idempotency, retention_s = retention_s,
   webhook_url = webhook_url, warnings = warnings,
   work = work, charged = '', charged_to = '', reserved = whole(gpu), quota_window = limits.window,
@@ -87,6 +87,7 @@ end
 redis.call('ZADD', KEY.TENANT_JOBS .. tenant, whole(arrival), id)
 for _, label in ipairs(labels_of(job)) do redis.call('ZADD', label, whole(arrival), id) end
 redis.call('HINCRBY', KEY.STATES, 'queued', 1)
+redis.call('HINCRBY', KEY.SCHEMAS, job.schema, 1)
 watch_deadline(job)
 enqueue(job, t)
 announce_state(job, t)

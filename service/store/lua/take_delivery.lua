@@ -4,6 +4,7 @@
 -- An endpoint never has more than `cap` tries in flight at the caller: a slow receiver delays only itself.
 -- What goes to an endpoint of an owner goes to its URL of now, signed with its secrets of now; `closed` says why it
 -- must not go at all.
+-- What a newer version wrote, or goes to an endpoint that one wrote, stays due for a newer notifier.
 -- ARGV: limit, lease_s, cap, then endpoint and tries in flight by turns. Answers: records, each as a flat list.
 local LOOK = 1000 -- due deliveries judged per call, so that a flood to one endpoint cannot make it slow
 local t = now()
@@ -31,15 +32,17 @@ for _, id in ipairs(due) do
     break
   end
   local record = KEY.DELIVERY .. id
-  local facts = redis.call('HMGET', record, 'endpoint', 'endpoint_id', 'type', 'job_id')
-  local endpoint, newest = facts[1], {}
-  if endpoint and (facts[2] or '') ~= '' then
+  local facts = redis.call('HMGET', record, 'endpoint', 'endpoint_id', 'type', 'job_id', 'schema')
+  local endpoint, newest, left = facts[1], {}, is_newer(facts[5])
+  local owned = (facts[2] or '') ~= ''
+  if endpoint and owned then left = left or is_left(KEY.ENDPOINT .. facts[2]) end
+  if endpoint and owned and not left then
     local host, found = address(facts[2], facts[3])
     endpoint, newest = host or endpoint, found
   end
   if not endpoint then
     redis.call('ZREM', KEY.DELIVERIES_DUE, id)
-  elseif (in_flight[endpoint] or 0) < cap then
+  elseif not left and (in_flight[endpoint] or 0) < cap then
     in_flight[endpoint] = (in_flight[endpoint] or 0) + 1
     redis.call('HINCRBY', record, 'tries', 1)
     redis.call('ZADD', KEY.DELIVERIES_DUE, stamp(t + lease), id)

@@ -10,6 +10,33 @@ local PACE_GAIN = 0.2 -- how much of the pace the last video decides
 local function stamp(t) return string.format('%.6f', t) end
 local function whole(n) return string.format('%.0f', n) end
 
+-- ---- what other versions wrote ---------------------------------------------------------------------------
+
+-- A record says what its reader must understand. One that says more than this version knows was written by a newer
+-- one: it is left as it is, wherever it is met. The same of every kind: jobs, events, deliveries, endpoints.
+local LEFT_SEEN = 2000 -- records of newer versions that one call looks past
+
+local function is_newer(schema) return tonumber(schema or '1') > SCHEMA end
+
+-- Whether what stands at this key is to be left to newer versions.
+local function is_left(key) return is_newer(redis.call('HGET', key, 'schema')) end
+
+local function refuse_newer(fields, what)
+  if is_newer(fields.schema) then
+    error({ err = 'NEWER ' .. what .. ' is of schema ' .. fields.schema .. ', this version reads up to ' .. SCHEMA })
+  end
+  return fields
+end
+
+-- How many job records are left to newer versions.
+local function count_left()
+  local left, flat = 0, redis.call('HGETALL', KEY.SCHEMAS)
+  for i = 1, #flat, 2 do
+    if is_newer(flat[i]) then left = left + tonumber(flat[i + 1]) end
+  end
+  return left
+end
+
 -- ---- what operators have set ---------------------------------------------------------------------------
 
 -- Why nothing goes in at this gate ('intake', or 'pool:' and its name) now; false while it is open.

@@ -1,0 +1,57 @@
+"""How the whole store stands, for metrics and for whoever waits for room."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from service.contracts.lifecycle import State
+from service.store.nouns import Pause
+
+
+@dataclass(frozen=True)
+class PoolDepth:
+    """One pool: jobs ready to claim, the oldest one's wait (seconds), workers alive, tickets it could use,
+    live workers told to drain, attempts that run, attempts that ever lost their worker, and the GPU seconds
+    that what is ready should take."""
+
+    ready: int
+    oldest_ready_age_s: float
+    live_workers: int
+    wanted: int
+    draining: int = 0
+    running: int = 0
+    losses: int = 0
+    backlog_gpu_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the Redis server says of itself: its append-only file is kept, the last write to it went well,
+    memory in use and the bound that it was given (bytes; 0: none)."""
+
+    aof_enabled: bool
+    aof_written: bool
+    memory: int
+    memory_bound: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Gauges for metrics: records by state, leases held, jobs to be purged, events to be relayed, pools.
+
+    `pauses`: why the closed gates are closed, by gate (`intake`, `pool:<name>`).
+    `eta_ratios`: by pool and model, the time that the last videos took over the time that was foretold, in
+    the middle and for nine of ten.
+    `left`: job records of newer versions, which this one leaves as they are.
+    `promises`: by pool and model, all videos of which a time was foretold, and those of them that came late.
+    """
+
+    states: Mapping[State, int]
+    leases: int
+    doomed: int
+    outbox: int
+    pools: Mapping[str, PoolDepth]
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    eta_ratios: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    promises: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    left: int = 0
+    server: Server = Server(aof_enabled=False, aof_written=True, memory=0, memory_bound=0)
