@@ -34,6 +34,7 @@ class Upgraded:
     url: str
     receiver: Receiver
     start: Callable[..., Running]
+    started: list[Running]
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         headers["authorization"] = f"Bearer {self.kept.facts['api_key']}"
@@ -52,8 +53,15 @@ class Upgraded:
             seen.update(self.video(name))
             return bool(seen["state"] == state)
 
-        wait_until(arrived, 120, f"{name} is {state}, not {seen.get('state')}")
+        try:
+            wait_until(arrived, 240, f"{name} is {state}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}, not {seen}\n{self.logs()}") from error
         return seen
+
+    def logs(self) -> str:
+        """The end of what each process said."""
+        return "\n".join(f"--- {each.name}\n{each.output()[-2000:]}" for each in self.started)
 
     def told(self) -> set[tuple[str, str]]:
         """(type, video) of every webhook that came."""
@@ -87,12 +95,15 @@ def upgraded(request: pytest.FixtureRequest, tmp_path: Path, nano_weights: Path)
             "OMP_NUM_THREADS": "1",
         }
 
+        started: list[Running] = []
+
         def start(module: str, name: str) -> Running:
             process = python_module(module, environment, tmp_path, name).start()
             stack.callback(process.end)
+            started.append(process)
             return process
 
-        upgraded = Upgraded(kept, redis, f"http://127.0.0.1:{port}", receiver, start)
+        upgraded = Upgraded(kept, redis, f"http://127.0.0.1:{port}", receiver, start, started)
         gateway = start("service.main", "gateway")
         wait_until(lambda: _answers(f"{upgraded.url}/livez"), 60, f"the gateway\n{gateway.output()}")
         yield upgraded
@@ -105,7 +116,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_jobs_deliveries_keys_and_endpoints_of_an_earlier_version_go_on(upgraded: Upgraded) -> None:
     videos = upgraded.kept.facts["videos"]
     states = {name: upgraded.video(name)["state"] for name in videos if name != "deleted"}
