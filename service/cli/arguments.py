@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.client.calls import URL_STARTS
+from service.contracts.deadline import Deadline
+from service.fields.readers import read_deadline
 
 HIGHEST_PORT = 65535
 MAX_WORKERS = 64
@@ -40,6 +42,24 @@ def whole_within(lowest: int, highest: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def moment_or_delay(text: str) -> Deadline:
+    """A time (RFC 3339, with its offset), or a delay such as 90m, 12h or 7d."""
+    try:
+        return read_deadline(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a time such as 2027-01-31T12:00:00Z, or how long ago, such as 12h, got {text!r}"
+        ) from None
+
+
+def delay_s(text: str) -> float:
+    """Seconds, from a whole number of s, m, h or d."""
+    delay = moment_or_delay(text)
+    if not delay.relative or delay.seconds < 0:
+        raise argparse.ArgumentTypeError(f"must be a time such as 90m, 12h or 7d, got {text!r}")
+    return delay.seconds
 
 
 def video_id(text: str) -> str:

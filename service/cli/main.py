@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from service.cli.admin import add_admin_commands
 from service.cli.arguments import HIGHEST_PORT, MAX_WORKERS, usable_folder, whole_within
 from service.cli.operator import add_operator_commands
 from service.cli.video_commands import add_request_flags, add_video_commands, request_options, warn
@@ -77,6 +78,7 @@ def _parser(settings: StackSettings) -> argparse.ArgumentParser:
     add_video_commands(commands, settings)
     add_webhook_commands(commands, settings)
     add_operator_commands(commands, settings)
+    add_admin_commands(commands, settings)
     return parser
 
 

@@ -5,31 +5,25 @@ Straight on the record, not over HTTP: it concerns every tenant, and whoever may
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from redis import Redis
 
 from service.cli.arguments import decimal_number
 from service.cli.in_hand import list_in_hand
+from service.cli.on_record import Commands, acts, complain, gate_flags, gate_in, moment, named
 from service.cli.quotas import add_quota_flags, tend_quotas
 from service.contracts.api_key import Scope
-from service.stack.record import open_record
 from service.stack.settings import StackSettings
 from service.stack.storage import open_storage
-from service.storage.artifact_store import StorageError
 from service.storage.pairing import pair
 from service.store.api_keys import KeyStore
 from service.store.audit import Audit
-from service.store.controls import INTAKE, MAX_REASON_CHARS, ControlStore, gate_of
+from service.store.controls import ControlStore
 from service.store.script import Store
 from service.store.storage_mark import RecordMark
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-Act: TypeAlias = Callable[[Redis, argparse.Namespace], int]
 
 
 def add_operator_commands(commands: Commands, settings: StackSettings) -> None:
@@ -38,45 +32,36 @@ def add_operator_commands(commands: Commands, settings: StackSettings) -> None:
         ("pause", _pause, "accept no new videos, or let a pool's workers claim none"),
         ("resume", _resume, "end a pause"),
     ):
-        gate = commands.add_parser(verb, help=text)
-        gate.add_argument("what", choices=("intake", "pool"))
-        gate.add_argument("pool", nargs="?", metavar="NAME", help="of the pool")
-        if verb == "pause":
-            gate.add_argument(
-                "--reason",
-                required=True,
-                help=f"shown to clients and operators; to {MAX_REASON_CHARS} characters",
-            )
-        _acts(gate, act, settings)
+        acts(gate_flags(commands.add_parser(verb, help=text), verb), act, settings)
 
     workers = commands.add_parser("worker", help="see live workers, or let them end").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    _acts(workers.add_parser("list", help="live workers and what they do"), _list_workers, settings)
+    acts(workers.add_parser("list", help="live workers and what they do"), _list_workers, settings)
     drain = workers.add_parser("drain", help="finish the jobs in hand, claim none, end with 0")
     drain.add_argument("workers", nargs="*", metavar="NAME", help="as `worker list` shows them")
     drain.add_argument("--all", action="store_true", dest="everyone", help="all that live now")
-    _acts(drain, _drain, settings)
+    acts(drain, _drain, settings)
 
     tenants = commands.add_parser("tenant", help="see and set tenants' shares").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    _acts(tenants.add_parser("list", help="tenants with a share or a running job"), _list_tenants, settings)
+    acts(tenants.add_parser("list", help="tenants with a share or a running job"), _list_tenants, settings)
     share = tenants.add_parser("set", help="set a tenant's weight or running cap")
     share.add_argument("tenant", metavar="NAME")
     share.add_argument(
         "--weight", type=decimal_number, help="GPU seconds against others'; 1 is what everybody has"
     )
     share.add_argument("--running-cap", type=_cap, metavar="N", help="jobs that may run at once, or none")
-    _acts(share, _set_share, settings)
+    acts(share, _set_share, settings)
 
     quota = tenants.add_parser("quota", help="see and set what tenants may use")
     add_quota_flags(quota)
-    _acts(quota, tend_quotas, settings)
+    acts(quota, tend_quotas, settings)
 
     jobs = tenants.add_parser("jobs", help="list what owners have in hand: waiting, running, to approve")
     jobs.add_argument("tenant", nargs="?", metavar="NAME", help="of this one alone")
-    _acts(jobs, list_in_hand, settings)
+    acts(jobs, list_in_hand, settings)
 
     keys = commands.add_parser("keys", help="make, see and revoke API keys").add_subparsers(
         required=True, metavar="COMMAND"
@@ -90,46 +75,30 @@ def add_operator_commands(commands: Commands, settings: StackSettings) -> None:
         metavar="SCOPES",
         help="read, write, admin: one, or several by comma",
     )
-    _acts(create, _create_key, settings)
-    _acts(keys.add_parser("list", help="keys, with the time of their last use"), _list_keys, settings)
+    acts(create, _create_key, settings)
+    acts(keys.add_parser("list", help="keys, with the time of their last use"), _list_keys, settings)
     revoke = keys.add_parser("revoke", help="refuse a key from now on")
     revoke.add_argument("key", metavar="KEY_ID", help="as `keys list` shows it")
-    _acts(revoke, _revoke_key, settings)
+    acts(revoke, _revoke_key, settings)
 
     storage = commands.add_parser("storage", help="which storage belongs to the record").add_subparsers(
         required=True, metavar="COMMAND"
     )
     adopt = storage.add_parser("adopt", help="let the storage of the settings be the record's from now on")
-    _acts(adopt, partial(_adopt_storage, settings), settings)
+    acts(adopt, partial(_adopt_storage, settings), settings)
 
     audit = commands.add_parser("audit", help="list keys in Redis that nobody owns; 1 if there are any")
-    _acts(audit, _audit, settings)
+    acts(audit, _audit, settings)
 
 
 def readiness_lines(parts: Mapping[str, Any]) -> list[str]:
     """What `/readyz` tells of operators' settings, in a line each."""
     lines = []
     for gate, pause in sorted(parts.get("paused", {}).items()):
-        lines.append(f"{_named(gate)} is PAUSED since {_moment(pause['since'])}: {pause['reason']}")
+        lines.append(f"{named(gate)} is PAUSED since {moment(pause['since'])}: {pause['reason']}")
     for pool, count in sorted(parts.get("draining_workers", {}).items()):
         lines.append(f"pool {pool}: {count} worker{'' if count == 1 else 's'} draining")
     return lines
-
-
-def _acts(parser: argparse.ArgumentParser, act: Act, settings: StackSettings) -> None:
-    def run(settings: StackSettings, chosen: argparse.Namespace) -> int:
-        try:
-            with open_record(settings, chosen.state_dir) as redis:
-                return act(redis, chosen)
-        except ValueError as error:
-            return _complain(str(error), 2)
-        except StorageError as error:
-            return _complain(str(error), 1)
-
-    parser.set_defaults(run=run)
-    parser.add_argument(
-        "--state-dir", type=Path, default=settings.state_dir, help="without REDIS_URL (default %(default)s)"
-    )
 
 
 def _cap(text: str) -> int | str:
@@ -154,29 +123,23 @@ def _controls(redis: Redis) -> ControlStore:
     return ControlStore(Store(redis))
 
 
-def _gate(chosen: argparse.Namespace) -> str:
-    if (chosen.what == "pool") != bool(chosen.pool):
-        raise ValueError(f"{chosen.what}: name {'the pool' if chosen.what == 'pool' else 'nothing more'}")
-    return INTAKE if chosen.what == "intake" else gate_of(chosen.pool)
-
-
 def _pause(redis: Redis, chosen: argparse.Namespace) -> int:
-    gate = _gate(chosen)
-    fresh = _controls(redis).pause(gate, chosen.reason)
-    print(f"{_named(gate)} is {'paused' if fresh else 'paused already; the reason is new'}")
+    closed = gate_in(chosen)
+    fresh = _controls(redis).pause(closed, chosen.reason)
+    print(f"{named(closed)} is {'paused' if fresh else 'paused already; the reason is new'}")
     return 0
 
 
 def _resume(redis: Redis, chosen: argparse.Namespace) -> int:
-    gate = _gate(chosen)
-    print(f"{_named(gate)} {'goes on' if _controls(redis).resume(gate) else 'was not paused'}")
+    closed = gate_in(chosen)
+    print(f"{named(closed)} {'goes on' if _controls(redis).resume(closed) else 'was not paused'}")
     return 0
 
 
 def _list_workers(redis: Redis, _: argparse.Namespace) -> int:
     controls = _controls(redis)
     for gate, pause in sorted(controls.pauses().items()):
-        print(f"{_named(gate)} is PAUSED since {_moment(pause.since)}: {pause.reason}")
+        print(f"{named(gate)} is PAUSED since {moment(pause.since)}: {pause.reason}")
     for worker in controls.live_workers():
         doing = f"runs {worker.running}" if worker.running else "idle"
         print(
@@ -189,11 +152,11 @@ def _list_workers(redis: Redis, _: argparse.Namespace) -> int:
 
 def _drain(redis: Redis, chosen: argparse.Namespace) -> int:
     if bool(chosen.workers) == chosen.everyone:
-        return _complain("worker drain: name either workers or --all", 2)
+        return complain("worker drain: name either workers or --all", 2)
     told = _controls(redis).drain(chosen.workers)
     print(f"{len(told)} told to drain: {', '.join(told)}" if told else "nobody is there to drain")
     missing = sorted(set(chosen.workers) - set(told))
-    return _complain(f"not among the live workers: {', '.join(missing)}", 1) if missing else 0
+    return complain(f"not among the live workers: {', '.join(missing)}", 1) if missing else 0
 
 
 def _list_tenants(redis: Redis, _: argparse.Namespace) -> int:
@@ -205,7 +168,7 @@ def _list_tenants(redis: Redis, _: argparse.Namespace) -> int:
 
 def _set_share(redis: Redis, chosen: argparse.Namespace) -> int:
     if chosen.weight is None and chosen.running_cap is None:
-        return _complain("tenant set: give --weight or --running-cap", 2)
+        return complain("tenant set: give --weight or --running-cap", 2)
     uncapped = chosen.running_cap == "none"
     cap = None if uncapped else chosen.running_cap
     _controls(redis).set_share(chosen.tenant, weight=chosen.weight, running_cap=cap, uncapped=uncapped)
@@ -221,9 +184,9 @@ def _create_key(redis: Redis, chosen: argparse.Namespace) -> int:
 
 def _list_keys(redis: Redis, _: argparse.Namespace) -> int:
     for key in KeyStore(Store(redis)).listed():
-        used = "never used" if key.last_used_at is None else f"last used {_moment(key.last_used_at)}"
+        used = "never used" if key.last_used_at is None else f"last used {moment(key.last_used_at)}"
         scopes = ",".join(sorted(key.scopes))
-        print(f"{key.id}  {key.owner}  {scopes}  made {_moment(key.created_at)}  {used}")
+        print(f"{key.id}  {key.owner}  {scopes}  made {moment(key.created_at)}  {used}")
     return 0
 
 
@@ -231,7 +194,7 @@ def _revoke_key(redis: Redis, chosen: argparse.Namespace) -> int:
     if KeyStore(Store(redis)).revoke(chosen.key):
         print(f"{chosen.key} is revoked")
         return 0
-    return _complain(f"no key {chosen.key!r}; `microcinema keys list` shows them", 1)
+    return complain(f"no key {chosen.key!r}; `microcinema keys list` shows them", 1)
 
 
 def _adopt_storage(settings: StackSettings, redis: Redis, chosen: argparse.Namespace) -> int:
@@ -249,16 +212,3 @@ def _audit(redis: Redis, _: argparse.Namespace) -> int:
         print(f"{orphan.key}  {orphan.why}")
     print(f"{len(orphans)} keys without an owner")
     return 1 if orphans else 0
-
-
-def _named(gate: str) -> str:
-    return gate.replace(":", " ")
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _complain(sentence: str, status: int) -> int:
-    print(f"microcinema: {sentence}", file=sys.stderr)
-    return status

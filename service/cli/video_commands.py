@@ -11,7 +11,8 @@ from typing import TypeAlias, cast, get_type_hints
 from service.cli.arguments import decimal_number, new_file, picture, video_id, whole_number
 from service.cli.job_lines import log_lines
 from service.cli.model_lines import model_lines
-from service.cli.operator import Commands, readiness_lines
+from service.cli.on_record import Commands
+from service.cli.operator import readiness_lines
 from service.client import Client, Video, VideoOptions
 from service.stack.plan import reachable
 from service.stack.settings import StackSettings

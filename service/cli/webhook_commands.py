@@ -7,7 +7,7 @@ from pathlib import Path
 
 from service.cli.arguments import endpoint_id, whole_number
 from service.cli.dead_letters import open_dead_letters
-from service.cli.operator import Commands
+from service.cli.on_record import Commands
 from service.cli.video_commands import speaks
 from service.client import Client, Endpoint
 from service.stack.settings import StackSettings

@@ -50,6 +50,11 @@ class Of(StrEnum):
     ENDPOINT = "endpoint"
 
 
+def resend(tenant: str, delivery_id: str) -> Command[LoggedDelivery | None]:
+    """Make a delivery due at once if it has ended; None if the tenant has none of this id (any more)."""
+    return Command("resend", (tenant, delivery_id), lambda reply: logged(*reply) if reply else None)
+
+
 @dataclass(frozen=True)
 class DeliveryLog:
     """Every method takes the owner first: deliveries of another owner do not exist."""
@@ -72,10 +77,8 @@ class DeliveryLog:
         return await self.store.run(Command("deliveries", (tenant, of, owner_id, after or "", limit), parse))
 
     async def resend(self, tenant: str, delivery_id: str) -> LoggedDelivery | None:
-        """The delivery, due at once if it had ended; None if the tenant has none of this id (any more)."""
-        return await self.store.run(
-            Command("resend", (tenant, delivery_id), lambda reply: logged(*reply) if reply else None)
-        )
+        """As the function of this name says."""
+        return await self.store.run(resend(tenant, delivery_id))
 
     async def resend_range(
         self, tenant: str, endpoint_id: str, since: float, until: float, only_failed: bool
