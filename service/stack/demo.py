@@ -13,11 +13,11 @@ from typing import TextIO
 
 from service.client import Client, MicroCinemaError, Video, VideoOptions
 from service.stack.plan import Stack, plan_stack
-from service.stack.ports import free_ports
 from service.stack.settings import StackSettings
 from service.stack.state_folder import StateFolder
-from service.stack.supervisor import Supervisor
 from service.stack.terminal import ProgressBar, prefixed_log
+from service.supervision.ports import free_ports
+from service.supervision.supervisor import Supervisor
 
 READY_WITHIN_S = 300.0
 RENDERED_WITHIN_S = 900.0

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import redis
 
-from service.stack.child_process import Child
 from service.stack.state_folder import write_private
+from service.supervision.child_process import Child
 
 PING_TIMEOUT_S = 0.5
 

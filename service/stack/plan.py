@@ -10,12 +10,12 @@ import httpx
 
 from service.auth import is_loopback
 from service.contracts.api_key import PREFIX
-from service.stack.child_process import Child
 from service.stack.embedded import embedded_valkey
-from service.stack.ports import free_ports
 from service.stack.settings import StackSettings, child_environment
 from service.stack.state_folder import StateFolder
 from service.stack.storage import ARTIFACTS
+from service.supervision.child_process import Child
+from service.supervision.ports import free_ports, reachable
 
 PROBE_TIMEOUT_S = 1.0
 #: The secret of the state folder that is the gateway's first API key.
@@ -130,13 +130,6 @@ def _device(listed: str | None, number: int, workers: int) -> dict[str, str]:
     """One process, one GPU: several workers share out the listed devices in turn."""
     names = [name.strip() for name in (listed or "").split(",") if name.strip()]
     return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]} if names and workers > 1 else {}
-
-
-def reachable(host: str) -> str:
-    """An address at which this machine reaches a server that binds `host`."""
-    if host in ("0.0.0.0", "::"):
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
 
 
 def _says_ready(url: str) -> bool:

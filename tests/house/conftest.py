@@ -10,8 +10,8 @@ from functools import partial
 import pytest
 import rig.processes
 
-from service.stack.child_process import Child
-from service.stack.supervisor import RestartPolicy, Supervisor
+from service.supervision.child_process import Child
+from service.supervision.supervisor import RestartPolicy, Supervisor
 
 
 @dataclass

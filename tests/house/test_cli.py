@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from service.cli.main import main
-from service.stack.ports import free_ports
+from service.supervision.ports import free_ports
 
 
 def test_the_command_never_imports_a_model():

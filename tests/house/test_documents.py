@@ -15,6 +15,7 @@ from service.stack.settings import StackSettings
 from service.storage.settings import StorageSettings
 from service.store.settings import RedisSettings
 from service.tracing import TraceSettings
+from worker.host.settings import HostSettings
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,7 @@ SETTINGS = (
     StackSettings,
     StorageSettings,
     WorkerSettings,
+    HostSettings,
 )
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))

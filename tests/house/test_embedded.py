@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from service.stack.embedded import EmbeddedValkeyMissing, embedded_url, embedded_valkey
-from service.stack.ports import free_ports, is_free
 from service.stack.state_folder import StateFolder, StateFolderBusy
-from service.stack.supervisor import RestartPolicy
+from service.supervision.ports import free_ports, is_free
+from service.supervision.supervisor import RestartPolicy
 
 
 def _valkey(folder: StateFolder):

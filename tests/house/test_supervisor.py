@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.stack.supervisor import RestartPolicy, Supervisor
+from service.supervision.supervisor import RestartPolicy, Supervisor
 
 SLEEP = "import time; print('up'); time.sleep(60)"
 QUICK = RestartPolicy(first_s=0.05, longest_s=0.1, falls_allowed=2)
@@ -151,8 +151,8 @@ def test_a_wrong_order_is_refused(python_child, names):
 
 SUPERVISE_ONE = """
 import sys
-from service.stack.child_process import Child
-from service.stack.supervisor import Supervisor
+from service.supervision.child_process import Child
+from service.supervision.supervisor import Supervisor
 child = Child("c", (sys.executable, "-S", "-c", "import time; time.sleep(60)"), {}, lambda: True)
 supervisor = Supervisor([child], show=lambda *_: None,
     on_ready=lambda: print(supervisor.pids()["c"], flush=True))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.stack.ports import free_ports as free_ports  # what the product itself takes
+from service.supervision.ports import free_ports as free_ports  # what the product itself takes
 
 ROOT = Path(__file__).parents[2]
 

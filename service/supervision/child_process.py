@@ -1,6 +1,7 @@
 """One started child process: its output line by line, and its end by SIGTERM, then SIGKILL."""
 
 import contextlib
+import math
 import os
 import selectors
 import shutil
@@ -18,7 +19,8 @@ class Child:
 
     `is_ready` is asked after every start until it first answers True; it must return within a second or so.
     `needs` names children that have to be ready before this one starts and that are ended only after it.
-    `grace_s` seconds lie between SIGTERM and SIGKILL. `keep_open` lists file descriptors it inherits.
+    `grace_s` seconds lie between SIGTERM and SIGKILL; where `insist_s` is less, a second SIGTERM comes after
+    so many. `keep_open` lists file descriptors it inherits.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Child:
     is_ready: Callable[[], bool]
     needs: tuple[str, ...] = ()
     grace_s: float = 30.0
+    insist_s: float = math.inf
     keep_open: tuple[int, ...] = ()
 
 
@@ -38,9 +41,9 @@ class ChildProcess:
 
     def __init__(self, child: Child, now: float) -> None:
         self.started_at = now
-        self._grace_s = child.grace_s
+        self._grace_s, self._insist_s = child.grace_s, child.insist_s
         self._terms_sent = 0
-        self._kill_at = 0.0
+        self._insist_at = self._kill_at = 0.0
         self._unfinished = b""
         reader, writer = os.pipe()
         try:
@@ -97,13 +100,18 @@ class ChildProcess:
     def press(self, now: float, stops_asked: int) -> None:
         """Send what is due: SIGTERM once per request to stop, SIGKILL on the third or after the grace."""
         if not self._terms_sent:
-            self._kill_at = now + self._grace_s
+            self._insist_at, self._kill_at = now + self._insist_s, now + self._grace_s
+        insisting = 2 if self._terms_sent and now >= self._insist_at else 1
         if stops_asked >= 3 or (self._terms_sent and now >= self._kill_at):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-        elif self._terms_sent < max(1, stops_asked):
+            self.end_group()
+        elif self._terms_sent < max(insisting, stops_asked):
             self._terms_sent += 1
             self._process.terminate()
+
+    def end_group(self) -> None:
+        """SIGKILL for the child and what it started: of an ended one, what it left behind."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: nobody is left to be told
+            os.killpg(self.pid, signal.SIGKILL)
 
     def _lines(self, piece: bytes) -> list[str]:
         *whole, self._unfinished = (self._unfinished + piece).split(b"\n")

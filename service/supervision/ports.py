@@ -39,3 +39,10 @@ def is_free(host: str, port: int) -> bool:
                 return False
             raise OSError(f"nothing can listen on {host!r}: {error.strerror}") from None
     return True
+
+
+def reachable(host: str) -> str:
+    """An address at which this machine reaches a server that binds `host`."""
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
