@@ -9,7 +9,9 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import belongings, read_checkpoint, write_checkpoint
@@ -63,6 +65,7 @@ class ImageToVideo:
 
         # from here on the denoiser alone works: text encoder, autoencoder and stage 1 may make room
         self._residency.only(self._denoiser.appearnet)
+        shows = not self._residency.park_idle  # else the autoencoder is on the host
 
         @torch.inference_mode()
         def with_keyframe(z_t: Tensor, t: int, words: Tensor) -> Tensor:
@@ -77,7 +80,8 @@ class ImageToVideo:
         z = start.z if isinstance(start, SampleStep) else start
         for step in SAMPLERS[first.sampler](denoise, start, self._schedule, first.steps):
             z = step.z
-            yield Progress(step.index, step.steps, partial(_keep, step, belongs))
+            look = partial(self._look, step) if shows else None
+            yield Progress(step.index, step.steps, partial(_keep, step, belongs), look)
         check_finite(
             z,
             NonFiniteLatents,
@@ -100,6 +104,9 @@ class ImageToVideo:
             raise ValueError(f"an order that goes on behind a step runs alone, got {len(orders)}")
         step = read_checkpoint(first.after, (1, *shape), belongs[0])
         return replace(step, z=step.z.to(z_c.device), x_0=step.x_0.to(z_c.device))
+
+    def _look(self, step: SampleStep, row: int) -> NDArray[np.uint8]:
+        return self._codec.glimpse(step.x_0[row])
 
     def decode(self, latents: Tensor, chunk: int = 1) -> Iterator[Picture]:
         """One clip's latents (F, C, h, w) -> its frames one by one, `chunk` of them decoded together."""

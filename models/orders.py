@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class PictureOrder:
@@ -49,8 +52,11 @@ class Progress:
     """A denoising step that has finished.
 
     `keep(i)`: order i as it stood behind this step, as bytes; None where a stage cannot be gone on with.
+    `look(i)`: order i as it seems to become: a few frames of it, evenly spread and small, uint8 (K, H, W,
+    3); None where a stage cannot be seen before its end. Both are for the time before the next step.
     """
 
     step: int  # 1 for the first
     steps: int
     keep: Callable[[int], bytes] | None = field(default=None, compare=False, repr=False)
+    look: Callable[[int], NDArray[np.uint8]] | None = field(default=None, compare=False, repr=False)

@@ -5,6 +5,7 @@ Shapes: pictures uint8 (H, W, 3); latents (C, h, w) float32, scaled to about uni
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,12 +14,16 @@ import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from models.errors import NonFiniteLatents, NonFinitePixels
 from models.finite import check_finite
 from models.precision import PrecisionBorder
 
 Picture = NDArray[np.uint8]
+
+GLIMPSE_FRAMES, GLIMPSE_CELLS = 4, 32
+"""Of an unfinished clip so many frames are shown, their longer side at most so many latent cells."""
 
 
 def levels(frames: Tensor) -> Tensor:
@@ -83,3 +88,16 @@ class PictureCodec:
             levels = ((self.pixels(part) / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
             pictures: NDArray[np.uint8] = levels.permute(0, 2, 3, 1).cpu().numpy()
             yield from pictures
+
+    @torch.inference_mode()
+    def glimpse(self, z: Tensor) -> NDArray[np.uint8]:
+        """A clip's latents (F, C, h, w) -> up to 4 of its frames, its ends among them, uint8 (K, H, W, 3).
+
+        Large latents are averaged down to 32 cells a side before they are decoded, one by one: what a
+        glimpse costs does not grow with the video. Raises NonFinitePixels.
+        """
+        shown = min(len(z), GLIMPSE_FRAMES)
+        at = [index * (len(z) - 1) // max(1, shown - 1) for index in range(shown)]
+        shrink = math.ceil(max(z.shape[-2:]) / GLIMPSE_CELLS)
+        small = avg_pool2d(z[at], shrink, ceil_mode=True) if shrink > 1 else z[at]
+        return np.stack(list(self.decode_clip(small, chunk=1)))

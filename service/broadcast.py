@@ -1,4 +1,4 @@
-"""Events of jobs to everybody who listens in this process: one reader, one connection to Redis, many ears.
+"""Events and previews of jobs to all who listen in this process: one reader, one connection, many ears.
 
 A listener that cannot keep up is cut, never waited for and never stored for: it comes back with the id of the
 last event that it saw, and what it missed is read from the job's own log.
@@ -16,21 +16,25 @@ from service.contracts.lifecycle import TERMINAL
 from service.logs import get_logger
 from service.refusals import TooManyListeners
 from service.store.errors import StoreUnavailable
-from service.store.event_log import EventLog
+from service.store.event_log import NO_PREVIEW, EventLog, News, Shown
 
 #: Events that wait for a listener to take them; one more, and it is cut.
 ROOM = 64
 #: Between two readings of a record that does not answer (seconds).
 PAUSE_S = 0.5
+PREVIEW_TYPE = "video.preview"
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Told:
-    """An event as every listener is sent it. `last`: nothing follows, the job has ended."""
+    """An event as every listener is sent it. `last`: nothing follows, the job has ended.
 
-    seq: int
+    `seq` None: a preview. It has no place in the job's story, and a newer one makes it worthless.
+    """
+
+    seq: int | None
     last: bool
     wire: bytes
 
@@ -41,10 +45,19 @@ def told(event: Event) -> Told:
     return Told(event.seq, event.data.get("state") in TERMINAL, sse(event.type, event.id, facts))
 
 
-def sse(kind: str, event_id: str, facts: object) -> bytes:
+def told_preview(job_id: str, shown: Shown) -> Told:
+    """A preview in the same format. Without an id: `Last-Event-ID` stays what it was."""
+    seen = {"id": job_id, "attempt": shown.attempt, **shown.preview.model_dump(mode="json")}
+    seen["picture"] = f"data:image/webp;base64,{shown.preview.picture}"
+    facts = {"type": PREVIEW_TYPE, "created_at": shown.created_at, "data": seen}
+    return Told(None, False, sse(PREVIEW_TYPE, None, facts))
+
+
+def sse(kind: str, event_id: str | None, facts: object) -> bytes:
     """One server-sent event; `facts` as JSON, which has no line breaks of its own."""
     data = json.dumps(facts, separators=(",", ":"))
-    return f"id: {event_id}\nevent: {kind}\ndata: {data}\n\n".encode()
+    named = "" if event_id is None else f"id: {event_id}\n"
+    return f"{named}event: {kind}\ndata: {data}\n\n".encode()
 
 
 @dataclass
@@ -55,12 +68,18 @@ class Listener:
     job_id: str
     _leave: Callable[["Listener"], None]
     _room: int
+    previews: bool = True
     _waiting: deque[Told] = field(default_factory=deque)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
 
     def tell(self, news: Told) -> None:
-        """Called by the reader; never waits."""
+        """Called by the reader; never waits. Of previews the newest alone waits."""
+        if news.seq is None:
+            if not self.previews:
+                return
+            for older in [each for each in self._waiting if each.seq is None]:
+                self._waiting.remove(older)
         if len(self._waiting) >= self._room:
             self.end()
         elif not self.ended:
@@ -89,14 +108,17 @@ class Listener:
 
 @dataclass
 class _Channel:
-    """A job with listeners. `seq`: the last event that the reader has passed on."""
+    """A job with listeners. `seq`: the last event that the reader has passed on; `place` and `preview`: the
+    newest preview."""
 
     seq: int
+    place: str = NO_PREVIEW
+    preview: Told | None = None
     listeners: set[int] = field(default_factory=set)
 
 
 class Broadcast:
-    """Passes each event of a watched job to its listeners, while `run` runs.
+    """Passes each event of a watched job, and what it looks like, to its listeners, while `run` runs.
 
     At most `most` listeners in all and `most_per_owner` of one owner.
     """
@@ -114,8 +136,10 @@ class Broadcast:
         """Listeners now."""
         return len(self._listeners)
 
-    def join(self, owner: str, job_id: str, seq: int) -> Listener:
+    def join(self, owner: str, job_id: str, seq: int, *, previews: bool = True) -> Listener:
         """Listen to a job that stands at the event `seq`: what comes behind it is told.
+
+        With `previews` the newest one comes first, if there is one, and then each as it is shown.
 
         Raises TooManyListeners. After `close` the listener has ended from the start.
         """
@@ -125,10 +149,13 @@ class Broadcast:
             )
         if len(self._listeners) >= self._most:
             raise TooManyListeners(f"{self._most} streams of events are open in this process; poll instead")
-        listener = Listener(owner, job_id, self._forget, self._room)
+        listener = Listener(owner, job_id, self._forget, self._room, previews)
         self._listeners[id(listener)] = listener
         self._owners[owner] += 1
-        self._channels.setdefault(job_id, _Channel(seq)).listeners.add(id(listener))
+        channel = self._channels.setdefault(job_id, _Channel(seq))
+        channel.listeners.add(id(listener))
+        if channel.preview is not None:
+            listener.tell(channel.preview)
         self._somebody.set()
         if self._closed:
             listener.end()
@@ -161,7 +188,8 @@ class Broadcast:
                     waits.cancel()
                     continue
                 try:
-                    news = await self._log.behind({job: each.seq for job, each in self._channels.items()})
+                    places = {job: (each.seq, each.place) for job, each in self._channels.items()}
+                    news = await self._log.behind(places)
                 except StoreUnavailable as error:
                     if not away:
                         log.warning("events_unavailable", detail=str(error))
@@ -171,23 +199,31 @@ class Broadcast:
                 if away:
                     away = False
                     self.end_all()
-                for job_id, events in news.items():
-                    self._pass_on(job_id, events)
+                for job_id, its_news in news.items():
+                    self._pass_on(job_id, its_news)
         finally:
             stopping.cancel()
             self.close()
 
-    def _pass_on(self, job_id: str, events: tuple[Event, ...]) -> None:
+    def _pass_on(self, job_id: str, its_news: News) -> None:
         channel = self._channels.get(job_id)
         if channel is None:
             return  # the last listener has left during the reading
-        for event in events:
+        for event in its_news.events:
             if event.seq <= channel.seq:
                 continue  # left and joined again during the reading
             channel.seq = event.seq
-            news = told(event)
-            for each in channel.listeners:
-                self._listeners[each].tell(news)
+            self._tell(channel, told(event))
+        if its_news.shown is not None:
+            channel.place = its_news.shown.place
+            channel.preview = told_preview(job_id, its_news.shown)
+            self._tell(channel, channel.preview)
+
+    def _tell(self, channel: _Channel, news: Told) -> None:
+        if news.last:
+            channel.preview = None
+        for each in channel.listeners:
+            self._listeners[each].tell(news)
 
     def _forget(self, listener: Listener) -> None:
         if self._listeners.pop(id(listener), None) is None:

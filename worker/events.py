@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from worker.memory_events import MemoryPlanned, MemoryRungClimbed, MemoryRungHelped, MemoryRungLeft
 from worker.moderation import ContentWithheld
 
 
@@ -176,6 +177,15 @@ class Resumed:
 
 
 @dataclass(frozen=True)
+class PreviewMissed:
+    """This attempt shows no more of its unfinished video; the work goes on."""
+
+    job_id: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class StoreUnreachable:
     """A command to the record got no answer; it is tried again where the command matters."""
 
@@ -189,48 +199,6 @@ class BatchSplit:
 
     size: int
     code: str
-
-
-@dataclass(frozen=True)
-class MemoryPlanned:
-    """How the device's memory is shared out, in bytes, before anything goes there."""
-
-    weights: int
-    activations: int
-    reserve: int
-    device: int
-
-
-@dataclass(frozen=True)
-class MemoryRungClimbed:
-    """The device's memory was too small for a stage of this attempt; a more sparing way is tried.
-
-    `rung` is its name, `height` its number (worker/oom_ladder.py).
-    """
-
-    job_id: str
-    attempt: int
-    stage: str
-    rung: str
-    height: int
-
-
-@dataclass(frozen=True)
-class MemoryRungHelped:
-    """The first video that was made after the worker had climbed to this rung."""
-
-    job_id: str
-    attempt: int
-    rung: str
-    height: int
-
-
-@dataclass(frozen=True)
-class MemoryRungLeft:
-    """The worker came down from this rung to `height`: all went well for a while, or no rung helped."""
-
-    rung: str
-    height: int
 
 
 @dataclass(frozen=True)
@@ -274,6 +242,7 @@ WorkerEvent = (
     | CheckpointFailed
     | CheckpointIgnored
     | Resumed
+    | PreviewMissed
     | StoreUnreachable
     | BatchSplit
     | MemoryPlanned

@@ -23,8 +23,7 @@ from worker.events import (
     Hung,
     KeyframeLost,
     LeaseLost,
-    MemoryPlanned,
-    MemoryRungClimbed,
+    PreviewMissed,
     SpoolChanged,
     SpoolFolderRefused,
     SpoolFull,
@@ -35,6 +34,7 @@ from worker.events import (
     StoreUnreachable,
     WorkerEvent,
 )
+from worker.memory_events import MemoryPlanned, MemoryRungClimbed
 from worker.moderation import ContentWithheld
 
 _WARNINGS = (
@@ -45,6 +45,7 @@ _WARNINGS = (
     KeyframeLost,
     LeaseLost,
     MemoryRungClimbed,
+    PreviewMissed,
     SpoolFolderRefused,
     SpoolFull,
     StorageAway,

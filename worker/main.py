@@ -50,6 +50,7 @@ from worker.oom_ladder import OomLadder
 from worker.parts import Parts, worker_name
 from worker.patience import Patience
 from worker.presence import Presence, Sweep
+from worker.previews import open_previews
 from worker.probes import Probes
 from worker.readiness import keep_for_good, tell_plan, warm_up
 from worker.settings import WorkerSettings
@@ -108,6 +109,7 @@ class Worker:
             store, tickets, self.leases, uploader, accelerator, patience, tell=tell, clock=clock
         )
         moderator = Moderator(parts.checkers, tell)
+        self.previews = open_previews(parts, moderator)
         story = Story(
             renderer,
             spec,
@@ -120,6 +122,7 @@ class Worker:
             self.checkpoints,
             signer_of(settings, spec, partial(earlier_film, store, parts.storage)),
             moderator,
+            self.previews,
             tell=tell,
             clock=clock,
         )

@@ -21,10 +21,6 @@ from worker.events import (
     Hung,
     KeyframeLost,
     LeaseLost,
-    MemoryPlanned,
-    MemoryRungClimbed,
-    MemoryRungHelped,
-    MemoryRungLeft,
     Resumed,
     SpoolChanged,
     StageFinished,
@@ -35,6 +31,7 @@ from worker.events import (
     WeightsLoaded,
     WorkerEvent,
 )
+from worker.memory_events import MemoryPlanned, MemoryRungClimbed, MemoryRungHelped, MemoryRungLeft
 from worker.oom_ladder import Rung
 
 _STEP_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)

@@ -22,7 +22,10 @@ PictureChecker: TypeAlias = Callable[[Picture], str | None]
 
 @dataclass(frozen=True)
 class ContentWithheld:
-    """A checker had something against a job's `what` (prompt, picture); `finding` is for operators alone."""
+    """A checker had something against a job's `what` (prompt, picture, preview).
+
+    `finding` is for operators alone.
+    """
 
     job_id: str
     attempt: int
@@ -62,6 +65,16 @@ class Moderator:
         """Before the picture is stored, shown or animated, whoever made it."""
         if self._anything_against(held, "picture", self._checkers.picture, picture):
             raise ContentRefused("the video was withheld by the content policy of this service")
+
+    def may_show(self, held: Held, frame: Picture) -> bool:
+        """Whether a frame of an unfinished video may be seen. One that may not is no verdict on the job.
+
+        What a checker does not judge may not be seen either; raises nothing.
+        """
+        try:
+            return not self._anything_against(held, "preview", self._checkers.picture, frame)
+        except CheckFailed:
+            return False
 
     def _anything_against(
         self, held: Held, what: str, checkers: Mapping[str, Callable[[T], str | None]], judged: T

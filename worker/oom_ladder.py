@@ -18,7 +18,8 @@ from models.thrift import Thrift
 from service.contracts.lifecycle import Stage
 from worker.accelerator import Accelerator
 from worker.attempt import Attempt
-from worker.events import MemoryRungClimbed, MemoryRungHelped, MemoryRungLeft, Tell
+from worker.events import Tell
+from worker.memory_events import MemoryRungClimbed, MemoryRungHelped, MemoryRungLeft
 from worker.memory_plan import MemoryPlan
 
 CALM_JOBS = 8

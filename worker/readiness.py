@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 
 from service.logs import get_logger
-from worker.events import MemoryPlanned, Tell
+from worker.events import Tell
 from worker.loading import Loaded, WrongSettings
+from worker.memory_events import MemoryPlanned
 from worker.memory_plan import MemoryPlan
 
 

@@ -56,6 +56,10 @@ class WorkerSettings(BaseSettings):
     attempt_limit_s: float = Field(default=3600.0, gt=0)
     #: How often at most a clip that is being denoised is stored, for another attempt to go on from there.
     checkpoint_every_s: float = Field(default=10.0, ge=0, le=3600)
+    #: The most bytes of a small picture of a video that is being made, for who listens; 0: none are made.
+    preview_bytes: int = Field(default=16 * 1024, ge=0, le=64 * 1024)
+    #: How often at most one video is looked at.
+    preview_every_s: float = Field(default=1.0, ge=0.1, le=60)
     #: How long after a first SIGTERM what runs may go on before it is given back, kept as it stands; unset:
     #: to its end. Shorter than the time to SIGKILL by a step and a few seconds at least.
     drain_grace_s: float | None = Field(default=None, ge=0)

@@ -49,9 +49,9 @@ class Stills:
         """The same frames, uint8 RGB (H, W, 3), one by one."""
         for index, frame in enumerate(frames):
             if index == self._centre:
-                self._thumbnail = _within(frame, THUMBNAIL_SIDE)
+                self._thumbnail = within(frame, THUMBNAIL_SIDE)
             if index in self._at:
-                self._sprites.append(_within(frame, SPRITE_SIDE))
+                self._sprites.append(within(frame, SPRITE_SIDE))
             yield frame
 
     def finished(self, attempt: Attempt) -> tuple[Still, Still]:
@@ -75,7 +75,8 @@ class Stills:
         )
 
 
-def _within(frame: Picture, side: int) -> Image.Image:
+def within(frame: Picture, side: int) -> Image.Image:
+    """A frame as a picture of its own whose longer side is at most `side` pixels."""
     image = Image.fromarray(frame)
     scale = min(1.0, side / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

@@ -35,6 +35,7 @@ from worker.moderation import Moderator
 from worker.oom_ladder import OomLadder
 from worker.orders import picture_order, video_order
 from worker.patience import GaveUp
+from worker.previews import Previews
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settlement import DeviceBroken, Settlement
 from worker.source_film import joined
@@ -65,6 +66,7 @@ class Story:
         checkpoints: Checkpoints,
         sign: Sign,
         moderator: Moderator,
+        previews: Previews,
         *,
         tell: Tell,
         clock: Callable[[], float] = time.monotonic,
@@ -77,7 +79,7 @@ class Story:
         )
         self._ladder, self._spool, self._checkpoints = ladder, spool, checkpoints
         self._gate, self._settlement = gate, settlement
-        self._sign, self._moderator = sign, moderator
+        self._sign, self._moderator, self._previews = sign, moderator, previews
         self._tell, self._clock = tell, clock
 
     def run(self, attempts: Sequence[Attempt]) -> None:
@@ -89,6 +91,7 @@ class Story:
             self._run(attempts)
         finally:
             self._checkpoints.close(attempts)
+            self._previews.close(attempts)
 
     def _run(self, attempts: Sequence[Attempt]) -> None:
         self._ladder.begin()
@@ -152,6 +155,8 @@ class Story:
         if self._spec.keyframe is not None:
             stage = Stage.IMAGE_TO_VIDEO
             keyframes = [attempt.keyframe for attempt in attempts if attempt.keyframe is not None]
+        for attempt in attempts:
+            self._previews.show_keyframe(attempt)
         work: Callable[[], Work[OnePerOrder[Tensor]]] = partial(self._renderer.animate, orders, keyframes)
         if len(attempts) == 1 and self._renderer.spec.abilities.resumes:
             work = partial(self._resume, attempts[0], orders[0], keyframes)
@@ -271,6 +276,7 @@ class Story:
             self._gate.pass_or_stop(attempt)
             self._gate.note(attempt, stage, progress.step, progress.steps)
             self._checkpoints.keep(attempt)
+            self._previews.reached(attempt, progress, row, len(attempts))
 
         for row, attempt in enumerate(attempts):
             self._alone(attempt, partial(pass_and_note, row=row))

@@ -4,7 +4,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -66,6 +66,10 @@ LastEventId = Annotated[
     Header(alias="last-event-id", description="The id of the last event that you saw: go on behind it."),
 ]
 
+Previews = Annotated[
+    bool, Query(description="Whether to send small pictures of the video as it is made, too.")
+]
+
 
 class _NotCounted:
     """Paths that take none of the places for requests: probes, and streams, which have their own."""
@@ -88,17 +92,23 @@ NOT_COUNTED = _NotCounted()
     response_class=Response,
     responses={
         **_ANSWERS,
-        **documented(UnknownVideo, VideoGone, TooManyListeners, RecordUnavailable),
+        **documented(UnknownVideo, VideoGone, InvalidFields, TooManyListeners, RecordUnavailable),
     },
 )
 async def follow_video(
-    request: Request, parts: Parts, tenant: Tenant, video_id: str, last_event_id: LastEventId = None
+    request: Request,
+    parts: Parts,
+    tenant: Tenant,
+    video_id: str,
+    last_event_id: LastEventId = None,
+    previews: Previews = True,
 ) -> Response:
     """Server-sent events: `video.queued`, `video.started`, `video.progress` and so on, from the first one, or
     behind `Last-Event-ID` without gap or duplicate. `reset` carries the whole job, where the log does not
-    reach back so far or the id is not of this job. Comments say that the stream is alive. It ends behind the
-    job's last event, and whenever the gateway has to let go: come back with the last id."""
-    return await _events(request, parts, tenant, video_id, last_event_id)
+    reach back so far or the id is not of this job. `video.preview` has no id and is never told again: it is a
+    picture of the video so far, the newest one at first. Comments say that the stream is alive. It ends
+    behind the job's last event, and whenever the gateway has to let go: come back with the last id."""
+    return await _events(request, parts, tenant, video_id, last_event_id, previews)
 
 
 @open_router.get(
@@ -126,6 +136,7 @@ async def follow_events_link(
     expires: int,
     signature: str,
     last_event_id: LastEventId = None,
+    previews: Previews = True,
 ) -> Response:
     """The link is a job's `urls.events_link`, for `EventSource`, which sends no key."""
     if parts.link_signer is None:
@@ -138,11 +149,16 @@ async def follow_events_link(
         job = await parts.intake.jobs.record(video_id)
     if job is None:
         raise UnknownVideo(f"no video {shown(video_id)}", param="video_id")
-    return await _events(request, parts, job.tenant, video_id, last_event_id)
+    return await _events(request, parts, job.tenant, video_id, last_event_id, previews)
 
 
 async def _events(
-    request: Request, parts: GatewayParts, tenant: str, job_id: str, last_event_id: str | None
+    request: Request,
+    parts: GatewayParts,
+    tenant: str,
+    job_id: str,
+    last_event_id: str | None,
+    previews: bool,
 ) -> Response:
     job = await parts.intake.show(tenant, job_id)
     if request.method == "HEAD":
@@ -151,7 +167,7 @@ async def _events(
     if job.terminal and after == job.seq:
         return Response(status_code=204, headers=_HEADERS)
     # First listen, then read what there was: nothing falls in between, and what comes twice shows by its seq.
-    listener = parts.broadcast.join(tenant, job_id, job.seq)
+    listener = parts.broadcast.join(tenant, job_id, job.seq, previews=previews)
     try:
         before = await _before(request, parts, job, after)
     except BaseException:
@@ -203,7 +219,7 @@ class _Stream(StreamingResponse):
         yield b"retry: %d\n\n" % random.randint(*_RETRY_MS)
         seq = 0
         for news in self._before:
-            seq = news.seq
+            seq = news.seq or seq
             yield news.wire
             if news.last:
                 return
@@ -212,8 +228,8 @@ class _Stream(StreamingResponse):
             if news_or_none is None:
                 if not self._listener.ended:
                     yield b": still here\n\n"
-            elif news_or_none.seq > seq:
-                seq = news_or_none.seq
+            elif news_or_none.seq is None or news_or_none.seq > seq:
+                seq = news_or_none.seq or seq
                 yield news_or_none.wire
                 if news_or_none.last:
                     return

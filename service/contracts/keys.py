@@ -14,6 +14,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         # one per job
         "JOB": f"{TAG}:job:",  # + id: hash, the record of truth
         "EVENTS": f"{TAG}:events:",  # + id: stream, entry ids "<seq>-0"
+        "PREVIEW": f"{TAG}:preview:",  # + id: stream of one preview, "<attempt>-<number>"; none at the end
         "IDEMPOTENCY": f"{TAG}:idempotency:",  # + tenant ":" sha256 of the client's key: hash {job, digest}
         "RECENT": f"{TAG}:recent:",  # + tenant ":" digest of what a library sent: hash {job, refused}
         "GONE": f"{TAG}:gone:",  # + tenant ":" id: a job whose retention was over, for as long as one may ask

@@ -11,6 +11,7 @@ from service.contracts.artifact import Artifact
 from service.contracts.event import Event
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
+from service.contracts.preview import Preview
 from service.store.errors import UnknownCursor
 from service.store.nouns import (
     ApproveOutcome,
@@ -142,6 +143,14 @@ def note(job_id: str, attempt: int, progress: Note) -> Command[bool]:
         ),
         bool,
     )
+
+
+def preview(job_id: str, attempt: int, number: int, shown: Preview) -> Command[bool]:
+    """Show `shown` in place of the attempt's earlier previews, whose `number` (from 1) was less.
+
+    False if the attempt is not current.
+    """
+    return Command("preview", (job_id, attempt, number, shown.model_dump_json()), bool)
 
 
 def finish(

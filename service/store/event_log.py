@@ -1,18 +1,41 @@
-"""New events of many jobs at once, for one reader per gateway process."""
+"""New events and previews of many jobs at once, for one reader per gateway process."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
 
 from service.contracts.event import Event
 from service.contracts.keys import REDIS_KEYS
+from service.contracts.preview import Preview
 from service.store.errors import reaching_redis
 from service.store.script import text
 
 #: Of one job in one reading; what is left comes with the next.
 _AT_ONCE = 100
+
+
+NO_PREVIEW = "0-0"
+"""The place before a job's first preview."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A preview, its place among those of its job ("attempt-number"), and when it came (s since 1970)."""
+
+    place: str
+    attempt: int
+    created_at: float
+    preview: Preview
+
+
+@dataclass
+class News:
+    """What happened to one job: events in order, and its newest preview if there is a new one."""
+
+    events: tuple[Event, ...] = field(default_factory=tuple)
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True)
@@ -26,13 +49,14 @@ class EventLog:
     redis: Redis
     wait_s: float
 
-    async def behind(self, seqs: Mapping[str, int]) -> dict[str, tuple[Event, ...]]:
-        """For each job id (at least one) its events behind a seq, in order; only jobs that have some.
+    async def behind(self, places: Mapping[str, tuple[int, str]]) -> dict[str, News]:
+        """For each job id (at least one) what is behind a seq and a preview's place, where there is some.
 
-        Answers as soon as there is one, and with nothing when the wait is over. Raises StoreUnavailable.
+        Answers as soon as there is any, and with nothing when the wait is over. Raises StoreUnavailable.
         """
-        prefix = REDIS_KEYS["EVENTS"]
-        streams = {f"{prefix}{job_id}": f"{seq}-0" for job_id, seq in seqs.items()}
+        events, previews = REDIS_KEYS["EVENTS"], REDIS_KEYS["PREVIEW"]
+        streams = {f"{events}{job_id}": f"{seq}-0" for job_id, (seq, _) in places.items()}
+        streams |= {f"{previews}{job_id}": place for job_id, (_, place) in places.items()}
         with reaching_redis():
             reply: Any = await self.redis.execute_command(  # type: ignore[no-untyped-call]
                 "XREAD",
@@ -44,12 +68,22 @@ class EventLog:
                 *streams.keys(),
                 *streams.values(),
             )
-        found = reply or []
-        return {
-            text(key).removeprefix(prefix): tuple(_event(fields) for _, fields in entries)
-            for key, entries in found
-        }
+        news: dict[str, News] = {}
+        for key, entries in reply or []:
+            name = text(key)
+            job = news.setdefault(name.removeprefix(events).removeprefix(previews), News())
+            if name.startswith(events):
+                job.events = tuple(Event.from_fields(_readable(fields)) for _, fields in entries)
+            else:
+                job.shown = _shown(*entries[-1])
+        return news
 
 
-def _event(fields: Mapping[bytes, bytes]) -> Event:
-    return Event.from_fields({text(name): text(value) for name, value in fields.items()})
+def _readable(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {text(name): text(value) for name, value in fields.items()}
+
+
+def _shown(place: bytes, fields: Mapping[bytes, bytes]) -> Shown:
+    said = _readable(fields)
+    preview = Preview.model_validate_json(said["facts"])
+    return Shown(text(place), int(said["attempt"]), float(said["created_at"]), preview)

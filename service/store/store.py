@@ -12,6 +12,7 @@ from service.contracts.artifact import Artifact
 from service.contracts.event import Event
 from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
+from service.contracts.preview import Preview
 from service.contracts.request import VideoRequest
 from service.store import commands, forecasts, roster, submitting
 from service.store.gauges import Snapshot
@@ -107,6 +108,9 @@ class JobStore:
 
     def note(self, job_id: str, attempt: int, progress: Note) -> bool:
         return self.store.run(commands.note(job_id, attempt, progress))
+
+    def preview(self, job_id: str, attempt: int, number: int, shown: Preview) -> bool:
+        return self.store.run(commands.preview(job_id, attempt, number, shown))
 
     def finish(
         self, job_id: str, attempt: int, outcome: Outcome, gpu_seconds: float | None = None
@@ -225,6 +229,9 @@ class AsyncJobStore:
 
     async def note(self, job_id: str, attempt: int, progress: Note) -> bool:
         return await self.store.run(commands.note(job_id, attempt, progress))
+
+    async def preview(self, job_id: str, attempt: int, number: int, shown: Preview) -> bool:
+        return await self.store.run(commands.preview(job_id, attempt, number, shown))
 
     async def finish(
         self, job_id: str, attempt: int, outcome: Outcome, gpu_seconds: float | None = None

@@ -17,6 +17,7 @@ async function listen(id) {
   const hear = (kind, said) => {
     if (watched !== id) return mine.abort();
     if (kind === "reset") video = said;
+    else if (kind === "video.preview") return stage.preview(said);
     else if (kind === "video.progress" && video) Object.assign(video, said);
     else return mine.abort(); // a new state has more to show than its event says: look
     stage.show(video);

@@ -19,6 +19,8 @@ let kind = "curl";
 export const over = (video) => OVER.has(video.state);
 export const current = () => shown;
 
+const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
 function doing(video) {
   if (video.cancel_requested) return "stopping…";
   if (video.state === "queued") {
@@ -34,11 +36,10 @@ function doing(video) {
 function screen(video) {
   const { video_link: film, image_link: image, thumbnail_link: poster } = video.urls;
   const what = `${video.id} ${film ? "film" : image ? "image" : video.state}`;
-  if (what === drawn) return;
+  if (what === drawn || (drawn === `${video.id} preview` && video.state === "running")) return;
   drawn = what;
   if (film) {
-    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const player = make("video", { src: film, poster: poster || "", loop: true, muted: true, controls: true, playsInline: true, autoplay: !still });
+    const player = make("video", { src: film, poster: poster || "", loop: true, muted: true, controls: true, playsInline: true, autoplay: !calm() });
     player.setAttribute("aria-label", video.prompt);
     el("screen").replaceChildren(player);
   } else if (image) {
@@ -103,6 +104,20 @@ export function show(video) {
   if (video.urls.video_link) Object.assign(el("download"), { href: video.urls.video_link, download: `${video.id}.mp4` });
   facts(video);
   share();
+}
+
+/** What the video looks like so far; its film takes this one's place. */
+export function preview({ id, shows, step, steps, frames, picture }) {
+  if (shown?.id !== id || shown.state !== "running" || (frames > 1 && calm())) return;
+  if (drawn !== `${id} preview`) {
+    const figure = make("figure");
+    figure.append(make("img"), make("figcaption"));
+    el("screen").replaceChildren(figure);
+    drawn = `${id} preview`;
+  }
+  const words = shows === "keyframe" ? "the keyframe" : `so far, behind step ${step} of ${steps}`;
+  Object.assign(el("screen").querySelector("img"), { src: picture, alt: `${shown.prompt}: ${words}` });
+  el("screen").querySelector("figcaption").textContent = words;
 }
 
 export function say(sentence) {

@@ -6,12 +6,14 @@ from typing import Any
 
 from service.broadcast import Broadcast
 from service.contracts.event import Event
+from service.contracts.preview import Preview, Shows
+from service.store.event_log import News, Shown
 
 
-class Readings(asyncio.Queue[dict[str, tuple[Event, ...]]]):
+class Readings(asyncio.Queue[dict[str, News]]):
     """An event log that says what it is given."""
 
-    async def behind(self, _seqs: Mapping[str, int]) -> dict[str, tuple[Event, ...]]:
+    async def behind(self, _places: Mapping[str, tuple[int, str]]) -> dict[str, News]:
         return await self.get()
 
 
@@ -28,7 +30,7 @@ def test_a_listener_that_does_not_keep_up_is_cut_and_costs_no_other() -> None:
         stop = asyncio.Event()
         reader = asyncio.create_task(broadcast.run(stop))
         for seq in range(1, 10):
-            await log.put({"a": (event(seq),)})
+            await log.put({"a": News((event(seq),))})
             news = await quick.next(30)
             assert news is not None
             assert news.seq == seq
@@ -37,5 +39,40 @@ def test_a_listener_that_does_not_keep_up_is_cut_and_costs_no_other() -> None:
         reader.cancel()
         await asyncio.wait({reader})
         assert quick.ended
+
+    asyncio.run(scene())
+
+
+def shown(number: int) -> Shown:
+    preview = Preview(
+        shows=Shows.VIDEO, step=number, steps=9, width=1, height=1, frames=1, picture=f"p{number}"
+    )
+    return Shown(f"1-{number}", 1, 0.0, preview)
+
+
+def test_of_previews_a_slow_listener_keeps_the_newest_and_a_late_one_gets_it() -> None:
+    async def scene() -> None:
+        log: Any = Readings()
+        broadcast = Broadcast(log, most=9, most_per_owner=9, room=4)
+        slow, quick = broadcast.join("x", "a", 0), broadcast.join("x", "a", 0)
+        without = broadcast.join("x", "a", 0, previews=False)
+        reader = asyncio.create_task(broadcast.run(asyncio.Event()))
+        for number in range(1, 10):
+            await log.put({"a": News(shown=shown(number))})
+            news = await quick.next(30)
+            assert news is not None
+            assert f"p{number}".encode() in news.wire
+        await log.put({"a": News((event(1),))})
+        assert (await quick.next(30)) is not None
+        late = broadcast.join("x", "a", 1)
+        for listener in (slow, late):
+            newest = await listener.next(30)
+            assert newest is not None
+            assert (newest.seq, b"p9" in newest.wire, b"id:" in newest.wire) == (None, True, False)
+        only = await without.next(30)
+        assert only is not None
+        assert only.seq == 1
+        reader.cancel()
+        await asyncio.wait({reader})
 
     asyncio.run(scene())

@@ -25,7 +25,8 @@ Moment = tuple[str, int]
 class FakeRenderer:
     """Paints flat colours that depend on the seed. `at` maps moments to what happens then.
 
-    What is kept of a clip is its weights, seed and step in words.
+    What is kept of a clip is its weights, seed and step in words. `sight`: what order i looks like behind
+    a step, if anybody can see that.
     """
 
     at: dict[Moment, Callable[[], Any]] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class FakeRenderer:
     animated: list[Sequence[VideoOrder]] = field(default_factory=list)
     keyframes: list[Any] = field(default_factory=list)
     stepped: list[Moment] = field(default_factory=list)
+    sight: Callable[[int, int], Any] | None = None
     warm_ups: int = 0
     closed: int = 0
     thrifts: list[Thrift] = field(default_factory=list)
@@ -76,7 +78,8 @@ class FakeRenderer:
             for step in range(done + 1, steps + 1):
                 self._happen((stage, step))
                 self.stepped.append((stage, step))
-                yield Progress(step, steps, keep and partial(keep, step))
+                look = self.sight if stage == Stage.IMAGE_TO_VIDEO else None
+                yield Progress(step, steps, keep and partial(keep, step), look and partial(look, step))
         except GeneratorExit:
             self.closed += 1
             raise

@@ -14,8 +14,9 @@ from models.thrift import Thrift
 from service.contracts.failure import FailureCode
 from service.contracts.lifecycle import State
 from worker.accelerator import DeviceMemory
-from worker.events import BatchSplit, Fault, MemoryRungClimbed, MemoryRungHelped, MemoryRungLeft
+from worker.events import BatchSplit, Fault
 from worker.logbook import Logbook
+from worker.memory_events import MemoryRungClimbed, MemoryRungHelped, MemoryRungLeft
 from worker.memory_plan import GIB
 from worker.metrics import WorkerMetrics
 from worker.oom_ladder import CALM_JOBS

@@ -19,10 +19,10 @@ from models.nano import write_nano
 from models.spec import NANO
 from models.thrift import Thrift
 from worker.accelerator import DeviceMemory, TorchAccelerator
-from worker.events import MemoryPlanned
 from worker.host_memory import host_memory
 from worker.loading import WrongSettings, plan_of
 from worker.main import EXIT_SETTINGS, serve
+from worker.memory_events import MemoryPlanned
 from worker.memory_plan import GIB, MAX_DECODE_CHUNK, DeviceTooSmall, MemoryPlan, plan_memory
 from worker.metrics import WorkerMetrics
 from worker.readiness import keep_for_good, tell_plan, warm_up

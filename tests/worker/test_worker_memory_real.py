@@ -15,8 +15,8 @@ from models.sampler import SAMPLERS
 from service.contracts.failure import FailureCode
 from service.contracts.lifecycle import State
 from worker.accelerator import TorchAccelerator
-from worker.events import MemoryRungClimbed, MemoryRungHelped
 from worker.loading import Loaded
+from worker.memory_events import MemoryRungClimbed, MemoryRungHelped
 
 WISH = {"model": "nano", "width": 32, "height": 32, "num_inference_steps": 4, "sampler": "ddim"}
 

@@ -221,7 +221,10 @@ local function move(job, state, t, changes, reason)
     changes.checkpoint = '' -- nobody goes on from it any more: whoever stored it, or the janitor, may delete it
     changes.expires_at = stamp(doom(job, t))
   end
-  if TERMINAL[state] then redis.call('SREM', KEY.IN_HAND .. job.tenant, job.id) end
+  if TERMINAL[state] then
+    redis.call('SREM', KEY.IN_HAND .. job.tenant, job.id)
+    redis.call('DEL', KEY.PREVIEW .. job.id)
+  end
   -- Nobody comes to finish a job that ends before its gate: its tenant pays for the candidates alone.
   local painted = job.state == 'awaiting_approval' and TERMINAL[state] and tonumber(job.spent_gpu_s or '')
   write(job, changes)
