@@ -15,7 +15,7 @@ from service.contracts.job import VideoJob
 from service.contracts.keys import artifact_prefix
 from service.logs import get_logger
 from service.storage.artifact_store import ArtifactStore, StorageError, StoredObject
-from service.store.errors import NewerRecord, StoreUnavailable
+from service.store.errors import NewerRecord, StoreUnavailable, UnreadableRecord
 from service.store.store import JobStore
 
 log = get_logger(__name__)
@@ -90,18 +90,21 @@ class Janitor:
         leftovers = [
             stored.key
             for (tenant, job_id), objects in found.items()
-            if not isinstance(record := records[job_id], NewerRecord)
+            if not isinstance(record := records[job_id], NewerRecord | UnreadableRecord)
             for stored in self._leftovers(tenant, record, objects)
         ]
         for key in leftovers:
             self._artifacts.delete(key)
         return Cleared(objects=len(leftovers))
 
-    def _record(self, job_id: str) -> VideoJob | NewerRecord | None:
-        """A record of a newer version names what nobody here knows: all of its objects stay."""
+    def _record(self, job_id: str) -> VideoJob | NewerRecord | UnreadableRecord | None:
+        """What a record of a newer version names, or a spoiled one, nobody here knows: its objects stay."""
         try:
             return self._jobs.record(job_id)
         except NewerRecord as error:
+            return error
+        except UnreadableRecord as error:
+            log.warning("janitor_cannot_read", job=job_id)
             return error
 
     def _old_objects(self) -> dict[tuple[str, str], list[StoredObject]]:
@@ -147,6 +150,8 @@ class Janitor:
             log.warning("janitor_waits", reason=str(problem))
         except WrongRecord as problem:
             log.error("janitor_refuses", reason=str(problem))
+        except Exception:
+            log.exception("janitor_broke")  # a turn that breaks must not be the last one
         else:
             if cleared != Cleared():
                 log.info("janitor_cleared", jobs=cleared.jobs, objects=cleared.objects)

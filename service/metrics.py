@@ -40,6 +40,7 @@ class QueueGauges(Collector):
             families["doomed_jobs"].add_metric([], snapshot.doomed)
             families["newer_records"].add_metric([], snapshot.left)
             families["outbox_events"].add_metric([], snapshot.outbox)
+            families["jobs_set_aside"].add_metric([], snapshot.aside)
             families["intake_paused"].add_metric([], float("intake" in snapshot.pauses))
             for (pool, model), ratios in snapshot.eta_ratios.items():
                 for share, ratio in zip(("0.5", "0.9"), ratios, strict=True):
@@ -75,6 +76,7 @@ def _families() -> dict[str, GaugeMetricFamily | CounterMetricFamily]:
         "doomed_jobs": ("Ended jobs that await deletion.", []),
         "newer_records": ("Job records of newer versions, which this one leaves as they are.", []),
         "outbox_events": ("Events that no notifier has taken yet.", []),
+        "jobs_set_aside": ("Jobs that stand still: somebody has spoiled their record by hand.", []),
         "ready_jobs": ("Jobs that a worker could claim now.", ["pool"]),
         "running_jobs": (
             "Jobs that an attempt holds now, rendered ones that wait for the storage too.",

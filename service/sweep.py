@@ -5,7 +5,7 @@ Every gateway and worker tries it each second; the reap script lets one of them 
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio.to_thread
 from redis.exceptions import RedisError
@@ -28,6 +28,7 @@ class Sweep:
     every_s: float = 1.0
     redis_answers: bool = True
     left: int = 0
+    _aside_told: set[str] = field(default_factory=set)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop` is set. An outage of Redis is logged once, when it begins and when it ends.
@@ -51,6 +52,9 @@ class Sweep:
     async def once(self) -> None:
         """One sweep. Raises StoreUnavailable."""
         reaped = await self.jobs.reap(self.lease_s)
+        for job_id in reaped.aside.keys() - self._aside_told:
+            log.error("job_set_aside", job=job_id, flaw=reaped.aside[job_id])
+        self._aside_told = set(reaped.aside)
         if not reaped.ran:
             return
         if reaped.left != self.left:

@@ -45,6 +45,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         # running
         "LEASES": f"{TAG}:leases",  # zset "id|attempt" -> time at which it runs out
         "HELD": f"{TAG}:held:",  # + worker: set of "id|attempt"
+        "ASIDE": f"{TAG}:aside",  # hash id -> {flaw, freed}: jobs whose record no script can go by
         "RUNNING": f"{TAG}:running",  # hash tenant -> attempts that run now
         "LOSSES": f"{TAG}:losses",  # hash pool -> attempts whose worker was lost
         "REAPER": f"{TAG}:reaper",  # time of the last reap

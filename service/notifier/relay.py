@@ -27,9 +27,9 @@ class Relay:
 
     def turn(self) -> Relayed:
         """Relays all that is in the outbox and tops the tickets up. Raises StoreUnavailable."""
-        stands = self._deliveries.relay(_BATCH)
+        stands = self._relay()
         while stands.moved == _BATCH:
-            stands = self._deliveries.relay(_BATCH)
+            stands = self._relay()
         if stands.due:
             waiting = self._tickets.waiting(DELIVERY_QUEUE)
             for _ in range(min(stands.due, _MOST_TICKETS) - waiting):
@@ -37,8 +37,17 @@ class Relay:
         self._observe(stands)
         return stands
 
+    def _relay(self) -> Relayed:
+        stands = self._deliveries.relay(_BATCH)
+        for event_id, flaw in stands.broken:
+            log.error("event_broken", event_id=event_id, flaw=flaw)
+        return stands
+
     def run(self, stop: threading.Event, every_s: float) -> None:
-        """Turns every `every_s` seconds until `stop`; an outage of Redis is waited out, and said once."""
+        """Turns every `every_s` seconds until `stop`; an outage of Redis is waited out, and said once.
+
+        Whatever else goes wrong is logged: a turn that breaks must not be the last one.
+        """
         while not stop.is_set():
             try:
                 self.turn()
@@ -46,6 +55,8 @@ class Relay:
                 if not self._away:
                     log.warning("redis_away", reason=str(problem))
                 self._away = True
+            except Exception:
+                log.exception("relay_broke")
             else:
                 if self._away:
                     log.info("redis_back")

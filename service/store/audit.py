@@ -51,6 +51,7 @@ _BOUNDED = frozenset(
         "API_KEYS",
         "API_KEYS_USED",
         "API_KEYS_REVOKED",
+        "ASIDE",
         "PAUSES",
         "WEIGHTS",
         "CAPS",

@@ -4,22 +4,25 @@ Each one is safe to send again after StoreUnavailable. The rules themselves are 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from service.contracts.artifact import Artifact
 from service.contracts.event import Event
+from service.contracts.failure import Failure, FailureCode
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
 from service.contracts.preview import Preview
-from service.store.errors import UnknownCursor
+from service.store.errors import UnknownCursor, UnreadableRecord
 from service.store.nouns import (
     ApproveOutcome,
     Beat,
     Cancelled,
     CancelOutcome,
     Claim,
+    Claimed,
     DeleteOutcome,
+    Doomed,
     Expired,
     Failed,
     Finished,
@@ -32,9 +35,14 @@ from service.store.nouns import (
 )
 from service.store.script import Command, pairs
 
+#: How a job ends whose record a worker cannot read, though the scripts can.
+UNREADABLE = Failed(
+    Failure(code=FailureCode.INTERNAL, message="The record of this video cannot be read.", retryable=True)
+)
+
 
 def get(tenant: str, job_id: str) -> Command[VideoJob | None]:
-    """The tenant's job, or None if there is none (or none any more)."""
+    """The tenant's job, or None if there is none (or none any more). Raises UnreadableRecord."""
     return Command("get", (job_id, tenant), _job_or_none)
 
 
@@ -44,7 +52,10 @@ def gone(tenant: str, job_id: str) -> Command[bool]:
 
 
 def record(job_id: str) -> Command[VideoJob | None]:
-    """The record whoever owns it, tombstones included: for the janitor, not for clients."""
+    """The record whoever owns it, tombstones included: for the janitor, not for clients.
+
+    Raises UnreadableRecord.
+    """
     return Command("get", (job_id, ""), _job_or_none)
 
 
@@ -53,13 +64,14 @@ def list_jobs(
 ) -> Command[Page]:
     """Up to `limit` jobs in order of arrival, from the one behind `after`; only those with all of `metadata`.
 
-    `after` may be a job deleted within the last hour: its place outlives it. Raises UnknownCursor.
+    `after` may be a job deleted within the last hour: its place outlives it. A job whose record cannot be
+    read is left out. Raises UnknownCursor.
     """
 
     def parse(reply: Any) -> Page:
         if reply[0] == "unknown":
             raise UnknownCursor(after or "")
-        return Page(tuple(_job(fields) for fields in reply[2]), reply[1] == 1)
+        return Page(tuple(job for job in _read(reply[2]) if isinstance(job, VideoJob)), reply[1] == 1)
 
     return Command("list", (tenant, after or "", limit, order, json.dumps(dict(metadata or {}))), parse)
 
@@ -98,20 +110,26 @@ def claim(
     lease_s: float,
     models: Sequence[str],
     known: Sequence[tuple[str, int]] = (),
-) -> Command[tuple[Claim, ...]]:
+) -> Command[Claimed]:
     """Take up to `limit` jobs of one compat key, fair across tenants by GPU seconds, for one of `models`.
 
     Nothing while the pool is paused or `worker` is to drain; no tenant gets more than its running cap, and a
     job whose deadline has passed expires instead.
 
     `known` are the attempts that the worker holds and knows of. Whatever else the record says that it holds
-    is answered again (a reply was lost on the way), so no claim is ever forgotten.
+    is answered again (a reply was lost on the way), so no claim is ever forgotten. Attempts at jobs that
+    cannot be read must be finished as UNREADABLE, or they are answered again and again.
     """
 
-    def parse(reply: Any) -> tuple[Claim, ...]:
-        jobs = [_job(fields) for fields in reply[1]]
-        left = [None if job.finish_by is None else job.finish_by - float(reply[0]) for job in jobs]
-        return tuple(Claim(job, job.attempt, left_s) for job, left_s in zip(jobs, left, strict=True))
+    def parse(reply: Any) -> Claimed:
+        claims, unreadable = [], []
+        for job in _read(reply[1]):
+            if isinstance(job, VideoJob):
+                left_s = None if job.finish_by is None else job.finish_by - float(reply[0])
+                claims.append(Claim(job, job.attempt, left_s))
+            else:
+                unreadable.append((job["id"], int(job["attempt"])))
+        return Claimed(tuple(claims), tuple(unreadable))
 
     held = " ".join(lease(job_id, attempt) for job_id, attempt in known)
     return Command("claim", (pool, worker, limit, lease_s, held, *models), parse)
@@ -200,6 +218,7 @@ def hold(job_id: str, attempt: int, approval_s: float, spent: Mapping[str, float
 def reap(lease_s: float, max_lost: int, every_s: float) -> Command[Reaped]:
     """Requeue or end jobs whose worker fell silent, expire those whose deadline has passed.
 
+    A job whose record no script can go by is set aside, and taken back once it is mended.
     At most once per `every_s` among all callers.
     """
     return Command(
@@ -212,13 +231,14 @@ def reap(lease_s: float, max_lost: int, every_s: float) -> Command[Reaped]:
             expired=tuple(reply[3]),
             wanted={pool: int(count) for pool, count in pairs(reply[4]).items()},
             left=reply[5],
+            aside={job_id: json.loads(kept)["flaw"] for job_id, kept in pairs(reply[6]).items()},
         ),
     )
 
 
-def doomed(limit: int) -> Command[tuple[VideoJob, ...]]:
+def doomed(limit: int) -> Command[tuple[Doomed, ...]]:
     """Ended jobs whose retention is over or that were deleted: delete their objects, then purge."""
-    return Command("doomed", (limit,), lambda reply: tuple(_job(fields) for fields in reply))
+    return Command("doomed", (limit,), lambda reply: tuple(Doomed(*found) for found in reply))
 
 
 def purge(job_id: str) -> Command[bool]:
@@ -236,7 +256,20 @@ def _list(artifacts: Sequence[Artifact]) -> str:
 
 
 def _job(fields: Sequence[str]) -> VideoJob:
-    return VideoJob.from_record(pairs(fields))
+    record = pairs(fields)
+    try:
+        return VideoJob.from_record(record)
+    except ValueError as error:
+        raise UnreadableRecord(record.get("id", "")) from error
+
+
+def _read(records: Sequence[Sequence[str]]) -> Iterator[VideoJob | Mapping[str, str]]:
+    """Each job, or its bare fields where they cannot be read: one must not take the others with it."""
+    for fields in records:
+        try:
+            yield _job(fields)
+        except UnreadableRecord:
+            yield pairs(fields)
 
 
 def _job_or_none(reply: Any) -> VideoJob | None:

@@ -79,7 +79,8 @@ class Relayed:
     """What a relay moved, and how things stand after it.
 
     `outbox`: events not yet relayed; `due`: deliveries whose time has come and that nobody holds;
-    `waiting`: all that have not ended; `dead`: dead letters that are still kept.
+    `waiting`: all that have not ended; `dead`: dead letters that are still kept. `broken`: events that left
+    the outbox untold, as somebody has spoiled them: id and what was wrong.
     """
 
     moved: int
@@ -87,11 +88,19 @@ class Relayed:
     due: int
     waiting: int
     dead: int
+    broken: tuple[tuple[str, str], ...] = ()
 
 
 def relay(limit: int) -> Command[Relayed]:
     """Turn up to `limit` events of the outbox into deliveries that are due at once."""
-    return Command("relay", (limit,), lambda reply: Relayed(*reply))
+
+    def parse(reply: Any) -> Relayed:
+        moved, outbox, due, waiting, dead, broken = reply
+        return Relayed(
+            moved, outbox, due, waiting, dead, tuple((event_id, flaw) for event_id, flaw in broken)
+        )
+
+    return Command("relay", (limit,), parse)
 
 
 def take(

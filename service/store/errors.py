@@ -57,6 +57,14 @@ class NewerRecord(RedisError):
     """A newer version of the service wrote this, and this one cannot understand it. It stays as it is."""
 
 
+class UnreadableRecord(ValueError):
+    """Somebody has changed this job's record by hand: it can be read no more."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"the record of {job_id} cannot be read")
+        self.job_id = job_id
+
+
 class UnknownCursor(LookupError):
     """A listing was asked to go on after a job that the tenant does not have."""
 

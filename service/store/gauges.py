@@ -42,6 +42,7 @@ class Snapshot:
     `eta_ratios`: by pool and model, the time that the last videos took over the time that was foretold, in
     the middle and for nine of ten.
     `left`: job records of newer versions, which this one leaves as they are.
+    `aside`: jobs that are set aside, as their records cannot be gone by.
     `promises`: by pool and model, all videos of which a time was foretold, and those of them that came late.
     """
 
@@ -54,4 +55,5 @@ class Snapshot:
     eta_ratios: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
     promises: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     left: int = 0
+    aside: int = 0
     server: Server = Server(aof_enabled=False, aof_written=True, memory=0, memory_bound=0)

@@ -139,6 +139,14 @@ class Claim:
     finish_in_s: float | None = None
 
 
+@dataclass(frozen=True)
+class Claimed:
+    """What a claim took: `unreadable` are attempts (job id, number) whose job cannot be read."""
+
+    claims: tuple[Claim, ...]
+    unreadable: tuple[tuple[str, int], ...] = ()
+
+
 class Beat(StrEnum):
     """ok: go on. cancel: the client called it off, finish with Cancelled. lost: stop and write nothing."""
 
@@ -229,6 +237,8 @@ class Reaped:
     `extended`: after a gap or a clock jump all leases were extended instead. `ids`: jobs whose lease had
     run out. `expired`: jobs whose start_by, finish_by or time for approval had passed.
     `wanted`: tickets each pool should have. `left`: job records of newer versions, which nobody here touches.
+    `aside`: what is wrong with jobs that are set aside, by job id (500 of them at most); told even when it
+    did not run.
     """
 
     ran: bool
@@ -237,6 +247,15 @@ class Reaped:
     expired: tuple[str, ...]
     wanted: Mapping[str, int]
     left: int = 0
+    aside: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """An ended job whose record and objects are to go."""
+
+    id: str
+    tenant: str
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ def snapshot() -> Command[Snapshot]:
             promises={(pool, model): (foretold, late) for pool, model, foretold, late in reply[7]},
             server=_server(*reply[8]),
             left=reply[9],
+            aside=reply[10],
         )
 
     return Command("snapshot", (), parse)

@@ -23,6 +23,7 @@ from service.store.nouns import (
     CatalogueEntry,
     Claim,
     DeleteOutcome,
+    Doomed,
     Finished,
     Forecast,
     Note,
@@ -101,7 +102,10 @@ class JobStore:
         models: Sequence[str],
         known: Sequence[tuple[str, int]] = (),
     ) -> tuple[Claim, ...]:
-        return self.store.run(commands.claim(pool, worker, limit, lease_s, models, known))
+        taken = self.store.run(commands.claim(pool, worker, limit, lease_s, models, known))
+        for job_id, attempt in taken.unreadable:
+            self.store.run(commands.finish(job_id, attempt, commands.UNREADABLE))
+        return taken.claims
 
     def beat(self, worker: str, held: Sequence[tuple[str, int]], lease_s: float) -> dict[str, Beat]:
         return self.store.run(commands.beat(worker, held, lease_s))
@@ -147,7 +151,7 @@ class JobStore:
     def snapshot(self) -> Snapshot:
         return self.store.run(roster.snapshot())
 
-    def doomed(self, limit: int = 100) -> tuple[VideoJob, ...]:
+    def doomed(self, limit: int = 100) -> tuple[Doomed, ...]:
         return self.store.run(commands.doomed(limit))
 
     def purge(self, job_id: str) -> bool:
@@ -222,7 +226,10 @@ class AsyncJobStore:
         models: Sequence[str],
         known: Sequence[tuple[str, int]] = (),
     ) -> tuple[Claim, ...]:
-        return await self.store.run(commands.claim(pool, worker, limit, lease_s, models, known))
+        taken = await self.store.run(commands.claim(pool, worker, limit, lease_s, models, known))
+        for job_id, attempt in taken.unreadable:
+            await self.store.run(commands.finish(job_id, attempt, commands.UNREADABLE))
+        return taken.claims
 
     async def beat(self, worker: str, held: Sequence[tuple[str, int]], lease_s: float) -> dict[str, Beat]:
         return await self.store.run(commands.beat(worker, held, lease_s))
@@ -272,7 +279,7 @@ class AsyncJobStore:
     async def snapshot(self) -> Snapshot:
         return await self.store.run(roster.snapshot())
 
-    async def doomed(self, limit: int = 100) -> tuple[VideoJob, ...]:
+    async def doomed(self, limit: int = 100) -> tuple[Doomed, ...]:
         return await self.store.run(commands.doomed(limit))
 
     async def purge(self, job_id: str) -> bool:

@@ -152,6 +152,48 @@ def lose_first_attempt(jobs: JobStore, artifacts: ArtifactStore, job_id: str) ->
     return keyframe, video
 
 
+def test_a_record_that_cannot_be_read_keeps_its_objects_and_holds_no_other_up(
+    janitor, jobs, artifacts, submit, clock, redis
+) -> None:
+    spoiled, other = submit(), submit()
+    for job_id in (spoiled, other):
+        succeed(jobs, artifacts, job_id)
+        stored(artifacts, job_id, 1, "half.mp4")
+    redis.hset(f"{{mc}}:job:{spoiled}", "request", "{}")
+    clock.ahead = OLD_S
+    assert janitor.sweep() == Cleared(objects=1)
+    assert {key for key in keys(artifacts) if spoiled in key} == {
+        f"default/{spoiled}/1/{name}" for name in ("video.mp4", "half.mp4")
+    }
+    for job_id in (spoiled, other):
+        jobs.delete("default", job_id)
+    assert janitor.clear_doomed() == Cleared(jobs=2, objects=3), "which objects are a job's needs no reading"
+
+
+def test_a_turn_that_breaks_is_not_the_last_one(jobs, artifacts, submit) -> None:
+    class Breaks(StuckStore):
+        turns = 0
+
+        def list(self, prefix: str):
+            self.turns += 1
+            if self.turns == 1:
+                raise RuntimeError("nobody has foreseen this")
+            return super().list(prefix)
+
+    job_id = submit()
+    succeed(jobs, artifacts, job_id)
+    jobs.delete("default", job_id)
+    stop, heard = threading.Event(), []
+    janitor = Janitor(jobs, Breaks(artifacts, "no key holds this"), LEASE_S)
+    thread = threading.Thread(target=janitor.run, args=(stop, 0.05, 3600.0, heard.append))
+    thread.start()
+    try:
+        wait_until(lambda: any(cleared.jobs == 1 for cleared in heard), 30, "the next turn clears")
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_an_old_attempt_loses_what_no_record_names(janitor, jobs, artifacts, submit, clock) -> None:
     job_id = submit()
     keyframe, orphan = lose_first_attempt(jobs, artifacts, job_id)

@@ -19,7 +19,10 @@ local t = now()
 local known, held = {}, {}
 for member in string.gmatch(ARGV[5], '%S+') do known[member] = true end
 for _, member in ipairs(redis.call('SMEMBERS', KEY.HELD .. worker)) do
-  if not has_record(string.match(member, '^(.*)|')) then
+  local id = string.match(member, '^(.*)|') or member
+  local left = is_left(KEY.JOB .. id)
+  local job = not left and load_job(id)
+  if not left and (not job or is_broken(id, job)) then
     redis.call('SREM', KEY.HELD .. worker, member)
   elseif not known[member] then
     held[#held + 1] = member
@@ -46,11 +49,12 @@ local function foremost(model, tenant)
   while passed < LEFT_SEEN do
     local first = redis.call('ZRANGE', queue, passed, passed, 'WITHSCORES')
     if not first[1] then return nil end
-    if is_left(KEY.JOB .. first[1]) then
+    local left = is_left(KEY.JOB .. first[1])
+    local job = not left and load_job(first[1])
+    if left then
       passed = passed + 1
-    elseif not has_record(first[1]) then
-      redis.call('ZREM', queue, first[1])
-      redis.call('ZREM', KEY.READY .. pool .. ':' .. model, first[1])
+    elseif not job or is_broken(first[1], job) then
+      dequeue({ id = first[1], pool = pool, model = model, tenant = tenant })
       redis.call('ZREM', KEY.DEADLINES, first[1])
     elseif not is_overdue(first[1], t) then
       return first[1], tonumber(first[2])
@@ -58,7 +62,7 @@ local function foremost(model, tenant)
       return nil
     else
       overdue_left = overdue_left - 1
-      expire_overdue(first[1], t)
+      expire_overdue(job, t)
     end
   end
 end
@@ -106,10 +110,10 @@ local function serve_next(last)
   local tenants = redis.call('ZRANGE', KEY.TENANTS .. pool, 0, last, 'WITHSCORES')
   for i = 1, #tenants, 2 do
     local id = head(tenants[i])
-    if id then
+    while id do
       local job = load_job(id)
-      take(job, tonumber(tenants[i + 1]))
-      return job
+      if not trips(job, function() take(job, tonumber(tenants[i + 1])) end, t) then return job end
+      id = head(tenants[i])
     end
   end
 end
@@ -125,7 +129,7 @@ local function mates(tenant)
     local facts = redis.call('HMGET', KEY.JOB .. id, 'compat', 'schema')
     if facts[1] == first.compat and not is_newer(facts[2]) and not is_overdue(id, t) then
       local job = load_job(id)
-      if not runs_alone(job) then found[#found + 1] = job end
+      if not is_broken(id, job) and not runs_alone(job) then found[#found + 1] = job end
     end
     if #found == most then break end
   end
@@ -152,7 +156,7 @@ if limit > 1 and not runs_alone(first) then
     end
     if not next_line then break end
     next_line.served = next_line.served + 1
-    next_line.time = take(next_line.jobs[next_line.served], next_line.time)
+    trips(next_line.jobs[next_line.served], function(job) next_line.time = take(job, next_line.time) end, t)
   end
 end
 

@@ -5,7 +5,7 @@
 local id, attempt, outcome, body, usage = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local gpu_s = tonumber(ARGV[6])
 local job = load_job(id)
-if not job then return { 0, 0, '', 0 } end
+if not job or is_broken(id, job) then return { 0, 0, '', 0 } end
 
 if job.state == 'running' and job.attempt == attempt then
   local t, reserved = now(), tonumber(job.reserved or '0')

@@ -12,6 +12,7 @@ local function endpoint_of(url)
 end
 
 local function hash_at(key)
+  if redis.call('TYPE', key).ok ~= 'hash' then return nil end
   local flat = redis.call('HGETALL', key)
   if #flat == 0 then return nil end
   local fields = {}
@@ -19,11 +20,16 @@ local function hash_at(key)
   return fields
 end
 
--- `tenant` nil: whoever owns it.
+-- `tenant` nil: whoever owns it. One that somebody has spoiled by hand counts as deleted: it must not stop the others.
 local function load_endpoint(id, tenant)
   local endpoint = hash_at(KEY.ENDPOINT .. id)
-  if endpoint and (not tenant or endpoint.tenant == tenant) then return refuse_newer(endpoint, 'the endpoint ' .. id) end
-  return nil
+  if not endpoint or (tenant and endpoint.tenant ~= tenant) then return nil end
+  refuse_newer(endpoint, 'the endpoint ' .. id)
+  if endpoint.id ~= id or not (endpoint.tenant and endpoint.url and endpoint.secret) then return nil end
+  for _, name in ipairs({ 'events', 'old_secret', 'old_until', 'failing_since' }) do
+    endpoint[name] = endpoint[name] or ''
+  end
+  return endpoint
 end
 
 -- The endpoint as it may be shown: its secrets stay here.
@@ -64,13 +70,34 @@ local function file(entry, event, endpoint, t)
   return id
 end
 
+-- What keeps a delivery from being sent, or an event from being filed, in a few words: somebody has spoiled it by hand.
+local function flaw_of_letter(letter)
+  for _, name in ipairs({ 'id', 'type', 'job_id', 'tenant' }) do
+    if is_none(letter[name]) then return name .. ' is missing' end
+  end
+  if not string.match(letter.seq or '', '^%d+$') then return 'seq is no count' end
+  if not is_number(letter.created_at) then return 'created_at is no number' end
+  if not is_object(letter.data) then return 'data is no JSON object' end
+  return nil
+end
+
+-- The same of a delivery's record.
+local function flaw_of_delivery(letter)
+  if is_none(letter.url) or is_none(letter.endpoint) then return 'url or endpoint is missing' end
+  for _, name in ipairs({ 'tries', 'forgiven' }) do
+    if not string.match(letter[name] or '0', '^%d+$') then return name .. ' is no count' end
+  end
+  if not list_of_tables(letter.log or '[]') then return 'log is no list of tries' end
+  return flaw_of_letter(letter)
+end
+
 -- Make a delivery that has ended due again, with a whole row of tries before it; the webhook-id stays.
 local function revive(id, t)
   local record = KEY.DELIVERY .. id
   refuse_newer({ schema = redis.call('HGET', record, 'schema') }, 'the delivery ' .. id)
   -- Counted up as if by a try: a settlement of the last one that is only now sent again must not end this row.
-  local tries = redis.call('HINCRBY', record, 'tries', 1)
-  redis.call('HSET', record, 'state', 'waiting', 'forgiven', tries)
+  local tries = (tonumber(redis.call('HGET', record, 'tries')) or 0) + 1
+  redis.call('HSET', record, 'state', 'waiting', 'tries', tries, 'forgiven', tries)
   redis.call('PERSIST', record)
   redis.call('ZREM', KEY.DELIVERIES_DEAD, id)
   redis.call('ZADD', KEY.DELIVERIES_DUE, stamp(t), id)

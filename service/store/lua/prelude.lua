@@ -1,5 +1,5 @@
 -- Shared by every script, behind the tables KEY, STATUS, TYPE, TERMINAL, FOLLOWS (made from the contracts),
--- now() and waiting.lua. A record is changed by move() and nothing else, so state, queues, leases, counters, events
+-- now(), waiting.lua, allowance.lua and flaws.lua. A record is changed by move() and nothing else, so state, queues, leases, counters, events
 -- and outbox can never tell different stories.
 
 local EVENTS_KEPT = 200
@@ -10,12 +10,13 @@ local PRIORITY_WORTH = 600 * 1000000 -- a step of priority is worth ten minutes 
 
 -- False only where somebody has deleted a record by hand. What is left of such a job must not stop the others: a script
 -- that finds it in a queue or among the leases takes it out and goes on.
-local function has_record(id) return redis.call('EXISTS', KEY.JOB .. id) == 1 end
+-- (Something that is no hash in its place is no record either.)
+local function has_record(id) return redis.call('TYPE', KEY.JOB .. id).ok == 'hash' end
 
 -- An error for a record of a newer version: who takes several jobs at a time asks is_left() before.
 local function load_job(id)
+  if not has_record(id) then return nil end
   local flat = redis.call('HGETALL', KEY.JOB .. id)
-  if #flat == 0 then return nil end
   local job = {}
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
   return refuse_newer(job, 'the record of ' .. id)
@@ -44,7 +45,7 @@ end
 -- The record if this attempt is the one that runs now: the guard of every write by a worker.
 local function load_running(id, attempt)
   local job = load_job(id)
-  if job and job.state == 'running' and job.attempt == attempt then return job end
+  if job and job.state == 'running' and job.attempt == attempt and not is_broken(id, job) then return job end
   return nil
 end
 
@@ -202,13 +203,17 @@ end
 -- ---- the one way from state to state -----------------------------------------------------------------
 
 local function move(job, state, t, changes, reason)
+  local flaw = flaw_of(job)
+  if flaw then error({ err = 'ERR the record of ' .. job.id .. ' is broken: ' .. flaw }) end -- before anything is written
   if not FOLLOWS[job.state][state] then
     error({ err = 'ERR ' .. job.state .. ' is never followed by ' .. state })
   end
+  local aside = aside_of(job.id) or {}
+  redis.call('HDEL', KEY.ASIDE, job.id)
   if job.state == 'queued' then dequeue(job) end
   if job.state == 'running' then
     drop_lease(job)
-    count_running(job.tenant, -1)
+    if not aside.freed then count_running(job.tenant, -1) end
   end
   if state == 'running' then count_running(job.tenant, 1) end
   if job.state == 'awaiting_approval' then redis.call('ZREM', KEY.APPROVALS, job.id) end
@@ -267,10 +272,9 @@ local function expire(job, t, sentence)
   end
 end
 
-local function expire_overdue(id, t)
-  local job = load_job(id)
+local function expire_overdue(job, t)
   local missed = 'finished by its finish_by'
-  if job.attempt == '0' and job.start_by ~= '' and tonumber(job.start_by) <= t then
+  if job.attempt == '0' and not is_none(job.start_by) and tonumber(job.start_by) <= t then
     missed = 'started by its start_by'
   end
   expire(job, t, 'The video was not ' .. missed .. '.')

@@ -4,6 +4,7 @@ local id = ARGV[1]
 local due = redis.call('ZSCORE', KEY.DOOMED, id)
 if not due or tonumber(due) > now() then return 0 end
 local job = load_job(id)
+if not job or is_broken(id, job) then return 0 end
 local key = own_idempotency_key(job)
 if key then redis.call('DEL', key) end
 redis.call('ZREM', KEY.DOOMED, id)

@@ -4,10 +4,37 @@ local AT_ONCE = 500 -- leases, approvals and deadlines judged per run, so that n
 
 local lease_s, max_lost, every_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local t = now()
-local last = tonumber(redis.call('GET', KEY.REAPER) or '0')
+
+-- Jobs that are set aside (any of them, so that a flood of broken ones holds nobody up), and what is wrong with each.
+local function some_aside() return redis.call('HRANDFIELD', KEY.ASIDE, AT_ONCE, 'WITHVALUES') end
+
+local last = tonumber(redis.call('GET', KEY.REAPER) or '') or 0
 local gap = t - last
-if gap >= 0 and gap < every_s then return { 0, 0, {}, {}, {}, 0 } end
+if gap >= 0 and gap < every_s then return { 0, 0, {}, {}, {}, 0, some_aside() } end
 redis.call('SET', KEY.REAPER, stamp(t))
+
+-- Do `judge` to the job that stands in `place` as `member`; answers whether that was done. A job without a record, one
+-- that is broken and one that trips all leave the place: none of them may keep the others waiting.
+local function judged(place, member, id, judge)
+  local job = load_job(id)
+  if job and not is_broken(id, job) and not trips(job, judge, t) then return true end
+  redis.call('ZREM', place, member)
+  return false
+end
+
+-- A job that was set aside and is whole again goes back to where it was. Nobody has run it meanwhile.
+local function take_back(job)
+  if job.state == 'running' then
+    grant_lease(job, t)
+    hand_back(job, t, 'mended', false, max_lost) -- counts it off itself: it is still among those set aside
+    return
+  end
+  redis.call('HDEL', KEY.ASIDE, job.id)
+  if job.state == 'queued' then enqueue(job, t) end
+  if job.state == 'awaiting_approval' then redis.call('ZADD', KEY.APPROVALS, job.approve_by, job.id) end
+  if TERMINAL[job.state] then redis.call('ZADD', KEY.DOOMED, is_none(job.expires_at) and stamp(t) or job.expires_at, job.id) end
+  watch_deadline(job)
+end
 
 local ids, expired, wanted, extended = {}, {}, {}, 0
 if gap < 0 or gap > lease_s / 2 then
@@ -18,31 +45,31 @@ if gap < 0 or gap > lease_s / 2 then
   end
 else
   for _, member in ipairs(due(KEY.LEASES, t, AT_ONCE)) do
-    local job = load_job(string.match(member, '^(.*)|'))
-    if job then
-      hand_back(job, t, 'worker_lost', true, max_lost)
-      ids[#ids + 1] = job.id
-    else
-      redis.call('ZREM', KEY.LEASES, member)
+    local id = string.match(member, '^(.*)|') or member
+    if judged(KEY.LEASES, member, id, function(job) hand_back(job, t, 'worker_lost', true, max_lost) end) then
+      ids[#ids + 1] = id
     end
   end
   for _, id in ipairs(due(KEY.APPROVALS, t, AT_ONCE)) do
-    local job = load_job(id)
-    if job then
-      expire(job, t, 'The keyframe was not approved in time.')
+    if judged(KEY.APPROVALS, id, id, function(job) expire(job, t, 'The keyframe was not approved in time.') end) then
       expired[#expired + 1] = id
-    else
-      redis.call('ZREM', KEY.APPROVALS, id)
     end
   end
   -- Running jobs too: a worker that hangs or has lost its way must not keep the end from its owner.
   for _, id in ipairs(due(KEY.DEADLINES, t, AT_ONCE)) do
-    if has_record(id) then
-      expire_overdue(id, t)
+    if judged(KEY.DEADLINES, id, id, function(job) expire_overdue(job, t) end) then
       expired[#expired + 1] = id
-    else
-      redis.call('ZREM', KEY.DEADLINES, id)
     end
+  end
+end
+
+for _, id in ipairs(redis.call('HRANDFIELD', KEY.ASIDE, AT_ONCE)) do
+  local left = is_left(KEY.JOB .. id)
+  local job = not left and load_job(id)
+  if not job then
+    if not left then redis.call('HDEL', KEY.ASIDE, id) end
+  elseif (aside_of(id).again or 0) <= t and not is_broken(id, job) then
+    trips(job, take_back, t)
   end
 end
 
@@ -57,4 +84,4 @@ for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
   wanted[#wanted + 1] = pool
   wanted[#wanted + 1] = tostring(pool_depth(pool, t).wanted)
 end
-return { 1, extended, ids, expired, wanted, count_left() }
+return { 1, extended, ids, expired, wanted, count_left(), some_aside() }

@@ -2,11 +2,13 @@
 -- Moves events from the outbox to delivery records, due at once: one for the URL of the job's request and one for each
 -- endpoint of its owner that wants such events. One script, so a crash falls before or behind it, never between; an
 -- event that comes twice finds its records and only leaves the outbox.
--- ARGV: limit. Answers: events taken, events left, deliveries due now, deliveries not ended, dead letters.
+-- An event that somebody has spoiled by hand leaves the outbox too, untold, and the answer says what was wrong with it.
+-- ARGV: limit. Answers: events taken, events left, deliveries due now, deliveries not ended, dead letters, {event id,
+-- flaw} of each that was spoiled.
 local t = now()
 
 -- The clock was set back: what was due a moment ago would wait for as long as that was, and its webhook with it.
-local last = tonumber(redis.call('GET', KEY.RELAYED) or '0')
+local last = tonumber(redis.call('GET', KEY.RELAYED) or '') or 0
 if t < last then
   local waiting = redis.call('ZRANGE', KEY.DELIVERIES_DUE, 0, -1, 'WITHSCORES')
   for i = 1, #waiting, 2 do
@@ -19,16 +21,18 @@ local of_tenant = {}
 local function endpoints_of(tenant)
   if not of_tenant[tenant] then
     of_tenant[tenant] = {}
-    for n, id in ipairs(redis.call('ZRANGE', KEY.ENDPOINTS .. tenant, 0, -1)) do
+    for _, id in ipairs(redis.call('ZRANGE', KEY.ENDPOINTS .. tenant, 0, -1)) do
       if is_left(KEY.ENDPOINT .. id) then
         of_tenant[tenant] = 'left'
         break
       end
-      of_tenant[tenant][n] = load_endpoint(id)
+      table.insert(of_tenant[tenant], load_endpoint(id)) -- nil where its record is gone: the ones behind it stay
     end
   end
   return of_tenant[tenant]
 end
+
+local broken = {}
 
 -- An event of a newer version, and any of an owner with an endpoint of a newer version, waits for a newer notifier:
 -- nobody here can tell who wants to hear of it, or in which words.
@@ -37,11 +41,17 @@ local function relay(entry)
   for i = 1, #entry[2], 2 do
     event[entry[2][i]] = entry[2][i + 1]
   end
-  local endpoints = not is_newer(event.schema) and endpoints_of(event.tenant) or 'left'
-  if endpoints == 'left' then return 0 end
-  if event.url ~= '' then file(entry[2], event, nil, t) end
-  for _, endpoint in ipairs(endpoints) do
-    if wants(endpoint, event.type) then file(entry[2], event, endpoint, t) end
+  if is_newer(event.schema) then return 0 end
+  local flaw = flaw_of_letter(event)
+  if flaw then
+    broken[#broken + 1] = { event.id or '', flaw }
+  else
+    local endpoints = endpoints_of(event.tenant)
+    if endpoints == 'left' then return 0 end
+    if not is_none(event.url) then file(entry[2], event, nil, t) end
+    for _, endpoint in ipairs(endpoints) do
+      if wants(endpoint, event.type) then file(entry[2], event, endpoint, t) end
+    end
   end
   redis.call('XDEL', KEY.OUTBOX, entry[1])
   return 1
@@ -62,4 +72,5 @@ return {
   redis.call('ZCOUNT', KEY.DELIVERIES_DUE, '-inf', stamp(t)),
   redis.call('ZCARD', KEY.DELIVERIES_DUE),
   redis.call('ZCARD', KEY.DELIVERIES_DEAD),
+  broken,
 }

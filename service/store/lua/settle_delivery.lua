@@ -13,7 +13,7 @@ end
 if stands[1] ~= 'waiting' then
   return stands[1] == verdict and 1 or 0
 end
-local tried = stands[3] and cjson.decode(stands[3]) or {}
+local tried = list_of_tables(stands[3] or '') and cjson.decode(stands[3]) or {}
 if #tried > 0 and tried[#tried].try == tonumber(try) then table.remove(tried) end -- told again: its reply was lost
 tried[#tried + 1] = { try = tonumber(try), at = t, verdict = verdict, status = tonumber(ARGV[5]), reason = ARGV[6] }
 if #tried > TRIES_LOGGED then table.remove(tried, 1) end

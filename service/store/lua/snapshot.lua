@@ -47,4 +47,5 @@ return {
   { told('persistence', 'aof_enabled'), told('persistence', 'aof_last_write_status'),
     told('memory', 'used_memory'), told('memory', 'maxmemory') },
   count_left(),
+  redis.call('HLEN', KEY.ASIDE),
 }

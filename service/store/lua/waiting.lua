@@ -16,10 +16,13 @@ local function whole(n) return string.format('%.0f', n) end
 -- one: it is left as it is, wherever it is met. The same of every kind: jobs, events, deliveries, endpoints.
 local LEFT_SEEN = 2000 -- records of newer versions that one call looks past
 
-local function is_newer(schema) return tonumber(schema or '1') > SCHEMA end
+local function is_newer(schema) return (tonumber(schema or '1') or 1) > SCHEMA end -- what is no number, nobody wrote
 
 -- Whether what stands at this key is to be left to newer versions.
-local function is_left(key) return is_newer(redis.call('HGET', key, 'schema')) end
+local function is_left(key)
+  local schema = redis.pcall('HGET', key, 'schema')
+  return type(schema) == 'string' and is_newer(schema) -- something that is no hash is nobody's
+end
 
 local function refuse_newer(fields, what)
   if is_newer(fields.schema) then
@@ -46,7 +49,7 @@ local function paused(gate) return redis.call('HGET', KEY.PAUSES, gate) end
 local function room_of(tenant)
   local cap = redis.call('HGET', KEY.CAPS, tenant)
   if not cap then return math.huge end
-  return math.max(0, tonumber(cap) - tonumber(redis.call('HGET', KEY.RUNNING, tenant) or '0'))
+  return math.max(0, (tonumber(cap) or math.huge) - tonumber(redis.call('HGET', KEY.RUNNING, tenant) or '0'))
 end
 
 local function count_running(tenant, change)
@@ -83,7 +86,7 @@ local function dequeue(job)
   local own = redis.call('ZSCORE', KEY.TENANTS .. job.pool, job.tenant)
   redis.call('ZREM', KEY.TENANTS .. job.pool, job.tenant)
   redis.call('HDEL', KEY.ENTERED .. job.pool, job.tenant)
-  if tonumber(own) > virtual_clock(job.pool) then
+  if own and tonumber(own) > virtual_clock(job.pool) then
     redis.call('ZADD', KEY.SERVED .. job.pool, own, job.tenant)
   end
 end
@@ -92,7 +95,7 @@ end
 
 -- So many seconds of a GPU in the virtual time of this tenant.
 local function charge_of(tenant, seconds)
-  local weight = tonumber(redis.call('HGET', KEY.WEIGHTS, tenant) or '1')
+  local weight = tonumber(redis.call('HGET', KEY.WEIGHTS, tenant) or '1') or 1
   return math.floor(math.max(seconds, LEAST_COST_S) * SECOND / weight)
 end
 
@@ -115,7 +118,7 @@ local function settle_cost(job, seconds)
     redis.call('ZADD', waiting, whole(math.max(tonumber(own) + change, entered)), job.tenant)
     return
   end
-  own = tonumber(redis.call('ZSCORE', served, job.tenant) or job.charged_to) + change
+  own = tonumber(redis.call('ZSCORE', served, job.tenant) or job.charged_to or '0') + change
   if own > virtual_clock(job.pool) then
     redis.call('ZADD', served, whole(own), job.tenant)
   else
