@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ WANTED = {
     "worker_lost": {State.FAILED},
     "out_of_memory": {State.FAILED},
 }
+OWN_PATH = "/hook"
 QUIET_S = 90.0
 
 
@@ -52,7 +54,8 @@ def audit(scene: Scene, ledger: Ledger, *, losses_allowed: bool, quiet_s: float 
         found.breaches.append(f"{error}: {_unrest(scene, ledger)}")
     told = _told(scene)
     for promise in ledger.promises.values():
-        _judge_job(scene, promise, told, found, losses_allowed=losses_allowed)
+        endings = _judge_job(scene, promise, found, losses_allowed=losses_allowed)
+        _judge_told(promise.id, endings, ledger.endpoints, told[promise.id], found)
     _judge_storage(scene, ledger, found)
     found.breaches += [f"orphan key {key}" for key in orphans(scene.redis)]
     return found
@@ -85,29 +88,23 @@ def _unrest(scene: Scene, ledger: Ledger) -> str:
     return f"unfinished {ledger.unfinished()}, outbox {scene.redis.xlen('{mc}:outbox')}, due {due}"
 
 
-def _told(scene: Scene) -> dict[str, Counter[str]]:
-    """By job: terminal webhooks that were answered 2xx, counted by webhook-id."""
-    told: dict[str, Counter[str]] = defaultdict(Counter)
+def _told(scene: Scene) -> dict[str, Counter[tuple[str, str]]]:
+    """By job: terminal webhooks that were answered 2xx, counted by path and webhook-id."""
+    told: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for received in list(scene.receiver.received):
         body: dict[str, Any] = json.loads(received.body)
         if body["type"] in ENDINGS and 200 <= received.status < 300:
-            told[body["data"]["id"]][received.headers["webhook-id"]] += 1
+            told[body["data"]["id"]][received.path, received.headers["webhook-id"]] += 1
     return told
 
 
-def _judge_job(
-    scene: Scene,
-    promise: Promise,
-    told: dict[str, Counter[str]],
-    found: Findings,
-    *,
-    losses_allowed: bool,
-) -> None:
+def _judge_job(scene: Scene, promise: Promise, found: Findings, *, losses_allowed: bool) -> list[Event]:
+    """Answers the terminal events, of which there must be one."""
     job = scene.record(promise.id)
     if job is None or not job.terminal:
         found.lost.add(promise.id)
         found.breaches.append(f"{promise.id} never ended: {job and job.state}")
-        return
+        return []
     if job.state not in WANTED[promise.want]:
         found.lost.add(promise.id)
         found.breaches.append(f"{promise.id} ended {job.state} ({job.failure}), wanted {promise.want}")
@@ -119,12 +116,24 @@ def _judge_job(
     if len(endings) != 1:
         found.duplicated.add(promise.id)
         found.breaches.append(f"{promise.id} has {len(endings)} terminal events")
-    ids = told[promise.id]
-    found.repeats += sum(ids.values()) - len(ids)
-    if len(ids) > 1:
-        found.duplicated.add(promise.id)
-    if set(ids) != {event.id for event in endings}:
-        found.breaches.append(f"{promise.id}: the receiver heard {dict(ids)}, the record told {endings}")
+    return endings
+
+
+def _judge_told(
+    job_id: str,
+    endings: Sequence[Event],
+    endpoints: Mapping[str, str],
+    told: Counter[tuple[str, str]],
+    found: Findings,
+) -> None:
+    """The job's own URL heard of its end under the event's id, each endpoint under that and its own."""
+    wanted = {(OWN_PATH, event.id) for event in endings}
+    wanted |= {(path, f"{event.id}_{id_}") for event in endings for path, id_ in endpoints.items()}
+    found.repeats += sum(told.values()) - len(told)
+    if any(ids > 1 for ids in Counter(path for path, _ in told).values()):
+        found.duplicated.add(job_id)
+    if set(told) != wanted:
+        found.breaches.append(f"{job_id}: the receiver heard {dict(told)}, the record told {wanted}")
 
 
 def _judge_storage(scene: Scene, ledger: Ledger, found: Findings) -> None:

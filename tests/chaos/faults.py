@@ -79,6 +79,21 @@ class NotifierKilledBeforeSettling(Plain):
         spring_at([at.scene.parts["notifier"]], "settle_delivery", Moment.BEFORE, kill)
 
 
+@dataclass
+class NotifierKilledWithEndpoints(Plain):
+    """Each event goes to three places, and each place must hear of it under one id of its own."""
+
+    name = "notifier_killed_with_endpoints"
+    says = "kill -9 of the notifier in its relay, before a record and at any moment, by turns; two endpoints"
+    endpoints = 2
+    _seen: int = field(default=0)
+
+    def strike(self, at: Strike) -> None:
+        ways = (NotifierKilledInRelay, NotifierKilledBeforeSettling, NotifierKilled)
+        self._seen += 1
+        ways[self._seen % len(ways)]().strike(at)
+
+
 class TicketsDeleted(Plain):
     name, says = "tickets_deleted", "all tickets of the workers' queue deleted"
 
@@ -198,6 +213,7 @@ FAULTS: dict[str, type[Fault]] = {
         NotifierKilled,
         NotifierKilledInRelay,
         NotifierKilledBeforeSettling,
+        NotifierKilledWithEndpoints,
         RedisKilled,
         RedisKilledWhileIdle,
         RedisKilledAtFinish,

@@ -46,6 +46,7 @@ class Ledger:
     """
 
     promises: dict[str, Promise] = field(default_factory=dict)
+    endpoints: dict[str, str] = field(default_factory=dict)  # path that hears of every job -> endpoint's id
     refused: int = 0  # bad requests, rightly refused
     complaints: list[str] = field(default_factory=list)
     accepted: dict[str, float] = field(default_factory=dict)
@@ -134,6 +135,13 @@ class Client:
             time.sleep(0.2)
         self._ledger.complaints.append(f"{job_id}: its keyframe could not be approved")
 
+    def listen(self, path: str) -> None:
+        """Make a webhook endpoint that hears of all jobs of their owner, under `path` of the receiver."""
+        url = self._scene.hook.replace("/hook", path)
+        answer = self._until_answered("POST", "/webhook_endpoints", {}, {"json": {"url": url}})
+        assert answer is not None
+        self._ledger.endpoints[path] = answer.raise_for_status().json()["id"]
+
     def cancel(self, job_id: str) -> None:
         """Call a job off; it may have ended."""
         self._until_answered("POST", f"/videos/{job_id}/cancel", {}, {})
@@ -169,12 +177,18 @@ class Client:
 
 
 class Load:
-    """A few clients at work until `stop`; keeps about UNFINISHED jobs under way."""
+    """A few clients at work until `stop`; keeps about `under_way` jobs under way."""
 
     def __init__(
-        self, scene: Scene, ledger: Ledger, seed: str, slow_s: float, clients: int = CLIENTS
+        self,
+        scene: Scene,
+        ledger: Ledger,
+        seed: str,
+        slow_s: float,
+        clients: int = CLIENTS,
+        under_way: int = UNFINISHED,
     ) -> None:
-        self._scene, self._ledger, self._slow_s = scene, ledger, slow_s
+        self._scene, self._ledger, self._slow_s, self._under_way = scene, ledger, slow_s, under_way
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._send, args=(f"{seed}-client{n}",)) for n in range(clients)
@@ -194,7 +208,7 @@ class Load:
     def _send(self, seed: str) -> None:
         with closing(Client(self._scene, self._ledger, seed)) as client:
             while not self._stop.is_set():
-                if len(self._ledger.unfinished()) < UNFINISHED:
+                if len(self._ledger.unfinished()) < self._under_way:
                     client.send_any(self._slow_s)
                 else:
                     time.sleep(0.05)

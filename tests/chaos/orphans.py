@@ -10,7 +10,7 @@ from service.store.script import text
 
 OURS = "{mc}:"
 #: Empty once every job has ended; whatever is left under these names belongs to a job that is not there.
-OF_UNFINISHED_JOBS = frozenset({"leases", "held", "ready", "queue", "tenants"})
+OF_UNFINISHED_JOBS = frozenset({"aside", "leases", "held", "ready", "queue", "tenants"})
 #: Left to Redis to forget, once the job or the worker has ended.
 WITH_AN_END = frozenset({"idempotency", "worker", "delivery"})
 

@@ -22,7 +22,7 @@ from chaos.audit import audit, history
 from chaos.faults import FAULTS
 from chaos.load import Client, Ledger, Load
 from chaos.page import publish
-from chaos.scene import running_scene
+from chaos.scene import Scene, running_scene
 from chaos.strike import Fault, Strike
 from rig.processes import wait_until
 
@@ -76,17 +76,10 @@ def try_fault(
 
     On a breach the seed and the histories of the jobs concerned go to stdout.
     """
-    random, ledger = Random(f"{fault.name}-{seed}"), Ledger()
-    blows: list[Blow] = []
+    ledger = Ledger()
     with running_scene(folder, weights, fault.settings) as scene:
         began = time.monotonic()
-        with (
-            closing(Client(scene, ledger, f"{fault.name}-{seed}-striker")) as client,
-            Load(scene, ledger, f"{fault.name}-{seed}", fault.slow_s, fault.clients),
-        ):
-            while len(blows) < strikes and time.monotonic() - began < limit_s:
-                time.sleep(random.uniform(0.2, 1.0))
-                blows.append(strike_once(fault, Strike(scene, random, client)))
+        blows = strike_under_load(fault, scene, ledger, strikes, f"{fault.name}-{seed}", limit_s)
         found = audit(scene, ledger, losses_allowed=fault.kills_workers)
         found.breaches += fault.judge(scene, len(blows))
         verdict = Verdict(
@@ -113,6 +106,22 @@ def try_fault(
     if verdict.breaches:
         sys.stdout.write(f"{fault.name}, seed {seed}:\n" + "\n".join(verdict.breaches) + "\n")
     return verdict
+
+
+def strike_under_load(
+    fault: Fault, scene: Scene, ledger: Ledger, strikes: int, seed: str, limit_s: float
+) -> list[Blow]:
+    """The strikes, in the middle of the load that the fault asks for."""
+    random, blows = Random(seed), list[Blow]()
+    until = time.monotonic() + limit_s
+    with closing(Client(scene, ledger, f"{seed}-striker")) as client:
+        for n in range(fault.endpoints):
+            client.listen(f"/endpoint-{n}")
+        with Load(scene, ledger, seed, fault.slow_s, fault.clients, fault.under_way):
+            while len(blows) < strikes and time.monotonic() < until:
+                time.sleep(random.uniform(0.2, 1.0))
+                blows.append(strike_once(fault, Strike(scene, random, client)))
+    return blows
 
 
 def strike_once(fault: Fault, strike: Strike) -> Blow:

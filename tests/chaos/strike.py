@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Protocol
 
-from chaos.load import CLIENTS, Client
+from chaos.load import CLIENTS, UNFINISHED, Client
 from chaos.scene import Part, Scene
 from rig.processes import wait_until
 from rig.tcp_proxy import Moment
@@ -68,12 +68,15 @@ class Strike:
 
 class Fault(Protocol):
     """`slow_s`: mean length of a step of the load's jobs. `clients`: how many send them; with 0 the strikes
-    do. `settings`: for the service's processes."""
+    do. `under_way`: how many jobs they keep under way. `endpoints`: how many webhook endpoints hear of every
+    job besides its own URL. `settings`: for the service's processes."""
 
     name: ClassVar[str]
     says: ClassVar[str]
     slow_s: ClassVar[float]
     clients: ClassVar[int]
+    under_way: ClassVar[int]
+    endpoints: ClassVar[int]
     settings: ClassVar[dict[str, str]]
     kills_workers: ClassVar[bool]  # only then may a record count a lost worker
 
@@ -89,6 +92,8 @@ class Plain:
     says: ClassVar[str]
     slow_s: ClassVar[float] = 0.08
     clients: ClassVar[int] = CLIENTS
+    under_way: ClassVar[int] = UNFINISHED
+    endpoints: ClassVar[int] = 0
     settings: ClassVar[dict[str, str]] = {}
     kills_workers: ClassVar[bool] = False
 

@@ -11,7 +11,7 @@ from chaos.audit import audit
 from chaos.load import Ledger
 from chaos.scene import Scene
 from rig.processes import Running
-from rig.receiver import Receiver
+from rig.receiver import Received, Receiver
 from rig.tcp_proxy import LossyProxy
 from rig.valkey import VOLATILE, running_valkey
 
@@ -83,6 +83,36 @@ def test_a_webhook_that_nobody_heard_is_a_breach(scene: Scene) -> None:
     found = audit(scene, ledger, losses_allowed=False)
     assert found.lost == set()
     assert "the receiver heard {}" in found.breaches[0]
+
+
+@pytest.mark.parametrize(
+    "heard", ["as promised", "not at all", "under another's id", "twice", "under two ids"]
+)
+def test_each_endpoint_hears_of_an_end_under_one_id_of_its_own(scene: Scene, heard: str) -> None:
+    ledger = promised(scene, "cancelled")
+    ledger.endpoints["/endpoint-0"] = "we_1"
+    scene.store.cancel("default", "video_1")
+    (event,) = [each for each in scene.store.events("default", "video_1") if each.type == "video.cancelled"]
+    body = event.model_dump_json().encode()
+    sent = {
+        "as promised": [f"{event.id}_we_1"],
+        "not at all": [],
+        "under another's id": [event.id],
+        "twice": [f"{event.id}_we_1"] * 2,
+        "under two ids": [f"{event.id}_we_1", "evt_other_we_1"],
+    }
+    posts = [("/hook", event.id), *(("/endpoint-0", each) for each in sent[heard])]
+    scene.receiver.received += [Received(path, {"webhook-id": id_}, body) for path, id_ in posts]
+    found = audit(scene, ledger, losses_allowed=False, quiet_s=0.5)
+    breaches = [breach for breach in found.breaches if "the receiver heard" in breach]
+    assert bool(breaches) is (heard not in ("as promised", "twice"))
+    assert found.duplicated == ({"video_1"} if heard == "under two ids" else set())
+    assert found.repeats == (heard == "twice")
+
+
+def test_a_job_that_was_set_aside_is_named(scene: Scene) -> None:
+    scene.redis.hset("{mc}:aside", "video_1", '{"flaw":"spoiled"}')
+    assert audit(scene, Ledger(), losses_allowed=False).breaches == ["orphan key {mc}:aside"]
 
 
 def test_keys_without_an_owner_are_named(scene: Scene) -> None:

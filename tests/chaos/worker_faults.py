@@ -51,6 +51,9 @@ class WorkerKilledAfterClaim(Plain):
 class WorkerKilledInStageOne(Plain):
     name, says = "worker_killed_in_text_to_image", "kill -9 of a worker whose job is in stage 1"
     kills_workers = True
+    # Over in an instant: while the victim's job comes back its mate goes on, and what both began later is not
+    # touched. With as many jobs under way as pass from one strike to the next, nearly all of them are.
+    clients, under_way = 4, 12
     stage: ClassVar[Stage] = Stage.TEXT_TO_IMAGE
 
     def strike(self, at: Strike) -> Sequence[str]:
