@@ -18,7 +18,8 @@ for _, each in ipairs(redis.call('ZREVRANGE', key, start, -1)) do
   local letter = hash_at(KEY.DELIVERY .. each)
   if letter and not flaw_of_delivery(letter) then -- else its time is over, or somebody has spoiled it
     if #found == limit then return { 'found', 1, found } end
-    found[#found + 1] = { redis.call('HGETALL', KEY.DELIVERY .. each), redis.call('ZSCORE', KEY.DELIVERIES_DUE, each) or '' }
+    local record = redis.call('HGETALL', KEY.DELIVERY .. each)
+    found[#found + 1] = { record, redis.call('ZSCORE', KEY.DELIVERIES_DUE, each) or '' }
   end
 end
 return { 'found', 0, found }

@@ -1,6 +1,6 @@
 -- Shared by every script, behind the tables KEY, STATUS, TYPE, TERMINAL, FOLLOWS (made from the contracts),
--- now(), waiting.lua, allowance.lua and flaws.lua. A record is changed by move() and nothing else, so state, queues, leases, counters, events
--- and outbox can never tell different stories.
+-- now(), waiting.lua, allowance.lua and flaws.lua. A record is changed by move() and nothing else, so state, queues,
+-- leases, counters, events and outbox can never tell different stories.
 
 local EVENTS_KEPT = 200
 local GONE_KEPT_S = 30 * 86400
@@ -8,9 +8,9 @@ local RECENT_S = 60 -- how long a library's own repeats of a submission find it
 local PLACE_KEPT_S = 3600 -- far longer than anybody takes from one page of a listing to the next
 local PRIORITY_WORTH = 600 * 1000000 -- a step of priority is worth ten minutes of waiting, in microseconds
 
--- False only where somebody has deleted a record by hand. What is left of such a job must not stop the others: a script
--- that finds it in a queue or among the leases takes it out and goes on.
--- (Something that is no hash in its place is no record either.)
+-- False only where somebody has deleted a record by hand, or put something in its place that is no hash. What is
+-- left of such a job must not stop the others: a script that finds it in a queue or among the leases takes it out and
+-- goes on.
 local function has_record(id) return redis.call('TYPE', KEY.JOB .. id).ok == 'hash' end
 
 -- An error for a record of a newer version: who takes several jobs at a time asks is_left() before.
@@ -204,7 +204,8 @@ end
 
 local function move(job, state, t, changes, reason)
   local flaw = flaw_of(job)
-  if flaw then error({ err = 'ERR the record of ' .. job.id .. ' is broken: ' .. flaw }) end -- before anything is written
+  -- Before anything is written: what is half done by a script stays half done.
+  if flaw then error({ err = 'ERR the record of ' .. job.id .. ' is broken: ' .. flaw }) end
   if not FOLLOWS[job.state][state] then
     error({ err = 'ERR ' .. job.state .. ' is never followed by ' .. state })
   end
