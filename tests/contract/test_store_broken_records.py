@@ -32,6 +32,7 @@ SPOILED = [
     ("pool", None, "pool"),
     ("model", "", "model"),
     ("state", "runing", "state"),
+    ("state", "succeeded", "expires_at"),
     ("state", None, "state"),
     ("id", "video_b", "id"),
     ("id", None, "id"),

@@ -58,6 +58,7 @@ local function flaw_of(job)
   end
   if not is_none(job.tries) and not list_of_tables(job.tries) then return 'tries is no list of attempts' end
   if job.state == 'running' and (is_none(job.worker) or is_none(job.started_at)) then return 'nobody runs it' end
+  if TERMINAL[job.state] and is_none(job.expires_at) then return 'expires_at is missing' end
   if job.state == 'awaiting_approval' and is_none(job.approve_by) then return 'approve_by is missing' end
   return nil
 end

@@ -32,9 +32,7 @@ local function take_back(job)
   redis.call('HDEL', KEY.ASIDE, job.id)
   if job.state == 'queued' then enqueue(job, t) end
   if job.state == 'awaiting_approval' then redis.call('ZADD', KEY.APPROVALS, job.approve_by, job.id) end
-  if TERMINAL[job.state] then
-    redis.call('ZADD', KEY.DOOMED, is_none(job.expires_at) and stamp(t) or job.expires_at, job.id)
-  end
+  if TERMINAL[job.state] then redis.call('ZADD', KEY.DOOMED, job.expires_at, job.id) end
   watch_deadline(job)
 end
 
