@@ -20,7 +20,7 @@ from rig.tcp_proxy import Moment
 from service.contracts.lifecycle import Stage
 from service.store.script import Library, text
 
-TRAP_S = 30.0
+TRAP_S = 90.0  # both workers may be starting again, on a machine that is busy with other work
 
 
 @dataclass
