@@ -20,11 +20,9 @@ from torch import Tensor
 
 from models.errors import CheckpointUnfit
 from models.orders import VideoOrder
+from models.recipe import RECIPE
 from models.sampler import SampleStep
 from models.vae import Picture
-
-RECIPE = "1"
-"""Raise it with each change of samplers or networks after which the same order has other latents."""
 
 _HEADER_MAX_BYTES = 64 * 1024
 

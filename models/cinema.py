@@ -20,6 +20,7 @@ from torch import Tensor
 from models.denoiser import VideoDenoiser
 from models.image_to_video import ImageToVideo
 from models.orders import PictureOrder, Progress, VideoOrder
+from models.origin import Origin, format_name
 from models.precision import choose_device, network_dtype
 from models.residency import Residency
 from models.sampler import SAMPLERS
@@ -58,6 +59,8 @@ class Cinema:
         self.spec: CinemaSpec = parts.spec
         self.weight_hash = parts.weight_hash
         self.device = device
+        #: Of both stages: they share their spatial weights.
+        self.origin = Origin(parts.weight_hash, format_name(network_dtype(device)))
         text = TextEncoder(parts.tokenizer, parts.text_encoder)
         codec = PictureCodec(parts.vae)
         self._stage_one = TextToImage(parts.unet, text, codec, parts.schedule, parts.spec.vae_factor)
@@ -75,6 +78,11 @@ class Cinema:
         """Load a weights folder (`models.weights`); `device` None takes the GPU when there is one."""
         where = choose_device(device or "auto")
         return cls(load_parts(Path(path), where, network_dtype(where)), where)
+
+    @property
+    def origins(self) -> tuple[Origin, Origin]:
+        """Of stage 1 and stage 2."""
+        return self.origin, self.origin
 
     def economise(self, thrift: Thrift) -> None:
         """Be as sparing with the device's memory as this, from the next stage on.

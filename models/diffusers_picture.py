@@ -17,6 +17,7 @@ from PIL import Image
 from models.errors import BadWeights, NonFinitePixels, PictureWithheld
 from models.finite import check_finite, guard_decoders
 from models.orders import PictureOrder, Progress
+from models.origin import Origin, format_name
 from models.pipeline_folder import load_pipeline, pipeline_class, weight_hash
 from models.residency import Residency
 from models.seeds import PICTURE_STREAM, seeded_generator
@@ -55,6 +56,12 @@ class DiffusersPicture:
         except BadWeights as error:
             raise BadWeights(f"{folder}: {error}") from error
         return cls(pipeline, weight_hash(folder))
+
+    @property
+    def origin(self) -> Origin:
+        """Its weights, and the number format of the network that denoises."""
+        network = getattr(self._pipeline, "transformer", None) or getattr(self._pipeline, "unet", None)
+        return Origin(self.weight_hash, format_name((network or self._pipeline).dtype))
 
     def economise(self, thrift: Thrift) -> None:
         """With `park_idle` the whole pipeline waits in host memory while stage 2 is at work."""

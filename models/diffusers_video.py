@@ -16,6 +16,7 @@ from models.errors import BadWeights, NonFinitePixels
 from models.finite import check_finite, guard_decoders
 from models.noise_prior import with_appearance
 from models.orders import Progress, VideoOrder
+from models.origin import Origin, format_name
 from models.pipeline_folder import load_pipeline, pipeline_class, scheduler_config, weight_hash
 from models.seeds import STRAY_STREAM, VIDEO_STREAM, seeded_generator, seeded_noise, stream_seed
 from models.stepwise import in_turn, pipeline_steps
@@ -57,6 +58,12 @@ class DiffusersVideo:
         if family.slices:
             pipeline.vae.enable_slicing()
         return cls(pipeline, family, spec, weight_hash(folder))
+
+    @property
+    def origin(self) -> Origin:
+        """Its weights, and the number format of the network that denoises."""
+        network = getattr(self._pipeline, "transformer", None) or self._pipeline.unet
+        return Origin(self.weight_hash, format_name(network.dtype))
 
     @property
     def sampler(self) -> str:

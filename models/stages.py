@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from models.orders import PictureOrder, Progress, VideoOrder
+from models.origin import Origin
 from models.spec import CinemaSpec
 from models.stepwise import result_of
 from models.thrift import Thrift
@@ -28,6 +29,11 @@ class Animator(Protocol):
     @property
     def weight_hash(self) -> str:
         """Names the exact weights."""
+        ...
+
+    @property
+    def origin(self) -> Origin:
+        """Those weights, and the number format of the denoising network."""
         ...
 
     def economise(self, thrift: Thrift) -> None:
@@ -53,6 +59,11 @@ class Painter(Protocol):
         """Names the exact weights."""
         ...
 
+    @property
+    def origin(self) -> Origin:
+        """Those weights, and the number format of the denoising network."""
+        ...
+
     def economise(self, thrift: Thrift) -> None:
         """Be as sparing with memory as this from the next call on."""
         ...
@@ -74,6 +85,11 @@ class Stages:
         joined = " ".join(hashes)
         # One part, or one that does both: its own hash, so that a new name alone is not new weights.
         self.weight_hash = joined if len(hashes) == 1 else hashlib.sha256(joined.encode()).hexdigest()
+
+    @property
+    def origins(self) -> tuple[Origin | None, Origin]:
+        """Of stage 1 (None: it paints no pictures) and of stage 2."""
+        return None if self._painter is None else self._painter.origin, self._animator.origin
 
     def economise(self, thrift: Thrift) -> None:
         """Both stages are told; a part that is both is told once."""

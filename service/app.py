@@ -21,6 +21,7 @@ from service.api import (
     playground,
     predictions,
     remixes,
+    reproductions,
     videos,
     webhooks,
 )
@@ -43,7 +44,13 @@ with and without the prefix `/v1`. Errors are RFC 9457 problems that also carry 
 
 #: Routes of an owner; those below look at the key themselves, or need none.
 _KEYED = (
-    *(videos.router, estimates.router, remixes.router, approvals.router, events.router, webhooks.router),
+    videos.router,
+    estimates.router,
+    remixes.router,
+    reproductions.router,
+    approvals.router,
+    events.router,
+    webhooks.router,
     predictions.router,
 )
 _OPEN = (content.router, events.open_router, health.router, playground.router)
@@ -56,8 +63,8 @@ class Gateway(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             schemas = document["components"]["schemas"]
-            schemas |= videos.SCHEMAS | remixes.SCHEMAS | approvals.SCHEMAS | webhooks.SCHEMAS
-            schemas |= predictions.SCHEMAS
+            for named in (videos, remixes, reproductions, approvals, webhooks, predictions):
+                schemas |= named.SCHEMAS
             problem = ProblemView.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= problem.pop("$defs")
             schemas["Problem"] = problem

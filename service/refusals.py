@@ -135,12 +135,6 @@ class ContentNotReady(Refusal):
     status, code, title = 409, "content_not_ready", "Not ready yet"
 
 
-class SourceNotReady(Refusal):
-    """A video that has not succeeded can be neither made over nor extended."""
-
-    status, code, title = 409, "source_not_ready", "Nothing can be made of this video"
-
-
 class AlreadyFinished(Refusal):
     """A job that has ended cannot be cancelled."""
 
@@ -214,12 +208,6 @@ class UnknownModel(Refusal):
     def __init__(self, fault: FieldFault):
         super().__init__(fault.message, param=fault.field)
         self.faults = (fault,)
-
-
-class CannotExtend(Refusal):
-    """The model cannot begin where a video ends."""
-
-    status, code, title = 422, "cannot_extend", "This model cannot go on with a video"
 
 
 class IdempotencyConflict(Refusal):

@@ -29,6 +29,11 @@ class Accelerator(Protocol):
         """`cuda` or `cpu`."""
         ...
 
+    @property
+    def device_class(self) -> str:
+        """What its arithmetic depends on: two devices of one class compute alike with one build."""
+        ...
+
     def forget_peak(self) -> None:
         """Begin to measure `peak_memory` anew."""
         ...
@@ -80,6 +85,15 @@ class TorchAccelerator:
     def kind(self) -> str:
         """By the device that was given, or found."""
         return "cuda" if self._cuda else "cpu"
+
+    @property
+    def device_class(self) -> str:
+        """The card's name, or the instruction set that torch's kernels were chosen for."""
+        import torch
+
+        if self._cuda:
+            return f"cuda {torch.cuda.get_device_name(self._device)}"
+        return f"cpu {torch.backends.cpu.get_cpu_capability()}"
 
     def forget_peak(self) -> None:
         """Linux lets a process reset its own high-water mark; where it does not, there is no peak to tell."""

@@ -25,7 +25,8 @@ class Attempt:
     this attempt has written, or may have written, under its own prefix. `unstored_keyframe`: what the record
     is to name, and its bytes, while no storage has taken them. `source`: the MP4 that an extension goes on
     with. `in_spool`: rendered, and the spool's to end. `candidates`: what is kept so far for a gated job's
-    owner to choose from. `starved`: it was given back because it needed a storage that was away.
+    owner to choose from. `batch`: with so many, itself included, it went through stage 2. `starved`: it was
+    given back because it needed a storage that was away.
     """
 
     job: VideoJob
@@ -38,6 +39,7 @@ class Attempt:
     candidates: tuple[Artifact, ...] = ()
     source: bytes | None = None
     in_spool: bool = False
+    batch: int = 1
     starved: bool = False
     progress: int = 0
     noted_at: float = float("-inf")

@@ -53,6 +53,7 @@ from worker.presence import Presence, Sweep
 from worker.previews import open_previews
 from worker.probes import Probes
 from worker.readiness import keep_for_good, tell_plan, warm_up
+from worker.receipts import Receipts
 from worker.settings import WorkerSettings
 from worker.settlement import Settlement
 from worker.signing_certificate import UnusableCertificate
@@ -123,6 +124,7 @@ class Worker:
             signer_of(settings, spec, partial(earlier_film, store, parts.storage)),
             moderator,
             self.previews,
+            Receipts(renderer, accelerator, parts.storage),
             tell=tell,
             clock=clock,
         )

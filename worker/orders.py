@@ -5,7 +5,15 @@ from __future__ import annotations
 from models.orders import PictureOrder, VideoOrder
 from models.spec import CinemaSpec
 from models.video_families import RenderSpec
+from service.contracts.job import VideoJob
 from service.contracts.request import VideoRequest, candidate_seed
+
+
+def chosen_candidate(job: VideoJob) -> int:
+    """Which painted keyframe a job is animated from, counted as candidates of a gate are: without one the
+    first, and for a reproduction that of the original."""
+    original = job.request.reproduces
+    return int(job.chosen or 0) if original is None else original.candidate
 
 
 def picture_order(request: VideoRequest, spec: CinemaSpec | RenderSpec, candidate: int = 0) -> PictureOrder:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.orders import PictureOrder, Progress, VideoOrder
+from models.origin import Origin
 from models.spec import CinemaSpec
 from models.thrift import Thrift
 from models.video_families import RenderSpec
@@ -52,6 +53,11 @@ class Renderer(Protocol):
     @property
     def weight_hash(self) -> str:
         """Names the exact weights."""
+        ...
+
+    @property
+    def origins(self) -> tuple[Origin | None, Origin]:
+        """Weights and number formats of stage 1 (None: the model paints no pictures) and of stage 2."""
         ...
 
     def economise(self, thrift: Thrift) -> None:

@@ -33,9 +33,10 @@ from worker.failures import BadInput
 from worker.keyframes import Keyframes, counted_among
 from worker.moderation import Moderator
 from worker.oom_ladder import OomLadder
-from worker.orders import picture_order, video_order
+from worker.orders import chosen_candidate, picture_order, video_order
 from worker.patience import GaveUp
 from worker.previews import Previews
+from worker.receipts import Receipts
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settlement import DeviceBroken, Settlement
 from worker.source_film import joined
@@ -67,6 +68,7 @@ class Story:
         sign: Sign,
         moderator: Moderator,
         previews: Previews,
+        receipts: Receipts,
         *,
         tell: Tell,
         clock: Callable[[], float] = time.monotonic,
@@ -79,7 +81,8 @@ class Story:
         )
         self._ladder, self._spool, self._checkpoints = ladder, spool, checkpoints
         self._gate, self._settlement = gate, settlement
-        self._sign, self._moderator, self._previews = sign, moderator, previews
+        self._sign, self._moderator = sign, moderator
+        self._previews, self._receipts = previews, receipts
         self._tell, self._clock = tell, clock
 
     def run(self, attempts: Sequence[Attempt]) -> None:
@@ -120,7 +123,7 @@ class Story:
     def _paint(self, attempts: Sequence[Attempt]) -> None:
         """Stage 1; of an approved keyframe that is lost, the same candidate again."""
         steps = self._renderer.spec.picture_steps
-        orders = [self._picture_order(a, int(a.job.chosen or 0)) for a in attempts]
+        orders = [self._picture_order(a, chosen_candidate(a.job)) for a in attempts]
         work = partial(self._renderer.paint, orders)
         for attempt, picture in self._together(attempts, Stage.TEXT_TO_IMAGE, Progress(0, steps), work):
             self._alone(attempt, partial(self._keyframes.keep, picture=picture, steps=steps))
@@ -151,6 +154,8 @@ class Story:
         if not attempts:
             return []
         orders = [video_order(attempt.request) for attempt in attempts]
+        for attempt in attempts:
+            attempt.batch = len(attempts)
         stage, keyframes = Stage.TEXT_TO_VIDEO, []
         if self._spec.keyframe is not None:
             stage = Stage.IMAGE_TO_VIDEO
@@ -185,6 +190,7 @@ class Story:
         self._gate.note(attempt, Stage.UPLOAD, 0, 1)
         artifact = video_artifact(attempt.key(VIDEO), film, *(still.artifact for still in stills))
         may_go_on = partial(self._gate.pass_or_stop, attempt)
+        artifact = self._receipts.with_receipt(attempt, artifact, film.body, may_go_on)
         self._spool.put(attempt, artifact, film.body, stills, self._ladder.rung, may_go_on)
         self._ladder.succeeded(attempt)
 

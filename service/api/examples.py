@@ -6,6 +6,48 @@ _PLACE = "http://127.0.0.1:8000/videos/video_0190c34f2b1a5d0e6f7a8b9c0d1e2f3a"
 _SIGNED = "http://127.0.0.1:8000/artifacts/default/video_0190c34f2b1a5d0e6f7a8b9c0d1e2f3a/1"
 _EVENTS = "http://127.0.0.1:8000/events/video_0190c34f2b1a5d0e6f7a8b9c0d1e2f3a"
 
+_WEIGHTS = "0d84a1f5c2b7e9634f18a05d7c3be2916e40fd58b9a7c61320f5d8e4b71c9a36"
+
+RECEIPT: dict[str, Any] = {
+    "model": "microcinema-micro",
+    "weight_hash": _WEIGHTS,
+    "prompt": "a red circle moving right on a white background",
+    "negative_prompt": "",
+    "seed": 3567729748,
+    "gamma": 0.02,
+    "width": 64,
+    "height": 64,
+    "frames": 16,
+    "fps": 8,
+    "stages": {
+        "text_to_image": {
+            "weight_hash": _WEIGHTS,
+            "dtype": "float32",
+            "steps": 25,
+            "guidance_scale": 4.0,
+            "sampler": None,
+        },
+        "image_to_video": {
+            "weight_hash": _WEIGHTS,
+            "dtype": "float32",
+            "steps": 25,
+            "guidance_scale": 5.0,
+            "sampler": "dpm++2m",
+        },
+    },
+    "keyframe": {
+        "origin": "painted",
+        "pixels_sha256": "b1946ac92492d2347c6235b4d2611184fcde2b2edba56bf408601fb721fe9b5c",
+        "seed": 3567729748,
+        "taken_from": None,
+    },
+    "device": "cpu",
+    "device_class": "cpu AVX512",
+    "batch": 1,
+    "versions": {"microcinema": "0.1.0", "torch": "2.8.0+cpu", "diffusers": "0.35.1", "recipe": "1"},
+    "frame_digest": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
+}
+
 VIDEO: dict[str, Any] = {
     "id": "video_0190c34f2b1a5d0e6f7a8b9c0d1e2f3a",
     "object": "video",
@@ -21,6 +63,7 @@ VIDEO: dict[str, Any] = {
     "error": None,
     "remixed_from_video_id": None,
     "extended_from_video_id": None,
+    "reproduces_video_id": None,
     "asked_as": {},
     "state": "succeeded",
     "stage": "upload",
@@ -108,6 +151,8 @@ VIDEO: dict[str, Any] = {
         "frame_digest": None,
     },
     "gate": None,
+    "receipt": RECEIPT,
+    "reproduction": None,
     "warnings": [],
     "queue": None,
     "urls": {

@@ -10,14 +10,8 @@ from service.api.problems import documented
 from service.api.views import VideoView
 from service.intake.extending import ExtendNamedVideo, ExtendVideo, extend, named_video
 from service.intake.remix import RemixVideo, remix
-from service.refusals import (
-    CannotExtend,
-    ContentGone,
-    NoContent,
-    SourceNotReady,
-    UnknownVideo,
-    VideoGone,
-)
+from service.refusals import ContentGone, NoContent, UnknownVideo, VideoGone
+from service.source_refusals import CannotExtend, SourceNotReady
 
 router = APIRouter()
 

@@ -12,6 +12,7 @@ from service.api.candidates import GateView, gate_view
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import TABLE, Stage, State
+from service.contracts.receipt import Receipt, Reproduction
 from service.store.gauges import Snapshot
 from service.store.nouns import CatalogueEntry, Forecast
 
@@ -85,6 +86,7 @@ class VideoView(BaseModel):
     error: ErrorView | None = None
     remixed_from_video_id: str | None = None
     extended_from_video_id: str | None = None
+    reproduces_video_id: str | None = None
     asked_as: dict[str, str] = Field(
         description="What you wrote where the operator lets a foreign name or value stand for ours."
     )
@@ -122,6 +124,10 @@ class VideoView(BaseModel):
     spritesheet: FileView | None = Field(None, description="`frames` small frames, four a row, without gaps.")
     keyframe: FileView | None = None
     gate: GateView | None = Field(None, description="Only of jobs asked for with `pause_after`.")
+    receipt: Receipt | None = Field(None, description="Of a finished video: what decided about its frames.")
+    reproduction: Reproduction | None = Field(
+        None, description="What came of a job of `POST /videos/{id}/reproduce`, once it is finished."
+    )
     warnings: list[str] = Field(
         description="What you should know: words of the prompt that the model does not know, no live worker."
     )
@@ -205,6 +211,7 @@ def video_view(
             "error": _error(job),
             "remixed_from_video_id": request.remixed_from,
             "extended_from_video_id": request.extends.video_id if request.extends else None,
+            "reproduces_video_id": request.reproduces.video_id if request.reproduces else None,
             "asked_as": request.asked_as,
             "state": job.state,
             "stage": job.stage,
@@ -235,6 +242,8 @@ def video_view(
             "spritesheet": _file(job.artifact.spritesheet if job.artifact else None),
             "keyframe": _file(job.keyframe),
             "gate": gate_view(job, place, links.candidates),
+            "receipt": job.artifact.receipt if job.artifact else None,
+            "reproduction": job.artifact.reproduction if job.artifact else None,
             "warnings": [*job.warnings, *outlook.warnings],
             "queue": outlook.queue,
             "urls": urls_view(place, links),

@@ -61,6 +61,11 @@ def add_video_commands(commands: Commands, settings: StackSettings) -> None:
         add_request_flags(films)
         speaks(films, act, settings)
 
+    again = commands.add_parser("reproduce", help="make a video again and say whether it is equal")
+    again.add_argument("video", type=video_id, metavar="VIDEO_ID")
+    again.add_argument("-o", "--out", type=new_file, help="MP4 to write (default: none)")
+    speaks(again, _reproduce, settings)
+
     status = commands.add_parser("status", help="show the service, or one video")
     status.add_argument("video", nargs="?", type=video_id, metavar="VIDEO_ID")
     speaks(status, _status, settings, patience_s=0)
@@ -142,8 +147,27 @@ def _extend(client: Client, chosen: argparse.Namespace) -> int:
     return _film(client, client.extend(chosen.video, chosen.prompt, **request_options(chosen)), chosen)
 
 
+def _reproduce(client: Client, chosen: argparse.Namespace) -> int:
+    """Exit status 0 for equal frames alone."""
+    video = _ended(client, client.reproduce(chosen.video))
+    if chosen.out is not None:
+        client.download(video.id, chosen.out)
+    came_of_it = video.reproduction
+    print(f"{video.id}  {came_of_it.in_words if came_of_it else 'says nothing of its original'}")
+    return 0 if came_of_it is not None and came_of_it.verdict == "equal" else 1
+
+
 def _film(client: Client, video: Video, chosen: argparse.Namespace) -> int:
     """Wait for an accepted job and write its file."""
+    video = _ended(client, video)
+    path = chosen.out or Path(f"{video.id}.mp4")
+    client.download(video.id, path)
+    print(path)
+    return 0
+
+
+def _ended(client: Client, video: Video) -> Video:
+    """Wait for an accepted job; raises RenderFailed if no video comes of it."""
     bar = ProgressBar(sys.stderr)
     print(f"{video.id} accepted, seed {video.seed}", file=sys.stderr)
     warn(video)
@@ -151,11 +175,7 @@ def _film(client: Client, video: Video, chosen: argparse.Namespace) -> int:
         video = client.wait(video.id, on_progress=bar.show)
     finally:
         bar.end()
-    video.raise_for_failure()
-    path = chosen.out or Path(f"{video.id}.mp4")
-    client.download(video.id, path)
-    print(path)
-    return 0
+    return video.raise_for_failure()
 
 
 def _status(client: Client, chosen: argparse.Namespace) -> int:

@@ -17,11 +17,14 @@ from service.client.answers import (
     Gate,
     Model,
     Queue,
+    Receipt,
+    Reproduction,
+    StageReceipt,
     Try,
     Video,
 )
 from service.client.async_client import AsyncClient
-from service.client.calls import VideoOptions
+from service.client.calls import ReproduceOptions, VideoOptions
 from service.client.errors import (
     Conflict,
     FieldFault,
@@ -55,8 +58,12 @@ __all__ = [
     "NotAllowed",
     "NotFound",
     "Queue",
+    "Receipt",
     "RenderFailed",
+    "ReproduceOptions",
+    "Reproduction",
     "RequestFailed",
+    "StageReceipt",
     "Try",
     "Unavailable",
     "Unintelligible",

@@ -60,6 +60,46 @@ class Gate(_Answered):
     chosen: int | None = None
 
 
+class StageReceipt(_Answered):
+    """One network's part in a film; `sampler` None: the model's own, which nobody chooses."""
+
+    weight_hash: str
+    dtype: str
+    steps: int
+    guidance_scale: float
+    sampler: str | None = None
+
+
+class Receipt(_Answered):
+    """What decided about the frames of a video; docs/api.md has all of it."""
+
+    weight_hash: str
+    frame_digest: str
+    prompt: str
+    seed: int
+    stages: dict[str, StageReceipt] = {}
+    device_class: str = ""
+    batch: int = 1
+    versions: dict[str, str] = {}
+
+
+class Reproduction(_Answered):
+    """What came of making a video again. `verdict`: equal, different or incomparable."""
+
+    verdict: str
+    psnr_db: float | None = None
+    changed: tuple[str, ...] = ()
+    reason: str | None = None
+
+    @property
+    def in_words(self) -> str:
+        """One line for people."""
+        told = [] if self.psnr_db is None else [f"{self.psnr_db:g} dB apart"]
+        told += [] if self.reason is None else [self.reason]
+        told += [f"changed since: {', '.join(self.changed)}"] if self.changed else []
+        return f"{self.verdict}: {'; '.join(told)}" if told else self.verdict
+
+
 class Video(_Answered):
     """A job as the API shows it.
 
@@ -85,12 +125,15 @@ class Video(_Answered):
     expires_at: int | None = None
     remixed_from_video_id: str | None = None
     extended_from_video_id: str | None = None
+    reproduces_video_id: str | None = None
     error: VideoError | None = None
     warnings: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
     usage: dict[str, float | str] = {}
     queue: Queue | None = None
     gate: Gate | None = None
+    receipt: Receipt | None = None
+    reproduction: Reproduction | None = None
     attempt_log: tuple[Attempt, ...] = ()
 
     @property

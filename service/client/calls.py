@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client.answers import Estimate, Model, Page, Video, json_of, reading
+from service.client.answers import Estimate, Model, Page, Receipt, Video, json_of, reading
 from service.client.asking import Call, asked
 from service.client.errors import Unintelligible
 
@@ -42,6 +42,17 @@ class VideoOptions(TypedDict, total=False):
     pause_after: Literal["image"]
     candidates: int
     approve_within: str | float
+    webhook_url: str
+    metadata: dict[str, str]
+
+
+class ReproduceOptions(TypedDict, total=False):
+    """What a reproduction has of its own: nothing that a frame depends on."""
+
+    priority: int
+    start_by: str | float
+    finish_by: str | float
+    expires_after: str | float
     webhook_url: str
     metadata: dict[str, str]
 
@@ -99,6 +110,21 @@ def extend(
     """
     told = {"prompt": prompt, **options}
     return _new_video(f"{video_path(video_id)}/extend", told, None, idempotency_key)
+
+
+@asked
+def reproduce(
+    video_id: str, *, idempotency_key: str | None = None, **options: Unpack[ReproduceOptions]
+) -> Call[Video]:
+    """Make a video that succeeded again, from all that decided about its frames. `reproduction` of the new
+    one says in the end what came of it. Other weights than then raise Conflict: `cannot_reproduce`."""
+    return _new_video(f"{video_path(video_id)}/reproduce", options, None, idempotency_key)
+
+
+@asked
+def receipt(video_id: str) -> Call[Receipt]:
+    """What decided about the frames of a finished video."""
+    return Call("GET", f"{video_path(video_id)}/receipt", reading(Receipt))
 
 
 @asked

@@ -98,6 +98,8 @@ class Client:
     estimate = _Method(calls.estimate)
     remix = _Method(calls.remix)
     extend = _Method(calls.extend)
+    reproduce = _Method(calls.reproduce)
+    receipt = _Method(calls.receipt)
     get = _Method(calls.get)
     wait = _Method(wait)
     list_videos = _Pages(calls.video_page)

@@ -2,7 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SHA256_PATTERN = r"^[0-9a-f]{64}$"
+from service.contracts.ids import SHA256_PATTERN
+from service.contracts.receipt import Receipt, Reproduction
 
 
 class Artifact(BaseModel):
@@ -12,7 +13,8 @@ class Artifact(BaseModel):
     picture. `sha256` is of the stored bytes; `frame_digest` is the sha256 of the uint8 frames (F H W C, RGB)
     before encoding: two videos are the same video when their frame digests are equal.
     Beside a video its worker stores two pictures of it (worker/stills.py): `thumbnail`, and `spritesheet` of
-    `frames` small frames. A video of before there were any has none. What a newer version says of it besides
+    `frames` small frames. A video of before there were any has none. `receipt` says how a video came to be,
+    and `reproduction` what came of it, if it was to repeat another. What a newer version says of it besides
     goes along: a candidate is copied when it becomes the keyframe.
     """
 
@@ -29,6 +31,8 @@ class Artifact(BaseModel):
     frame_digest: str | None = Field(default=None, pattern=SHA256_PATTERN)
     thumbnail: "Artifact | None" = None
     spritesheet: "Artifact | None" = None
+    receipt: Receipt | None = None
+    reproduction: Reproduction | None = None
 
     def names(self, key: str) -> bool:
         """Whether `key` is this object's, or that of a picture beside it."""

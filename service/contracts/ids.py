@@ -11,6 +11,9 @@ ID_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
 """Tenants, pools and models. No colon and no slash: both separate the parts of a key."""
 
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+"""In lower case, as hashlib writes it."""
+
 _ID = re.compile(ID_PATTERN)
 _NAME = re.compile(NAME_PATTERN)
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.contracts.artifact import SHA256_PATTERN
-from service.contracts.ids import ID_PATTERN, NAME_PATTERN
+from service.contracts.ids import ID_PATTERN, NAME_PATTERN, SHA256_PATTERN
+from service.contracts.receipt import Receipt
 
 MAX_SEED = 2**32 - 1
 MIN_PRIORITY, MAX_PRIORITY = -10, 10
@@ -23,7 +23,10 @@ class Fit(StrEnum):
 
 
 class PictureRef(BaseModel):
-    """The client's own keyframe: a PNG, already stored, `width` x `height` pixels."""
+    """The client's own keyframe: a PNG, already stored, `width` x `height` pixels.
+
+    `taken_from`: the video that a remix took it from; None: the client sent it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,6 +35,7 @@ class PictureRef(BaseModel):
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     fit: Fit = Fit.EXACT
+    taken_from: str | None = Field(default=None, pattern=ID_PATTERN)
 
 
 class KeyframeGate(BaseModel):
@@ -61,6 +65,18 @@ class SourceFilm(BaseModel):
     frames: int = Field(ge=1)
 
 
+class Original(BaseModel):
+    """The video that this one repeats: where its MP4 lies (it may be gone by the time it is looked for), how
+    it came to be, and which of the keyframes of its gate was animated."""
+
+    model_config = ConfigDict(frozen=True)
+
+    video_id: str = Field(pattern=ID_PATTERN)
+    key: str = Field(min_length=1, max_length=1024)
+    receipt: Receipt
+    candidate: int = Field(default=0, ge=0, lt=MAX_CANDIDATES)
+
+
 class VideoRequest(BaseModel):
     """A whole request, every default filled in.
 
@@ -70,7 +86,7 @@ class VideoRequest(BaseModel):
     strength of the Appearance Noise Prior at sampling (MicroCinema, section 3.3; 0 switches it off).
     `asked_as` is what the client wrote in place of these values, by field, where an alias stood for ours.
     A higher `priority` runs earlier among the tenant's own jobs. `remixed_from` is the video that a remix was
-    made of, which may be gone by now.
+    made of, which may be gone by now. `reproduces` is the video that this one is to be equal to.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -92,6 +108,7 @@ class VideoRequest(BaseModel):
     gate: KeyframeGate | None = None
     remixed_from: str | None = Field(default=None, pattern=ID_PATTERN)
     extends: SourceFilm | None = None
+    reproduces: Original | None = None
     asked_as: dict[str, str] = Field(default_factory=dict)
     webhook_url: str | None = Field(default=None, max_length=2048)
     metadata: dict[

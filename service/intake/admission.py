@@ -31,12 +31,13 @@ class Accepted:
 class Origin:
     """The video that a remix or an extension comes from, and the digest of what was asked of it.
 
-    `film` is what an extension goes on with.
+    `film` is what an extension goes on with; `picture`: the new job's picture is that video's, too.
     """
 
     video_id: str
     digest: str
     film: Artifact | None = None
+    picture: bool = False
 
 
 def chosen_model(
@@ -113,6 +114,16 @@ def checked_request(
     if request is None or faults:
         raise InvalidFields([*faults, *check.faults])
     return request
+
+
+def credited(request: VideoRequest, origin: Origin | None) -> VideoRequest:
+    """The request whose picture, where it is another video's, says so."""
+    own = request.input_picture
+    if origin is None or not origin.picture or own is None:
+        return request
+    return request.model_copy(
+        update={"input_picture": own.model_copy(update={"taken_from": origin.video_id})}
+    )
 
 
 def request_digest(asked: CreateVideo, picture: Picture | None) -> str:

@@ -13,7 +13,8 @@ from service.fields.video import PICTURE_FIELD, CreateVideo
 from service.intake.admission import Accepted, Origin, checked_idempotency_key
 from service.intake.intake import Intake
 from service.intake.remix import asked_digest, inherited
-from service.refusals import CannotExtend, FieldFault, InvalidFields, SourceNotReady
+from service.refusals import FieldFault, InvalidFields
+from service.source_refusals import CannotExtend, SourceNotReady
 
 #: Names the video to extend, in the body of OpenAI's route.
 VIDEO = "video"

@@ -29,6 +29,7 @@ from service.intake.admission import (
     checked_idempotency_key,
     checked_request,
     chosen_model,
+    credited,
     gate_of,
     request_digest,
 )
@@ -133,6 +134,7 @@ class Intake:
         if picture is not None:
             fit = asked.fit or Fit.EXACT
             request = await self.pictures.take(request, fit, picture, spec, tenant, job_id)
+            request = credited(request, origin)
         submission = Submission(
             job_id=job_id,
             tenant=tenant,
@@ -150,18 +152,25 @@ class Intake:
             traceparent=current_traceparent(),
             quotas=self.quotas,
         )
+        return await self.accept(submission)
+
+    async def accept(self, submission: Submission) -> Accepted:
+        """Puts a whole submission, whose pictures are stored, on record, or takes the pictures back.
+
+        Raises IdempotencyConflict, IntakePaused, QuotaExceeded or QueueFull.
+        """
         submitted = await self._submitted(submission)
         if submitted.outcome is SubmitOutcome.CREATED:
-            await self.bell.work_in(spec.pool)
+            await self.bell.work_in(submission.pool)
             return Accepted(await self._as_created(submission), created=True)
-        await self.pictures.forget(request)
+        await self.pictures.forget(submission.request)
         if submitted.pause is not None:
             raise _paused(submitted.pause)
         if submitted.quota is not None:
             raise QuotaExceeded(submitted.quota)
         if submitted.outcome is SubmitOutcome.FULL:
             raise QueueFull(f"{self.queue_limit} or more videos wait already; try again later")
-        return await self._as_before(tenant, key, submitted)
+        return await self._as_before(submission.tenant, submission.idempotency_key, submitted)
 
     async def made_before(self, tenant: str, key: str | None, digest: str) -> Accepted | None:
         """The job that this Idempotency-Key made, None for a new one. Raises IdempotencyConflict.

@@ -89,6 +89,23 @@ class PictureIntake:
             await self.shelf.put(extends.key, body, film.content_type)
         return extended
 
+    async def copy(self, request: VideoRequest, tenant: str, job_id: str) -> VideoRequest:
+        """The request with copies under `job_id` of what it begins with, byte by byte: the old job may be
+        deleted any moment. Raises ContentGone or ContentUnavailable."""
+        changes: dict[str, PictureRef | SourceFilm] = {}
+        if (own := request.input_picture) is not None:
+            changes["input_picture"] = own.model_copy(update={"key": input_picture_key(tenant, job_id)})
+            await self._copy(own.key, input_picture_key(tenant, job_id), "image/png")
+        if (film := request.extends) is not None:
+            changes["extends"] = film.model_copy(update={"key": source_film_key(tenant, job_id)})
+            async with self.copying:
+                await self._copy(film.key, source_film_key(tenant, job_id), "video/mp4")
+        return request.model_copy(update=changes)
+
+    async def _copy(self, key: str, new_key: str, content_type: str) -> None:
+        body = b"".join([chunk async for chunk in await self.shelf.read(key)])
+        await self.shelf.put(new_key, body, content_type)
+
     async def forget(self, request: VideoRequest) -> None:
         """No record names them; the janitor would find them too, an hour later."""
         for stored in (request.input_picture, request.extends):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from service.contracts.job import VideoJob
@@ -12,7 +13,8 @@ from service.fields.references import Picture, picture_digest
 from service.fields.video import CreateVideo
 from service.intake.admission import Accepted, Origin, checked_idempotency_key
 from service.intake.intake import Intake
-from service.refusals import FieldFault, InvalidFields, NoContent, SourceNotReady
+from service.refusals import FieldFault, InvalidFields, NoContent
+from service.source_refusals import SourceNotReady
 
 #: Asks that the new video be animated from the old one's keyframe instead of a new one.
 KEEP_KEYFRAME = "keep_keyframe"
@@ -50,11 +52,13 @@ async def remix(
         )
     spec = next((e.spec for e in await intake.catalogue() if e.spec.name == source.request.model), None)
     fields = inherited(source, told, spec)
+    origin = Origin(video_id, digest)
     if picture is None:
         picture = await _picture_of(intake, source, keep)
+        origin = replace(origin, picture=picture is not None)
         if keep:
             fields.pop("fit", None)
-    return await intake.submit(tenant, fields | told, picture, key, Origin(video_id, digest), repeat=repeat)
+    return await intake.submit(tenant, fields | told, picture, key, origin, repeat=repeat)
 
 
 def _asked_to_keep(value: object, picture: Picture | None) -> bool:

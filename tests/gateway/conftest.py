@@ -2,8 +2,6 @@
 
 import io
 import logging
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,19 +11,18 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-import uvicorn
 from PIL import Image
 from redis import Redis
-from rig.processes import wait_until
+from rig.receipts import receipt_of
+from rig.server_thread import ServerThread
 from rig.valkey import running_valkey
 
 from service.api.parts import GatewayParts
-from service.app import create_app
 from service.contracts.artifact import Artifact
 from service.contracts.keys import attempt_prefix, candidate_name
 from service.contracts.lifecycle import Stage
 from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec
-from service.main import compose, server_config
+from service.main import compose
 from service.settings import GatewaySettings
 from service.storage.artifact_store import ArtifactStore
 from service.storage.settings import StorageSettings, open_store
@@ -131,7 +128,7 @@ class FakeWorker:
         assert self.jobs.hold(job.id, claim.attempt, job.request.gate.approval_s, {"gpu_seconds": 0.5})
         return job.id
 
-    def film(self, claim: Claim) -> Succeeded:
+    def film(self, claim: Claim, **of_receipt: Any) -> Succeeded:
         """Stage 2, encoded and stored."""
         job, prefix = claim.job, attempt_prefix(claim.job.tenant, claim.job.id, claim.attempt)
         key = f"{prefix}video.mp4"
@@ -150,6 +147,7 @@ class FakeWorker:
                 frame_digest="f" * 64,
                 thumbnail=self._still(f"{prefix}thumbnail.webp", "image/webp", png(kind="WEBP")),
                 spritesheet=self._still(f"{prefix}spritesheet.jpg", "image/jpeg", png(kind="JPEG")),
+                receipt=receipt_of(request, **of_receipt),
             ),
             {"gpu_seconds": 1.5},
         )
@@ -168,12 +166,12 @@ class FakeWorker:
     def finish(self, claim: Claim, outcome: Outcome) -> None:
         assert self.jobs.finish(claim.job.id, claim.attempt, outcome).accepted
 
-    def render(self) -> str:
+    def render(self, **of_receipt: Any) -> str:
         """One whole job; returns its id."""
         claim = self.claim()
         if claim.job.keyframe is None:
             self.paint(claim)
-        self.finish(claim, self.film(claim))
+        self.finish(claim, self.film(claim, **of_receipt))
         return claim.job.id
 
 
@@ -206,31 +204,6 @@ class Site:
         assert problem["error"]["message"] == problem["detail"]
         assert problem["error"]["code"] == problem["code"]
         return problem
-
-
-class ServerThread:
-    """uvicorn on a free port, in a thread of this process."""
-
-    def __init__(self, parts: GatewayParts) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(server_config(create_app(parts), parts.settings))
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
-
-    def __enter__(self) -> "ServerThread":
-        self._thread.start()
-        wait_until(lambda: self._server.started, 30, "uvicorn has started")
-        return self
-
-    def stop(self) -> None:
-        """Asks, as a SIGTERM does, and does not wait."""
-        self._server.should_exit = True
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        self._thread.join(30)
-        self._socket.close()
-        assert not self._thread.is_alive()
 
 
 @pytest.fixture(scope="module", autouse=True)

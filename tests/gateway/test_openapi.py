@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import validate
 
-from service.api.examples import VIDEO
+from service.api.examples import RECEIPT, VIDEO
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 HTTP = {"get", "post", "patch", "delete"}
@@ -51,6 +51,8 @@ def test_every_route_of_the_issue_is_there(document: dict[str, Any]) -> None:
         ("post", "/videos/{video_id}/approve"),
         ("post", "/videos/{video_id}/extend"),
         ("post", "/videos/extensions"),
+        ("get", "/videos/{video_id}/receipt"),
+        ("post", "/videos/{video_id}/reproduce"),
         ("get", "/videos/{video_id}/content"),
         ("get", "/videos/{video_id}/events"),
         ("get", "/events/{video_id}"),
@@ -113,6 +115,7 @@ def test_the_example_of_a_video_has_exactly_the_fields_of_a_real_one(site: Any) 
     video_id = site.worker.render()
     real = site.client.get(f"/videos/{video_id}").json()
     assert list(VIDEO) == list(real)
+    assert list(RECEIPT) == list(real["receipt"])
     assert list(VIDEO["attempt_log"][0]) == list(real["attempt_log"][0])
     for part in ("video", "thumbnail", "spritesheet", "keyframe", "urls"):
         assert list(VIDEO[part]) == list(real[part])

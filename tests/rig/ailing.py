@@ -53,7 +53,7 @@ class Ailing:
     def __init__(self, sound: Renderer, suffered: Path) -> None:
         self._sound, self._suffered = sound, suffered
         self.spec = sound.spec
-        self.weight_hash = sound.weight_hash
+        self.weight_hash, self.origins = sound.weight_hash, sound.origins
 
     def economise(self, thrift: Thrift) -> None:
         self._sound.economise(thrift)

@@ -12,6 +12,7 @@ class FakeAccelerator:
         self.forgotten = 0
 
     kind = "cpu"
+    device_class = "cpu FAKE"
 
     def forget_peak(self) -> None:
         self.forgotten += 1

@@ -10,6 +10,7 @@ import numpy as np
 
 from models.errors import CheckpointUnfit
 from models.orders import PictureOrder, Progress, VideoOrder
+from models.origin import Origin
 from models.spec import NANO
 from models.thrift import Thrift
 from service.contracts.lifecycle import Stage
@@ -40,6 +41,11 @@ class FakeRenderer:
     thrifts: list[Thrift] = field(default_factory=list)
     spec: Any = FAKE
     weight_hash: str = WEIGHTS
+
+    @property
+    def origins(self) -> tuple[Origin, Origin]:
+        origin = Origin(self.weight_hash, "float32")
+        return origin, origin
 
     def economise(self, thrift: Thrift) -> None:
         self.thrifts.append(thrift)
