@@ -26,7 +26,8 @@ class Attempt:
     is to name, and its bytes, while no storage has taken them. `source`: the MP4 that an extension goes on
     with. `in_spool`: rendered, and the spool's to end. `candidates`: what is kept so far for a gated job's
     owner to choose from. `batch`: with so many, itself included, it went through stage 2. `starved`: it was
-    given back because it needed a storage that was away.
+    given back because it needed a storage that was away. `resumed_after`: so many steps of stage 2 were an
+    earlier attempt's.
     """
 
     job: VideoJob
@@ -40,6 +41,7 @@ class Attempt:
     source: bytes | None = None
     in_spool: bool = False
     batch: int = 1
+    resumed_after: int = 0
     starved: bool = False
     progress: int = 0
     noted_at: float = float("-inf")

@@ -17,6 +17,7 @@ from worker.source_film import frames_of
 
 #: Where these differ, other frames are what was to be expected.
 _DECISIVE = ("weight_hash", "device_class")
+_TOLD = ("batch", "resumed_after")
 
 
 class NotToBeMeasured(Exception):
@@ -54,7 +55,7 @@ def compare(
 
 def changed(before: Receipt, now: Receipt) -> tuple[str, ...]:
     """The conditions of two runs of one request that are not the same."""
-    plain = [name for name in (*_DECISIVE, "batch") if getattr(before, name) != getattr(now, name)]
+    plain = [name for name in (*_DECISIVE, *_TOLD) if getattr(before, name) != getattr(now, name)]
     formats = [
         f"stages.{name}"
         for name in sorted(before.stages.keys() | now.stages.keys())

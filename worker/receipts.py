@@ -58,6 +58,7 @@ class Receipts:
             device=self._accelerator.kind,
             device_class=self._device_class,
             batch=attempt.batch,
+            resumed_after=attempt.resumed_after,
             versions=self._versions,
             frame_digest=film.frame_digest or "",
         )

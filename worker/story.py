@@ -173,10 +173,12 @@ class Story:
         """Stage 2 from where an earlier attempt was kept, if that is of use. (Such an attempt runs alone.)"""
         kept = self._checkpoints.read(attempt)
         if kept is not None:
+            step = attempt.job.checkpoint.step if attempt.job.checkpoint else 0
+            attempt.resumed_after = step
             try:
                 return (yield from self._renderer.animate([replace(order, after=kept)], keyframes))
             except CheckpointUnfit as unfit:
-                step = attempt.job.checkpoint.step if attempt.job.checkpoint else 0
+                attempt.resumed_after = 0
                 self._tell(CheckpointIgnored(*attempt.held, step, str(unfit)))
         return (yield from self._renderer.animate([order], keyframes))
 

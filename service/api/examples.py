@@ -44,6 +44,7 @@ RECEIPT: dict[str, Any] = {
     "device": "cpu",
     "device_class": "cpu AVX512",
     "batch": 1,
+    "resumed_after": 0,
     "versions": {"microcinema": "0.1.0", "torch": "2.8.0+cpu", "diffusers": "0.35.1", "recipe": "1"},
     "frame_digest": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
 }

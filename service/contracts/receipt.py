@@ -55,8 +55,9 @@ class Receipt(BaseModel):
 
     Prompts are those that the networks read. `stages` are by name, in order; a stage that was skipped is not
     there. `device_class` is what arithmetic depends on: the kind of GPU, or a processor's instruction set.
-    `batch` videos went through stage 2 together. `versions` are by name: of this service, of what computes,
-    and the `recipe`, which counts changes of our own arithmetic. `frame_digest` as in Artifact.
+    `batch` videos went through stage 2 together; `resumed_after` steps of it were an earlier attempt's,
+    perhaps on another device. `versions` are by name: of this service, of what computes, and the `recipe`,
+    which counts changes of our own arithmetic. `frame_digest` as in Artifact.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,6 +77,7 @@ class Receipt(BaseModel):
     device: str
     device_class: str
     batch: int = Field(ge=1)
+    resumed_after: int = Field(default=0, ge=0)
     versions: dict[str, str]
     frame_digest: str = Field(pattern=SHA256_PATTERN)
 

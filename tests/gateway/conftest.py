@@ -13,7 +13,7 @@ import pytest
 import structlog
 from PIL import Image
 from redis import Redis
-from rig.receipts import receipt_of
+from rig.receipts import receipt_of, verdict_of
 from rig.server_thread import ServerThread
 from rig.valkey import running_valkey
 
@@ -147,7 +147,8 @@ class FakeWorker:
                 frame_digest="f" * 64,
                 thumbnail=self._still(f"{prefix}thumbnail.webp", "image/webp", png(kind="WEBP")),
                 spritesheet=self._still(f"{prefix}spritesheet.jpg", "image/jpeg", png(kind="JPEG")),
-                receipt=receipt_of(request, **of_receipt),
+                receipt=(receipt := receipt_of(request, **of_receipt)),
+                reproduction=request.reproduces and verdict_of(request.reproduces, receipt),
             ),
             {"gpu_seconds": 1.5},
         )

@@ -98,6 +98,9 @@ def test_a_video_from_estimate_to_deletion(site: Any, ask: Ask, folder: Path):
     assert (remixed.remixed_from_video_id, remixed.seed) == (made.id, 7)
     extended = ask(site.url, "extend", made.id, "it turns", num_frames=8)
     assert (extended.extended_from_video_id, extended.num_frames) == (made.id, 16 + 8 - 1)
+    repeated = ask(site.url, "reproduce", made.id, metadata={"why": "to see"})
+    assert (repeated.reproduces_video_id, repeated.seed, repeated.metadata) == (made.id, 7, {"why": "to see"})
+    assert ask(site.url, "receipt", made.id) == ended.receipt
     ask(site.url, "delete", made.id)
     with pytest.raises(NotFound):
         ask(site.url, "get", made.id)

@@ -45,12 +45,12 @@ def run(site: Any, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @contextmanager
-def rendering(site: Any) -> Iterator[None]:
+def rendering(site: Any, **of_receipt: Any) -> Iterator[None]:
     """A worker that makes the next video while the block asks for it."""
 
     def next_one() -> bool:
         try:
-            site.worker.render()
+            site.worker.render(**of_receipt)
         except ValueError:  # nothing to claim yet
             return False
         return True
@@ -89,6 +89,20 @@ def test_a_film_is_made_made_over_and_gone_on_with(
         with rendering(site):
             run(*words, "-o", str(tmp_path / "next.mp4"))
         assert site.client.get("/videos", params={"limit": 1}).json()["data"][0][link] == made
+
+
+def test_a_repetition_is_told_in_a_line_and_by_the_exit_status(
+    site: Any, run: Run, capsys: Any, tmp_path: Path
+) -> None:
+    made = site.create()["id"]
+    site.worker.render()
+    with rendering(site):
+        (line,) = run("reproduce", made, "-o", str(tmp_path / "again.mp4"))
+    assert line.split("  ")[1] == "equal"
+    assert (tmp_path / "again.mp4").read_bytes()[4:8] == b"ftyp"
+    with rendering(site, frame_digest="a" * 64):
+        assert main(["reproduce", made, "--url", site.url]) == 1
+    assert capsys.readouterr().out.endswith("  different: 40.5 dB apart; changed since: batch\n")
 
 
 def test_logs_tell_of_tries_and_of_who_was_told_in_order(site: Any, run: Run) -> None:

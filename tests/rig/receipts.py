@@ -1,7 +1,14 @@
 """Receipts as a worker would write them, for tests without one."""
 
-from service.contracts.receipt import KeyframeOrigin, KeyframeReceipt, Receipt, StageReceipt
-from service.contracts.request import VideoRequest
+from service.contracts.receipt import (
+    KeyframeOrigin,
+    KeyframeReceipt,
+    Receipt,
+    Reproduction,
+    StageReceipt,
+    Verdict,
+)
+from service.contracts.request import Original, VideoRequest
 
 WEIGHTS = "0123456789abcdef"
 
@@ -35,3 +42,10 @@ def receipt_of(request: VideoRequest, **changes: object) -> Receipt:
         versions={"torch": "2"},
         frame_digest="f" * 64,
     ).model_copy(update=changes)
+
+
+def verdict_of(original: Original, receipt: Receipt) -> Reproduction:
+    """By the digests alone."""
+    if original.receipt.frame_digest == receipt.frame_digest:
+        return Reproduction(verdict=Verdict.EQUAL)
+    return Reproduction(verdict=Verdict.DIFFERENT, psnr_db=40.5, changed=("batch",))

@@ -52,6 +52,7 @@ def test_a_new_attempt_takes_only_the_steps_that_are_left(ward: Any) -> None:
     assert ward.animated() == [1, 2, 3, 4, 4, 5, 6]
     assert len(ward.renderer.painted) == 1
     assert ward.heard(Resumed) == [Resumed("video_a", 2, 3)]
+    assert job.artifact.receipt.resumed_after == 3
 
 
 def test_progress_of_a_resumed_attempt_never_falls(ward: Any) -> None:
