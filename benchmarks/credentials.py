@@ -13,7 +13,8 @@ from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec
 from service.contracts.request import VideoRequest
 from worker.attempt import Attempt
 from worker.credentials import signer_of
-from worker.encode import encode_mp4
+from worker.encode import CONTENT_TYPE, encode_mp4
+from worker.ingredients import Ingredient
 from worker.settings import WorkerSettings
 
 TURNS = 50
@@ -50,9 +51,9 @@ def _measure(settings: WorkerSettings, spec: ModelSpec, width: int, height: int,
     began = time.perf_counter()
     body = encode_mp4(iter(frames), fps=8, expected_frames=count).body
     encode_s = time.perf_counter() - began
-    alone = signer_of(settings, spec, lambda _: None)
+    alone = signer_of(settings, spec, lambda _: ())
     first = alone(_attempt(spec, width, height, count, None), body)
-    remix = signer_of(settings, spec, lambda _: first)
+    remix = signer_of(settings, spec, lambda _: [Ingredient("video_old.mp4", CONTENT_TYPE, first)])
     for name, sign, source in (("alone", alone, None), ("a remix", remix, "video_old")):
         attempt, seconds = _attempt(spec, width, height, count, source), []
         for _ in range(TURNS):

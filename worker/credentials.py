@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-from redis.exceptions import RedisError
 
 from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
 from service.logs import get_logger
-from service.storage.artifact_store import ArtifactStore, StorageError
-from service.store.store import JobStore
 from worker.attempt import Attempt
 from worker.encode import CONTENT_TYPE, EncodeFailed
+from worker.ingredients import Ingredient
 from worker.signing_certificate import UnusableCertificate, own_certificate, read_certificate
 
 if TYPE_CHECKING:
@@ -32,8 +30,18 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmic
 
 #: From an attempt and its MP4 to the signed MP4. Raises EncodeFailed.
 Sign: TypeAlias = Callable[[Attempt, bytes], bytes]
-#: The MP4 that an attempt's job was made of; None: of none, or it is not to be had any more.
-Earlier: TypeAlias = Callable[[Attempt], bytes | None]
+#: From an attempt to what its film is made of.
+MadeOf: TypeAlias = Callable[[Attempt], Sequence[Ingredient]]
+
+#: More bytes than this of others' credentials no film takes along: a client chooses what its picture carries.
+OTHERS_BYTES_MAX = 2 * 1024**2
+
+#: Nothing is fetched because a client's picture says where its credentials lie, and no small copy of that
+#: picture, of what was cut off it either, goes into the film.
+_LIBRARY = {
+    "builder": {"thumbnail": {"enabled": False}},
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+}
 
 
 def unsigned(_attempt: Attempt, film: bytes) -> bytes:
@@ -41,19 +49,7 @@ def unsigned(_attempt: Attempt, film: bytes) -> bytes:
     return film
 
 
-def earlier_film(store: JobStore, storage: ArtifactStore, attempt: Attempt) -> bytes | None:
-    """An extension's copy, or what a remix was made of while that still exists: it is not waited for."""
-    old_id = attempt.request.remixed_from
-    if attempt.source is not None or old_id is None:
-        return attempt.source
-    with suppress(RedisError, StorageError):
-        old = store.get(attempt.job.tenant, old_id)
-        if old is not None and old.artifact is not None:
-            return b"".join(storage.read(old.artifact.key))
-    return None
-
-
-def signer_of(settings: WorkerSettings, spec: ModelSpec, earlier: Earlier) -> Sign:
+def signer_of(settings: WorkerSettings, spec: ModelSpec, made_of: MadeOf) -> Sign:
     """What signs the films of this model. The log says loudly when it is by a certificate that nobody trusts.
 
     Raises UnusableCertificate, also without the library: films without credentials are the operator's choice
@@ -85,33 +81,43 @@ def signer_of(settings: WorkerSettings, spec: ModelSpec, earlier: Earlier) -> Si
     except c2pa.C2paError as error:
         raise UnusableCertificate(f"the library refuses the certificate: {error}") from error
 
+    context = c2pa.Context.from_dict(_LIBRARY)
+
+    def signed(told: dict[str, Any], ingredients: Sequence[Ingredient], film: bytes) -> bytes:
+        body = io.BytesIO()
+        named = [_named(each) for each in ingredients if each.body is None]
+        with c2pa.Builder(json.dumps(told | {"ingredients": named}), context=context) as builder:
+            for each in ingredients:
+                if each.body is not None:  # its own manifest comes along, and is judged with the new one
+                    whole = json.dumps(_named(each))
+                    builder.add_ingredient(whole, each.content_type, io.BytesIO(each.body))
+            builder.sign(signer, CONTENT_TYPE, io.BytesIO(film), body)
+        return body.getvalue()
+
     def sign(attempt: Attempt, film: bytes) -> bytes:
-        signed, old = io.BytesIO(), earlier(attempt)
-        told = manifest(attempt.job, spec)
-        # With the old film's bytes its own manifest comes along, and is judged with the new one.
-        named = told.pop("ingredients") if old is not None else []
+        told, ingredients = manifest(attempt.job, spec), made_of(attempt)
+        with suppress(c2pa.C2paError):  # a client's picture may carry what no library reads
+            body = signed(told, ingredients, film)
+            if len(body) - len(film) <= OTHERS_BYTES_MAX:
+                return body
         try:
-            with c2pa.Builder(json.dumps(told)) as builder:
-                for each in named:
-                    builder.add_ingredient(json.dumps(each), CONTENT_TYPE, io.BytesIO(old or b""))
-                builder.sign(signer, CONTENT_TYPE, io.BytesIO(film), signed)
+            return signed(told, [replace(each, body=None) for each in ingredients], film)
         except c2pa.C2paError as error:
             raise EncodeFailed(f"the film could not be signed: {error}") from error
-        return signed.getvalue()
 
     return sign
 
 
 def manifest(job: VideoJob, spec: ModelSpec) -> dict[str, Any]:
-    """What is said of a film, as the library takes it."""
+    """What is said of a film but its ingredients, as the library takes it."""
     agent = {"name": spec.name, "version": spec.weight_hash}
     action = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE, "softwareAgent": agent}
-    wish = job.request
-    old_id = wish.extends.video_id if wish.extends is not None else wish.remixed_from
-    named = {"title": f"{old_id}.mp4", "relationship": "inputTo", "format": CONTENT_TYPE}
     return {
         "claim_generator_info": [{"name": "MicroCinema", "version": version("microcinema")}],
         "title": f"{job.id}.mp4",
-        "ingredients": [] if old_id is None else [named],
         "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [action]}}],
     }
+
+
+def _named(ingredient: Ingredient) -> dict[str, str]:
+    return {"title": ingredient.title, "relationship": "inputTo", "format": ingredient.content_type}

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 
 from redis.exceptions import RedisError
 
@@ -31,7 +31,7 @@ from worker import engine as tickets_door
 from worker.catalogue import public_spec
 from worker.checkers.opening import open_checkers
 from worker.checkpoints import Checkpoints
-from worker.credentials import earlier_film, signer_of
+from worker.credentials import signer_of
 from worker.departure import Departure, end_before_the_loop, leave_on_signal
 from worker.ending import end_at_once
 from worker.engine import Engine
@@ -39,6 +39,7 @@ from worker.events import Hung, StorageAway, StoreUnreachable, WeightsLoaded, te
 from worker.gpu_worker import GpuWorker, work_until_stopped
 from worker.grace import hang_grace_s
 from worker.health import Health
+from worker.ingredients import Ingredients
 from worker.keyframes import Keyframes
 from worker.lease import LeaseKeeper, Leases
 from worker.loading import Loaded, WrongSettings, load, plan_of
@@ -121,7 +122,7 @@ class Worker:
             settlement,
             ladder,
             self.checkpoints,
-            signer_of(settings, spec, partial(earlier_film, store, parts.storage)),
+            signer_of(settings, spec, Ingredients(store, parts.storage).of),
             moderator,
             self.previews,
             Receipts(renderer, accelerator, parts.storage),

@@ -6,6 +6,16 @@ from service.contracts.ids import SHA256_PATTERN
 from service.contracts.receipt import Receipt, Reproduction
 
 
+class Upload(BaseModel):
+    """A client's picture as it came, kept because it carries content credentials of its own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str = Field(min_length=1, max_length=1024)
+    sha256: str = Field(pattern=SHA256_PATTERN)
+    content_type: str
+
+
 class Artifact(BaseModel):
     """A stored picture or video with its checksum.
 
@@ -14,8 +24,9 @@ class Artifact(BaseModel):
     before encoding: two videos are the same video when their frame digests are equal.
     Beside a video its worker stores two pictures of it (worker/stills.py): `thumbnail`, and `spritesheet` of
     `frames` small frames. A video of before there were any has none. `receipt` says how a video came to be,
-    and `reproduction` what came of it, if it was to repeat another. What a newer version says of it besides
-    goes along: a candidate is copied when it becomes the keyframe.
+    and `reproduction` what came of it, if it was to repeat another. `upload`: the file that a client sent for
+    this keyframe. What a newer version says of it besides goes along: a candidate is copied when it becomes the
+    keyframe.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -31,13 +42,14 @@ class Artifact(BaseModel):
     frame_digest: str | None = Field(default=None, pattern=SHA256_PATTERN)
     thumbnail: "Artifact | None" = None
     spritesheet: "Artifact | None" = None
+    upload: Upload | None = None
     receipt: Receipt | None = None
     reproduction: Reproduction | None = None
 
     def names(self, key: str) -> bool:
-        """Whether `key` is this object's, or that of a picture beside it."""
-        beside = (self.thumbnail, self.spritesheet)
-        return self.key == key or any(still is not None and still.key == key for still in beside)
+        """Whether `key` is this object's, or that of one beside it."""
+        beside = (self.thumbnail, self.spritesheet, self.upload)
+        return self.key == key or any(other is not None and other.key == key for other in beside)
 
 
 class Checkpoint(BaseModel):

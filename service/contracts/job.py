@@ -123,7 +123,8 @@ class VideoJob(BaseModel):
 
     def names(self, key: str) -> bool:
         """Whether the record names the stored object `key`, which then must not be deleted."""
-        begun_with = (self.request.input_picture, self.request.extends)
-        stored = (self.keyframe, self.checkpoint, *begun_with, *self.candidates)
-        ours = any(part is not None and part.key == key for part in stored)
-        return ours or (self.artifact is not None and self.artifact.names(key))
+        stored = (self.checkpoint, self.request.extends, *self.candidates)
+        with_others = (self.keyframe, self.request.input_picture, self.artifact)
+        return any(part is not None and part.key == key for part in stored) or any(
+            part is not None and part.names(key) for part in with_others
+        )

@@ -124,6 +124,11 @@ def input_picture_key(tenant: str, job_id: str) -> str:
     return f"{tenant}/{job_id}/input/picture.png"
 
 
+def upload_key(tenant: str, job_id: str, sha256: str) -> str:
+    """Where a client's picture lies as it came, where that is kept; by its content, as above."""
+    return f"{tenant}/{job_id}/input/{sha256}.upload"
+
+
 def source_film_key(tenant: str, job_id: str) -> str:
     """Where an extension's copy of the old video lies, stored before the job is submitted."""
     return f"{tenant}/{job_id}/input/source.mp4"

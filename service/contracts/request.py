@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.contracts.artifact import Upload
 from service.contracts.ids import ID_PATTERN, NAME_PATTERN, SHA256_PATTERN
 from service.contracts.receipt import Receipt
 
@@ -25,7 +26,7 @@ class Fit(StrEnum):
 class PictureRef(BaseModel):
     """The client's own keyframe: a PNG, already stored, `width` x `height` pixels.
 
-    `taken_from`: the video that a remix took it from; None: the client sent it.
+    `taken_from`: the video that a remix took it from; None: the client sent it, and `upload` is what it sent.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,6 +37,11 @@ class PictureRef(BaseModel):
     height: int = Field(ge=1)
     fit: Fit = Fit.EXACT
     taken_from: str | None = Field(default=None, pattern=ID_PATTERN)
+    upload: Upload | None = None
+
+    def names(self, key: str) -> bool:
+        """Whether `key` is this picture's, or that of the file that the client sent."""
+        return self.key == key or (self.upload is not None and self.upload.key == key)
 
 
 class KeyframeGate(BaseModel):

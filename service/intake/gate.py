@@ -94,7 +94,8 @@ async def _stored(intake: Intake, job: VideoJob, picture: Picture, fit: Fit) -> 
     entries = {entry.spec.name: entry.spec for entry in await intake.catalogue()}
     spec = entries.get(job.request.model)
     pixels = size[0] * size[1] if spec is None else spec.max_picture_pixels
-    png = await intake.pictures.as_png(picture, size, fit, pixels)
+    raw = await intake.pictures.file_of(picture)
+    png = await intake.pictures.as_png(raw, size, fit, pixels)
     sha256 = hashlib.sha256(png).hexdigest()
     if job.state is not State.AWAITING_APPROVAL and job.chosen != OWN_PICTURE + sha256:
         raise _not_waiting(job)
@@ -106,6 +107,7 @@ async def _stored(intake: Intake, job: VideoJob, picture: Picture, fit: Fit) -> 
         sha256=sha256,
         width=size[0],
         height=size[1],
+        upload=await intake.pictures.keep_upload(raw, job.tenant, job.id),
     )
 
 

@@ -9,7 +9,8 @@ import anyio
 import anyio.to_thread
 
 from service.access import Shelf
-from service.contracts.keys import input_picture_key, source_film_key
+from service.contracts.artifact import Upload
+from service.contracts.keys import input_picture_key, source_film_key, upload_key
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import Fit, PictureRef, SourceFilm, VideoRequest
 from service.fields.references import Picture, PictureAt
@@ -22,6 +23,10 @@ from service.refusals import FieldFault, InvalidFields, Refusal
 DECODING_THREADS = 2
 #: Films copied at a time: each is in memory as a whole.
 FILMS_AT_A_TIME = 4
+
+#: In every file with a C2PA manifest: the label of its store.
+CREDENTIALS_MARK = b"c2pa"
+_KINDS = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg"}
 
 #: Gives the bytes that lie there; service/pictures/fetching.py is the real one.
 Fetch = Callable[[PictureAt], Awaitable[bytes]]
@@ -48,20 +53,40 @@ class PictureIntake:
         """The request with its picture, which is stored. Raises InvalidFields, ServiceBusy (a fetch) or
         ContentUnavailable."""
         size = (request.width, request.height)
-        png = await self.as_png(picture, size, fit, spec.max_picture_pixels)
+        raw = await self.file_of(picture)
+        png = await self.as_png(raw, size, fit, spec.max_picture_pixels)
         stored = await self.shelf.put(input_picture_key(tenant, job_id), png, "image/png")
-        digest = hashlib.sha256(png).hexdigest()
-        own = PictureRef(key=stored.key, sha256=digest, width=size[0], height=size[1], fit=fit)
+        own = PictureRef(
+            key=stored.key,
+            sha256=hashlib.sha256(png).hexdigest(),
+            width=size[0],
+            height=size[1],
+            fit=fit,
+            upload=await self.keep_upload(raw, tenant, job_id),
+        )
         return request.model_copy(update={"input_picture": own})
 
-    async def as_png(self, picture: Picture, size: tuple[int, int], fit: Fit, max_pixels: int) -> bytes:
-        """What `normalise_picture` makes of it. Raises InvalidFields or ServiceBusy."""
-        raw = await self.fetch(picture) if isinstance(picture, PictureAt) else picture
+    async def file_of(self, picture: Picture) -> bytes:
+        """The client's file, which nobody has looked at yet. Raises InvalidFields or ServiceBusy."""
+        return await self.fetch(picture) if isinstance(picture, PictureAt) else picture
+
+    async def as_png(self, raw: bytes, size: tuple[int, int], fit: Fit, max_pixels: int) -> bytes:
+        """What `normalise_picture` makes of a file. Raises InvalidFields."""
 
         def unpack() -> bytes:
             return normalise_picture(raw, size=size, fit=fit, max_pixels=max_pixels)
 
         return await anyio.to_thread.run_sync(unpack, limiter=self.decoding)
+
+    async def keep_upload(self, raw: bytes, tenant: str, job_id: str) -> Upload | None:
+        """A readable picture's file, stored as it came if it carries content credentials: the PNG made of it
+        has lost them. Raises ContentUnavailable."""
+        if CREDENTIALS_MARK not in raw:
+            return None
+        digest = hashlib.sha256(raw).hexdigest()
+        kind = next((kind for start, kind in _KINDS.items() if raw.startswith(start)), "image/webp")
+        stored = await self.shelf.put(upload_key(tenant, job_id, digest), raw, kind)
+        return Upload(key=stored.key, sha256=digest, content_type=kind)
 
     async def take_origin(
         self, request: VideoRequest, origin: Origin, tenant: str, job_id: str
@@ -94,8 +119,14 @@ class PictureIntake:
         deleted any moment. Raises ContentGone or ContentUnavailable."""
         changes: dict[str, PictureRef | SourceFilm] = {}
         if (own := request.input_picture) is not None:
-            changes["input_picture"] = own.model_copy(update={"key": input_picture_key(tenant, job_id)})
-            await self._copy(own.key, input_picture_key(tenant, job_id), "image/png")
+            key = input_picture_key(tenant, job_id)
+            await self._copy(own.key, key, "image/png")
+            upload = own.upload
+            if upload is not None:
+                copy_key = upload_key(tenant, job_id, upload.sha256)
+                await self._copy(upload.key, copy_key, upload.content_type)
+                upload = upload.model_copy(update={"key": copy_key})
+            changes["input_picture"] = own.model_copy(update={"key": key, "upload": upload})
         if (film := request.extends) is not None:
             changes["extends"] = film.model_copy(update={"key": source_film_key(tenant, job_id)})
             async with self.copying:
@@ -108,7 +139,8 @@ class PictureIntake:
 
     async def forget(self, request: VideoRequest) -> None:
         """No record names them; the janitor would find them too, an hour later."""
-        for stored in (request.input_picture, request.extends):
+        own = request.input_picture
+        for stored in (own, own and own.upload, request.extends):
             if stored is None:
                 continue
             try:

@@ -166,4 +166,6 @@ def _own_picture(source: VideoJob) -> PictureRef | None:
     if source.keyframe is None or source.chosen is None or not source.chosen.startswith(OWN_PICTURE):
         return source.request.input_picture
     sent = source.keyframe
-    return PictureRef(key=sent.key, sha256=sent.sha256, width=sent.width, height=sent.height)
+    return PictureRef(
+        key=sent.key, sha256=sent.sha256, width=sent.width, height=sent.height, upload=sent.upload
+    )

@@ -1,11 +1,9 @@
 """Content credentials of a film that went through the whole service, read by the library's own reader."""
 
-import io
-import json
 from pathlib import Path
 from typing import Any
 
-import c2pa
+from rig.film_credentials import read
 
 from service.client import Client
 
@@ -32,12 +30,3 @@ def test_a_downloaded_film_and_its_remix_are_trusted_and_a_tampered_one_is_not(
     tampered = bytearray(bodies[0])
     tampered[-20] ^= 1
     assert read(bytes(tampered), folder / "ca.pem")[0] == "Invalid"
-
-
-def read(body: bytes, anchor: Path) -> tuple[str, dict[str, Any]]:
-    with (
-        c2pa.Context.from_dict({"trust": {"user_anchors": anchor.read_text()}}) as context,
-        c2pa.Reader("video/mp4", io.BytesIO(body), context=context) as reader,
-    ):
-        told = json.loads(reader.json())
-        return reader.get_validation_state(), told["manifests"][told["active_manifest"]]

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import stat
 import subprocess
 import sys
@@ -13,40 +12,15 @@ from typing import Any
 import av
 import c2pa
 import pytest
+from rig.film_credentials import folder_of, read, rendered
 from rig.served_spec import micro_spec
 
 from service.contracts.environment import UnusableSettings, read_settings
-from service.contracts.job import VideoJob
 from worker.attempt import Attempt
 from worker.credentials import signer_of
 from worker.encode import EncodeFailed
 from worker.settings import WorkerSettings
 from worker.signing_certificate import ANCHOR, UnusableCertificate, own_certificate, read_certificate
-
-
-def folder_of(ward: Any) -> Path:
-    folder: Path = ward.storage.root.with_name("credentials")
-    return folder
-
-
-def rendered(ward: Any, job_id: str = "video_a", **fields: Any) -> tuple[VideoJob, bytes]:
-    worker = ward.worker()
-    ward.submit(job_id, **fields)
-    worker.engine.run_ticket()
-    job = ward.job(job_id)
-    assert job.artifact is not None, job
-    return job, b"".join(ward.storage.read(job.artifact.key))
-
-
-def read(body: bytes, anchor: Path | None = None) -> tuple[str, dict[str, Any]]:
-    """The reader's verdict, and the manifest that counts."""
-    trust = {} if anchor is None else {"trust": {"user_anchors": anchor.read_text()}}
-    with (
-        c2pa.Context.from_dict(trust) as context,
-        c2pa.Reader("video/mp4", io.BytesIO(body), context=context) as reader,
-    ):
-        told = json.loads(reader.json())
-        return reader.get_validation_state(), told["manifests"][told["active_manifest"]]
 
 
 def test_a_film_says_that_a_model_made_it_and_which(ward: Any) -> None:
@@ -147,7 +121,7 @@ def test_a_film_that_cannot_be_signed_is_an_encoding_that_failed(ward: Any, tmp_
     ward.submit()
     (claim,) = ward.store.claim("default", "w1", 1, 30.0, ["fake"])
     settings = WorkerSettings(credentials_dir=tmp_path / "credentials")
-    sign = signer_of(settings, micro_spec("fake"), lambda _: None)
+    sign = signer_of(settings, micro_spec("fake"), lambda _: ())
     with pytest.raises(EncodeFailed, match="could not be signed"):
         sign(Attempt(claim.job, 1, 0.0), b"no film at all")
 
