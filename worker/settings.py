@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.contracts.ids import NAME_PATTERN
@@ -102,6 +102,12 @@ class WorkerSettings(BaseSettings):
             return None
         pairs = [size.split("x") for size in self.sizes.split(",")]
         return tuple((int(width), int(height)) for width, height in pairs)
+
+    @field_validator("credentials_chain", "credentials_key", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, given: object) -> object:
+        """A compose file can leave a variable empty, but not out."""
+        return None if given == "" else given
 
     @model_validator(mode="after")
     def _chain_and_key(self) -> Self:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from rig.compose_file import Compose, container_ports
 from rig.compose_stack import NOT_STARTED, ORDER, answers
 from rig.gateway_packages import steps
+from rig.processes import ROOT
+
+from worker.settings import WorkerSettings
+from worker.signing_certificate import own_certificate
+
+DOCKERFILE = (ROOT / "Dockerfile.cuda").read_text()
 
 PORTS = {
     "6379": "1001",
@@ -52,6 +61,22 @@ def test_volumes_become_folders(compose, tmp_path):
     assert worker.environment["MICROCINEMA_PROBE_PORT"] == "1004"
     assert "127.0.0.1:1004/livez" in worker.health[-1]
     assert f"-dir={tmp_path / 'videos'}" in compose.container("s3").argv
+
+
+def test_the_next_container_signs_by_the_same_certificate(compose, tmp_path):
+    """A folder below the volume: nothing can be moved onto the place where a volume is mounted."""
+    worker = compose.container("worker-cpu")
+    folder = Path(worker.environment["MICROCINEMA_CREDENTIALS_DIR"])
+    assert folder.parent == tmp_path / "credentials"
+    settings = WorkerSettings(
+        credentials_dir=folder, credentials_chain=worker.environment["MICROCINEMA_CREDENTIALS_CHAIN"]
+    )
+    assert settings.credentials_chain is None, "left empty is not named"
+    assert own_certificate(settings.credentials_dir) == own_certificate(settings.credentials_dir)
+    made = re.search(r"install --directory --owner=microcinema (.*?)\nCOPY", DOCKERFILE, re.S)
+    assert made, "a new volume gets the owner of the image's folder"
+    mounts = [volume.split(":")[1] for volume in compose.services["worker-cpu"]["volumes"]]
+    assert set(made[1].replace("\\\n", " ").split()) == set(mounts)
 
 
 def test_the_notifier_is_the_gateways_image_with_another_command(compose):

@@ -181,6 +181,30 @@ def test_every_variable_is_one_that_somebody_reads(rendered):
     assert given <= read
 
 
+def test_one_certificate_signs_for_all_workers_where_the_component_is_taken(tmp_path):
+    if not _kustomize_5():
+        pytest.skip("needs a kubectl that brings kustomize 5 (Debian's own is too old)")
+    folder = tmp_path / "kubernetes"
+    shutil.copytree(SOURCE, folder)
+    overlay = folder / "overlays/one-gpu"
+    (overlay / "secrets.env").write_text("REDIS_URL=secret\n")
+    with (overlay / "kustomization.yaml").open("a") as file:
+        file.write("components: [../../credentials]\n")
+    for name in ("chain.pem", "key.pem"):
+        (folder / "credentials" / name).write_text("PEM")
+    told = subprocess.run(["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    rendered = list(yaml.safe_load_all(told.stdout))
+    ((_, spec, container),) = [pod for pod in pods(rendered) if pod[0] == "worker"]
+    (secret,) = [one for one in of(rendered, "Secret") if set(one["data"]) == {"chain.pem", "key.pem"}]
+    (volume,) = [one for one in spec["volumes"] if one.get("secret")]
+    assert volume["secret"]["secretName"] == secret["metadata"]["name"]
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == volume["name"]]
+    own = environment(container)
+    assert own["MICROCINEMA_CREDENTIALS_CHAIN"] == f"{mount['mountPath']}/chain.pem"
+    assert own["MICROCINEMA_CREDENTIALS_KEY"] == f"{mount['mountPath']}/key.pem"
+
+
 def test_what_is_referred_to_exists(rendered):
     labels = [
         one["spec"]["template"]["metadata"]["labels"]
