@@ -24,7 +24,6 @@ from service.refusals import (
     UnknownRoute,
     UnknownVideo,
     VideoGone,
-    shown,
 )
 from service.storage.links import LinkRefused
 
@@ -148,7 +147,7 @@ async def follow_events_link(
     async with reaching_record():
         job = await parts.intake.jobs.record(video_id)
     if job is None:
-        raise UnknownVideo(f"no video {shown(video_id)}", param="video_id")
+        raise await parts.intake.missing("", video_id)
     return await _events(request, parts, job.tenant, video_id, last_event_id, previews)
 
 

@@ -86,12 +86,19 @@ class Requeue:
         """The request with its own copies of what it begins from: the old job's objects go with that job."""
         request, changed = source.request, dict[str, object](remixed_from=source.id)
         old, new = artifact_prefix(source.tenant, source.id), artifact_prefix(source.tenant, new_id)
-        for name, kind in (("input_picture", "image/png"), ("extends", "video/mp4")):
-            stored = getattr(request, name)
-            if stored is not None:
-                key = new + stored.key.removeprefix(old)
-                self.storage.put(key, b"".join(self.storage.read(stored.key)), kind)
-                changed[name] = stored.model_copy(update={"key": key})
+
+        def copy(key: str, kind: str) -> dict[str, object]:
+            new_key = new + key.removeprefix(old)
+            self.storage.put(new_key, b"".join(self.storage.read(key)), kind)
+            return {"key": new_key}
+
+        if (own := request.input_picture) is not None:
+            keys = copy(own.key, "image/png")
+            if (sent := own.upload) is not None:
+                keys["upload"] = sent.model_copy(update=copy(sent.key, sent.content_type))
+            changed["input_picture"] = own.model_copy(update=keys)
+        if (film := request.extends) is not None:
+            changed["extends"] = film.model_copy(update=copy(film.key, "video/mp4"))
         return request.model_copy(update=changed)
 
     def _retention_s(self, job_id: str) -> float:

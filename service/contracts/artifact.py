@@ -25,8 +25,8 @@ class Artifact(BaseModel):
     Beside a video its worker stores two pictures of it (worker/stills.py): `thumbnail`, and `spritesheet` of
     `frames` small frames. A video of before there were any has none. `receipt` says how a video came to be,
     and `reproduction` what came of it, if it was to repeat another. `upload`: the file that a client sent for
-    this keyframe. What a newer version says of it besides goes along: a candidate is copied when it becomes the
-    keyframe.
+    this keyframe. What a newer version says of it besides goes along: a candidate is copied when it becomes
+    the keyframe.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")

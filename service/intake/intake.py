@@ -189,7 +189,7 @@ class Intake:
         async with reaching_record():
             job = await self.jobs.get(tenant, job_id)
         if job is None:
-            raise await self._missing(tenant, job_id)
+            raise await self.missing(tenant, job_id)
         return job
 
     async def page(
@@ -214,7 +214,7 @@ class Intake:
         async with reaching_record():
             outcome = await self.jobs.cancel(tenant, job_id)
         if outcome is CancelOutcome.MISSING:
-            raise await self._missing(tenant, job_id)
+            raise await self.missing(tenant, job_id)
         job = await self.show(tenant, job_id)
         if outcome is CancelOutcome.TERMINAL:
             raise AlreadyFinished(f"the video {job_id} has ended already: it is {job.state}")
@@ -228,7 +228,7 @@ class Intake:
         async with reaching_record():
             outcome = await self.jobs.delete(tenant, job_id)
         if outcome is DeleteOutcome.MISSING:
-            raise await self._missing(tenant, job_id)
+            raise await self.missing(tenant, job_id)
 
     async def catalogue(self) -> list[CatalogueEntry]:
         """Every model that is or was served: those with live workers first, then by name."""
@@ -275,7 +275,8 @@ class Intake:
                 warnings=submission.warnings,
             )
 
-    async def _missing(self, tenant: str, job_id: str) -> Refusal:
+    async def missing(self, tenant: str, job_id: str) -> Refusal:
+        """What to answer for a job that the tenant (empty: nobody) does not have."""
         async with reaching_record():
             gone = await self.jobs.gone(tenant, job_id)
         return VideoGone(f"the time of the video {job_id} is over") if gone else _unknown(job_id)

@@ -47,7 +47,7 @@ def get(tenant: str, job_id: str) -> Command[VideoJob | None]:
 
 
 def gone(tenant: str, job_id: str) -> Command[bool]:
-    """Whether the tenant had this job and its retention ended it, within the last 30 days."""
+    """Whether the tenant (empty: anybody) had this job and its retention ended it, in the last 30 days."""
     return Command("gone", (tenant, job_id), bool)
 
 

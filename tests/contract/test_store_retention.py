@@ -83,4 +83,6 @@ def test_who_asks_for_what_is_over_learns_that_it_was_there(scene, make_artifact
     assert scene.jobs.gone("default", "video_a")
     assert not scene.jobs.gone("default", "video_b")  # its owner deleted it, and wants no trace
     assert not scene.jobs.gone("another", "video_a")
+    assert scene.jobs.gone("", "video_a")  # whoever asks with a signed link
+    assert not scene.jobs.gone("", "video_b")
     assert 0 < scene.redis.ttl("{mc}:gone:default:video_a") <= 30 * 86400

@@ -31,6 +31,8 @@ def test_from_then_on_nothing_is_served_and_then_nothing_is_left(site: Any, star
     def at_that_time(parts: Any) -> Any:
         return replace(parts, intake=replace(parts.intake, clock=lambda: later))
 
+    link = site.parts.link_signer.events_link(video_id, 60)
+    link = link.removeprefix(site.parts.link_signer.public_base_url)
     then = start_gateway(parts=at_that_time)
     for variant in ("video", "thumbnail", "image"):
         answer = then.client.get(f"/videos/{video_id}/content", params={"variant": variant})
@@ -45,6 +47,10 @@ def test_from_then_on_nothing_is_served_and_then_nothing_is_left(site: Any, star
         site.client.get(f"/videos/{video_id}/content"),
         site.client.post(f"/videos/{video_id}/cancel"),
         site.client.delete(f"/videos/{video_id}"),
+        site.client.get(f"/videos/{video_id}/events"),
+        site.client.get(f"/videos/{video_id}/receipt"),
+        site.client.post(f"/videos/{video_id}/reproduce"),
+        site.client.get(link),
         site.client.post(f"/videos/{video_id}/remix", json={"prompt": "x"}),
     ):
         assert site.problem(410, ask)["code"] == "video_gone"

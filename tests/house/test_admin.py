@@ -9,7 +9,7 @@ from rig.valkey import VOLATILE, running_valkey
 
 from service.cli.main import main
 from service.contracts.api_key import Scope
-from service.contracts.artifact import Artifact
+from service.contracts.artifact import Artifact, Upload
 from service.contracts.failure import Failure
 from service.contracts.request import PictureRef, VideoRequest
 from service.janitor import Janitor
@@ -147,7 +147,9 @@ def test_drain_tells_workers_and_names_those_that_are_not_there(fleet, admin):
 def test_requeue_makes_a_job_of_its_own_once_and_what_ended_stays_ended(fleet, admin):
     prefix = "acme/video_a/input/picture.png"
     fleet.artifacts.put(prefix, PICTURE, "image/png")
-    picture = PictureRef(key=prefix, sha256="b" * 64, width=64, height=64)
+    upload = Upload(key="acme/video_a/input/c.upload", sha256="c" * 64, content_type="image/jpeg")
+    fleet.artifacts.put(upload.key, b"as it came", "image/jpeg")
+    picture = PictureRef(key=prefix, sha256="b" * 64, width=64, height=64, upload=upload)
     fleet.fail("video_a", input_picture=picture, metadata={"order": "41"})
     before = fleet.redis.dump("{mc}:job:video_a")
     status, facts, _ = admin("requeue", "video_a", "--json")
@@ -160,11 +162,14 @@ def test_requeue_makes_a_job_of_its_own_once_and_what_ended_stays_ended(fleet, a
     own = job.request.input_picture.key
     assert own == f"acme/{job.id}/input/picture.png"
     assert b"".join(fleet.artifacts.read(own)) == PICTURE
+    kept = job.request.input_picture.upload
+    assert kept.key == f"acme/{job.id}/input/c.upload"
+    assert b"".join(fleet.artifacts.read(kept.key)) == b"as it came"
     assert fleet.redis.dump("{mc}:job:video_a") == before
     assert [event.type for event in fleet.jobs.events("acme", "video_a")].count("video.failed") == 1
     _, again, _ = admin("requeue", "video_a", "--json")
     assert again["requeued"] == [{"source": "video_a", "job_id": job.id, "created": False}]
-    assert len(list(fleet.artifacts.list("acme/"))) == 2
+    assert len(list(fleet.artifacts.list("acme/"))) == 4
 
 
 def test_requeue_refuses_what_did_not_fail_in_words_and_does_the_rest(fleet, admin):

@@ -10,7 +10,11 @@ if key then redis.call('DEL', key) end
 redis.call('ZREM', KEY.DOOMED, id)
 unlist(job)
 -- Who deleted it knows; anybody else learns for a while that it was there.
-if job.deleted ~= '1' then redis.call('SET', KEY.GONE .. job.tenant .. ':' .. id, '', 'EX', GONE_KEPT_S) end
+if job.deleted ~= '1' then
+  for _, tenant in ipairs({ job.tenant, '' }) do -- a signed link names no tenant
+    redis.call('SET', KEY.GONE .. tenant .. ':' .. id, '', 'EX', GONE_KEPT_S)
+  end
+end
 redis.call('HINCRBY', KEY.STATES, job.state, -1)
 if job.schema then redis.call('HINCRBY', KEY.SCHEMAS, job.schema, -1) end
 redis.call('DEL', KEY.JOB .. id, KEY.EVENTS .. id, KEY.JOB_DELIVERIES .. id)
