@@ -50,6 +50,7 @@ from worker.moderation import Moderator
 from worker.oom_ladder import OomLadder
 from worker.parts import Parts, worker_name
 from worker.patience import Patience
+from worker.pod import open_deletion_cost
 from worker.presence import Presence, Sweep
 from worker.previews import open_previews
 from worker.probes import Probes
@@ -155,6 +156,7 @@ class Worker:
             parts.store(), parts.name, settings.pool, [spec], tell=tell, on_drain=parts.drain, clock=clock
         )
         self.sweep = Sweep(parts.store(), Tickets(parts.connect()), settings.lease_s, tell=tell)
+        self.cost = open_deletion_cost(settings, lambda: self.leases.held)
         self._last_store = parts.store()
         self.grace_s = hang_grace_s(plan, settings.hang_grace_s)
         self.watchdog = Watchdog(pulse, self.grace_s, last_words=self._last_words, end=parts.end)
@@ -167,7 +169,7 @@ class Worker:
     def alive(self) -> Iterator[None]:
         """Beat, announce, sweep and watch inside the block; off the list of live workers behind it."""
         sending = (self.spool_watchdog, self.departure, self.spool)  # a departure ends the sending, too
-        running = (self.keeper, self.presence, self.sweep, *sending, self.watchdog)
+        running = (self.keeper, self.presence, self.sweep, self.cost, *sending, self.watchdog)
         for part in running:
             part.start()
         try:

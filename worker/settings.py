@@ -92,6 +92,13 @@ class WorkerSettings(BaseSettings):
     probe_port: int = Field(default=0, ge=0, le=65535)
     #: The devices that this process may see; torch reads it too, here it only helps to name the worker.
     cuda_visible_devices: str = Field(default="", validation_alias="CUDA_VISIBLE_DEVICES")
+    #: On Kubernetes: this worker's pod, whose deletion cost it keeps (worker/pod.py). Unset: none is kept.
+    pod_name: str | None = None
+    #: Where the service account's token, CA and namespace are mounted.
+    pod_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    #: The cluster's API, as the kubelet announces it.
+    kubernetes_host: str = Field(default="", validation_alias="KUBERNETES_SERVICE_HOST")
+    kubernetes_port: int = Field(default=443, ge=1, le=65535, validation_alias="KUBERNETES_SERVICE_PORT")
     log_format: Literal["json", "human"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

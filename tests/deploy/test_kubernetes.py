@@ -295,3 +295,29 @@ def test_scaling_asks_for_series_that_the_rules_record():
         asked = set(re.findall(r"microcinema[\w:]+", trigger["metadata"]["query"]))
         assert asked
         assert asked <= recorded
+
+
+def test_who_lets_workers_keep_their_deletion_cost_gives_them_that_right_and_no_other(tmp_path):
+    if not _kustomize_5():
+        pytest.skip("needs a kubectl that brings kustomize 5 (Debian's own is too old)")
+    folder = tmp_path / "kubernetes"
+    shutil.copytree(SOURCE, folder)
+    overlay = folder / "overlays/many-gpus"
+    (overlay / "secrets.env").write_text("REDIS_PASSWORD=secret\n")
+    recipe = overlay / "kustomization.yaml"
+    recipe.write_text(recipe.read_text().replace("../../scaling]", "../../scaling, ../../deletion-cost]"))
+    told = subprocess.run(["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    with_cost = list(yaml.safe_load_all(told.stdout))
+    test_core_kinds_follow_kubernetes_schemas_to_the_last_key(with_cost)
+    mounted = {name: spec.get("automountServiceAccountToken") for name, spec, _ in pods(with_cost)}
+    assert [name for name, mounts in mounted.items() if mounts is not False] == ["worker"]
+    (worker,) = (one for one in pods(with_cost) if one[0] == "worker")
+    assert worker[1]["serviceAccountName"] == "worker"
+    named = next(one for one in worker[2]["env"] if one["name"] == "MICROCINEMA_POD_NAME")
+    assert named["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+    (role,) = of(with_cost, "Role")
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}]
+    (binding,) = of(with_cost, "RoleBinding")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "worker", "namespace": "microcinema"}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
