@@ -23,11 +23,12 @@ class Asked:
 
 
 def panels() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every panel with the title of its board."""
+    """Every panel that asks Prometheus, with the title of its board."""
     for file in sorted((ROOT / "deploy/grafana/dashboards").glob("*.json")):
         board = json.loads(file.read_text())
         for panel in board["panels"]:
-            yield board["title"], panel
+            if panel["datasource"]["type"] == "prometheus":
+                yield board["title"], panel
 
 
 def of_panels() -> Iterator[Asked]:

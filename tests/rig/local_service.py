@@ -28,6 +28,7 @@ class LocalService:
     weights: Path
     redis_port: int
     port: int
+    more: dict[str, str] = field(default_factory=dict)
     running: list[Running] = field(default_factory=list)
 
     @property
@@ -120,14 +121,15 @@ class LocalService:
             "MICROCINEMA_WEBHOOK_ALLOW_PRIVATE": "true",
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
+            **self.more,
         }
 
 
 @contextmanager
-def local_service(folder: Path, weights: Path) -> Iterator[LocalService]:
+def local_service(folder: Path, weights: Path, **more: str) -> Iterator[LocalService]:
     """Not started yet; everything that was started is ended with the block."""
     redis_port, port = free_ports(2)
-    service = LocalService(folder, weights, redis_port, port)
+    service = LocalService(folder, weights, redis_port, port, more)
     try:
         yield service
     finally:
