@@ -29,6 +29,7 @@ class LocalService:
     redis_port: int
     port: int
     more: dict[str, str] = field(default_factory=dict)
+    api_key: str = ""
     running: list[Running] = field(default_factory=list)
 
     @property
@@ -60,10 +61,27 @@ class LocalService:
 
     def start(self) -> None:
         """Gateway, notifier and worker; returns when requests are taken and the worker is there."""
-        for module in ("service.main", "service.notifier.main", "worker.main"):
-            process = python_module(module, self._environment(), self.folder, module).start()
-            self.running.append(process)
-        wait_until(self._ready, PATIENCE_S, f"the service is ready\n{self.logs()}")
+        self.start_gateway()
+        for module in ("service.notifier.main", "worker.main"):
+            self.start_part(module)
+        self.wait_for_worker()
+
+    def start_gateway(self) -> None:
+        """Returns when requests are taken."""
+        self.start_part("service.main")
+        wait_until(self._takes_requests, PATIENCE_S, f"the gateway is ready\n{self.logs()}")
+
+    def start_part(self, module: str, **more: str) -> Running:
+        """One process, with more settings of its own."""
+        environment = {**self._environment(), **more}
+        process = python_module(module, environment, self.folder, module).start()
+        self.running.append(process)
+        return process
+
+    def wait_for_worker(self) -> None:
+        """Returns when a worker has announced itself."""
+        with self.redis() as redis:
+            wait_until(lambda: redis.exists("{mc}:workers:default") == 1, PATIENCE_S, "a worker is there")
 
     def kill(self) -> None:
         """Everything at once, without a word."""
@@ -78,8 +96,10 @@ class LocalService:
         for folder in (self.data, self.artifacts):
             shutil.rmtree(folder)
 
-    def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        return httpx.request(method, self.url + path, json=body, timeout=30, trust_env=False)
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        if self.api_key:
+            headers["authorization"] = f"Bearer {self.api_key}"
+        return httpx.request(method, self.url + path, json=body, headers=headers, timeout=30, trust_env=False)
 
     def create(self, **fields: Any) -> str:
         answer = self.ask("POST", "/videos", {"prompt": "a red circle moving left", "seed": 7, **fields})
@@ -99,13 +119,11 @@ class LocalService:
     def logs(self) -> str:
         return "\n".join(f"--- {each.name}\n{each.output()[-2000:]}" for each in self.running)
 
-    def _ready(self) -> bool:
+    def _takes_requests(self) -> bool:
         try:
-            well = self.ask("GET", "/readyz").is_success
+            return self.ask("GET", "/readyz").is_success
         except httpx.HTTPError:
             return False
-        with self.redis() as redis:
-            return well and redis.exists("{mc}:workers:default") == 1
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -121,15 +139,16 @@ class LocalService:
             "MICROCINEMA_WEBHOOK_ALLOW_PRIVATE": "true",
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
+            **({"MICROCINEMA_REQUIRE_KEYS": "true"} if self.api_key else {}),
             **self.more,
         }
 
 
 @contextmanager
-def local_service(folder: Path, weights: Path, **more: str) -> Iterator[LocalService]:
-    """Not started yet; everything that was started is ended with the block."""
+def local_service(folder: Path, weights: Path, api_key: str = "", **more: str) -> Iterator[LocalService]:
+    """Not started yet; everything that was started is ended with the block. With a key, all must have one."""
     redis_port, port = free_ports(2)
-    service = LocalService(folder, weights, redis_port, port, more)
+    service = LocalService(folder, weights, redis_port, port, more, api_key)
     try:
         yield service
     finally:

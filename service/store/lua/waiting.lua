@@ -14,7 +14,7 @@ local function whole(n) return string.format('%.0f', n) end
 
 -- A record says what its reader must understand. One that says more than this version knows was written by a newer
 -- one: it is left as it is, wherever it is met. The same of every kind: jobs, events, deliveries, endpoints.
-local LEFT_SEEN = 2000 -- records of newer versions that one call looks past
+local LEFT_SEEN = 500 -- records of newer versions that one call looks past
 
 local function is_newer(schema) return (tonumber(schema or '1') or 1) > SCHEMA end -- what is no number, nobody wrote
 
