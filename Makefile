@@ -121,6 +121,7 @@ bench: $(SERVE) ## Count the networks (parameters, FLOPs, memory), then time the
 	$(BIN)/python -m benchmarks.count_memory
 	$(BIN)/python -m benchmarks.queue_depth $(QUEUE_OPTIONS)
 	$(BIN)/python -m benchmarks.listeners
+	$(BIN)/python -m benchmarks.fleet
 	$(BIN)/python -m benchmarks.render $(BENCH_OPTIONS)
 
 train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (about 100 minutes of two cores)
