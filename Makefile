@@ -28,12 +28,19 @@ TEST_OPTIONS ?=
 BOARDS_OPTIONS ?=
 GPU_OPTIONS ?=
 
+# The images' locks, by a tool of its own environment. LOCK_OPTIONS=--upgrade takes what is newest within the ranges.
+UV_VERSION := 0.9.9
+LOCK_OPTIONS ?=
+LOCK = printf 'setuptools>=77\n$(1)' | $(VENV)/lock/bin/uv pip compile pyproject.toml - --universal --python-version 3.11 \
+  --default-index https://pypi.org/simple --no-config --no-emit-index-url --generate-hashes --quiet \
+  --custom-compile-command 'make lock' $(LOCK_OPTIONS)
+
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
 DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
 OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz boards stack-test gpu-check
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz boards stack-test gpu-check lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +108,16 @@ stack-test: $(DEVELOP) ## Every command of docker-compose.yml as a plain process
 	@command -v prometheus >/dev/null || $(MAKE) --no-print-directory setup-system
 	PYTHONPATH=.:tests $(BIN)/python -m rig.compose_stack
 	PYTHONPATH=.:tests $(BIN)/python -m rig.gateway_packages
+
+lock: ## Pin what the images install, with the hashes of PyPI's files: deploy/locks (LOCK_OPTIONS=--upgrade)
+	test -x $(VENV)/lock/bin/uv || $(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/pip install --quiet uv==$(UV_VERSION)
+	$(call LOCK,) --extra traces --output-file deploy/locks/gateway.txt
+	$(call LOCK,torch==$(TORCH_VERSION)\n) --extra traces --extra worker --output-file deploy/locks/worker.txt
+	sed -n 's/^\(\(torch\|triton\|nvidia-[a-z0-9-]*\|cuda-[a-z0-9-]*\)\)==.*/--no-emit-package \1/p' deploy/locks/worker.txt \
+	  >$(VENV)/lock/cuda
+	$(call LOCK,torch==$(TORCH_VERSION)\n) --extra traces --extra worker $$(cat $(VENV)/lock/cuda) \
+	  --output-file deploy/locks/worker-cpu.txt
 
 gpu-check: $(SERVE) ## Eleven gates on the GPU at hand, as a table and gpu-check.json; exit code 1 if one fails
 	$(BIN)/python -m benchmarks.gpu_check $(GPU_OPTIONS)

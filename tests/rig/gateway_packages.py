@@ -19,12 +19,11 @@ BOUND_MB = 250
 MODULES, HEAVY = ("service.main", "service.notifier.main"), ("torch", "diffusers", "transformers", "av")
 
 
-def steps() -> tuple[list[str], list[str]]:
-    """What the image copies, and what it asks pip for."""
+def steps() -> tuple[list[str], list[list[str]]]:
+    """What the image copies, and what it asks pip for, in order."""
     text = (ROOT / "deploy/Dockerfile.gateway").read_text()
     copied = [word for line in re.findall(r"^COPY (?!--)(.*) \S+$", text, re.M) for word in line.split()]
-    (asked,) = re.findall(r"pip install (.*)$", text, re.M)
-    return copied, [word.strip("'\"") for word in asked.split()]
+    return copied, [asked.split() for asked in re.findall(r"pip install (.*)$", text, re.M)]
 
 
 def main() -> None:
@@ -38,7 +37,9 @@ def main() -> None:
                 source.mkdir(exist_ok=True)
                 shutil.copy(ROOT / each, source)
         subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-        subprocess.run([place / "bin/pip", "install", "--quiet", *asked], cwd=source, check=True)
+        for words in asked:
+            subprocess.run([place / "bin/pip", "install", "--quiet", *words], cwd=source, check=True)
+        subprocess.run([place / "bin/pip", "check"], check=True)  # the lock is whole: nobody misses anything
         (packages,) = (place / "lib").glob("python*/site-packages")
         size = sum(file.stat().st_size for file in packages.rglob("*") if file.is_file()) / 1e6
         for module in MODULES:
