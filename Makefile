@@ -35,12 +35,15 @@ LOCK = printf 'setuptools>=77\n$(1)' | $(VENV)/lock/bin/uv pip compile pyproject
   --default-index https://pypi.org/simple --no-config --no-emit-index-url --generate-hashes --quiet \
   --custom-compile-command 'make lock' $(LOCK_OPTIONS)
 
+# What tells of the images' packages, in an environment of its own.
+SUPPLY := $(VENV)/supply/.cyclonedx-7.3.0-audit-2.9.0
+
 SERVE := $(VENV)/.ready-to-serve-$(TORCH)
 DEVELOP := $(VENV)/.ready-to-develop-$(TORCH)
 OTHER_BUILD := $(filter-out $(SERVE),$(wildcard $(VENV)/.ready-to-serve-*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz boards stack-test gpu-check lock
+.PHONY: help setup setup-system demo up test check bench train-micro evaluate-micro ablations counts conformance conformance-models chaos soak fuzz boards stack-test gpu-check lock sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +121,17 @@ lock: ## Pin what the images install, with the hashes of PyPI's files: deploy/lo
 	  >$(VENV)/lock/cuda
 	$(call LOCK,torch==$(TORCH_VERSION)\n) --extra traces --extra worker $$(cat $(VENV)/lock/cuda) \
 	  --output-file deploy/locks/worker-cpu.txt
+
+$(SUPPLY):
+	test -x $(VENV)/supply/bin/python || $(PYTHON) -m venv $(VENV)/supply
+	$(VENV)/supply/bin/pip install --quiet cyclonedx-bom==7.3.0 pip-audit==2.9.0
+	touch $@
+
+sbom: $(DEVELOP) $(SUPPLY) ## A bill of materials (CycloneDX) for each image, from deploy/locks into var/sbom
+	PYTHONPATH=.:tests $(BIN)/python -m rig.supply sbom $(VENV)/supply/bin
+
+audit: $(DEVELOP) $(SUPPLY) ## What is known against the images' packages (pip-audit): a report, never an error
+	@PYTHONPATH=.:tests $(BIN)/python -m rig.supply audit $(VENV)/supply/bin
 
 gpu-check: $(SERVE) ## Eleven gates on the GPU at hand, as a table and gpu-check.json; exit code 1 if one fails
 	$(BIN)/python -m benchmarks.gpu_check $(GPU_OPTIONS)
