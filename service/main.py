@@ -17,7 +17,7 @@ from service.auth import DEFAULT_TENANT, is_loopback
 from service.bell import Bell
 from service.broadcast import Broadcast
 from service.contracts.api_key import Scope
-from service.contracts.environment import UnusableSettings, read_settings
+from service.contracts.environment import UnusableSettings, check_settings, read_settings
 from service.http_protocol import ClientTimeouts, impatient_protocol
 from service.intake.intake import Intake
 from service.intake.picture_intake import PictureIntake
@@ -153,6 +153,7 @@ def compose(
 def main() -> int:
     """Serves until SIGTERM or SIGINT. Exit codes: 0 stopped, 78 unusable settings or Redis server."""
     try:
+        check_settings(GatewaySettings, RedisSettings, StorageSettings, TraceSettings)
         settings = read_settings(GatewaySettings)
         redis = read_settings(RedisSettings)
         storage = read_settings(StorageSettings)

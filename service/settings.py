@@ -1,21 +1,48 @@
 """Every switch of the gateway, read from the environment here and nowhere else."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Literal
 
 import httpx
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.browsers import read_origins
 from service.contracts.quota import Quotas
 from service.fields.aliases import Alias, read_aliases
 from service.logs import LogFormat
-from service.rates import OFF, read_rates
+from service.rates import read_rates
 from service.ssrf import origin_of
 
 DAY_S = 24 * 3600
 #: Compose files set what nobody filled in to nothing.
 _EMPTY_IS_UNSET = BeforeValidator(lambda value: None if value == "" else value)
+
+
+def _readable_by(read: Callable[[str], object]) -> AfterValidator:
+    """The text stays as it is, and is refused in the words of whoever will read it."""
+
+    def check(text: str | None) -> str | None:
+        if text:
+            read(text)
+        return text
+
+    return AfterValidator(check)
+
+
+def _own_origins(text: str) -> frozenset[str]:
+    return frozenset(_origin(each) for each in text.split())
+
+
+def _origin(text: str) -> str:
+    try:
+        url = httpx.URL(text)
+        origin = origin_of(url)
+    except (httpx.InvalidURL, UnicodeError):
+        url, origin = httpx.URL(), ""
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.raw_path != b"/":
+        raise ValueError(f"{text!r} must be an origin such as http://minio:9000")
+    return origin
 
 
 class GatewaySettings(BaseSettings):
@@ -45,9 +72,9 @@ class GatewaySettings(BaseSettings):
     quota_window_s: float = Field(default=DAY_S, ge=60, le=366 * DAY_S)
     #: How often one caller (an API key, or an address where keys are off) may ask, as in
     #: `20/second;1200/minute`. Unset: 1200/minute, or any number on loopback; none: any number everywhere.
-    rate_limits: str | None = None
+    rate_limits: Annotated[str | None, _readable_by(read_rates)] = None
     #: Sites whose pages may ask from a browser: origins parted by spaces, or *. Empty: none but our own page.
-    cors_origins: str = ""
+    cors_origins: Annotated[str, _readable_by(read_origins)] = ""
     #: Tells browsers to come by https alone for so many seconds; 0: not at all.
     hsts_s: int = Field(default=0, ge=0, le=2 * 366 * DAY_S)
     #: How long record, prompt and files of an ended job stay.
@@ -71,7 +98,7 @@ class GatewaySettings(BaseSettings):
     picture_fetch_timeout_s: float = Field(default=10.0, gt=0, le=60)
     #: Origins of your own, parted by spaces (`http://minio:9000 https://pictures.corp`): only these may have
     #: private addresses, another port than 443, or plain http.
-    picture_origins: str = ""
+    picture_origins: Annotated[str, _readable_by(_own_origins)] = ""
     #: A body must be complete within this time.
     upload_timeout_s: float = Field(default=60.0, gt=0)
     #: From then on it must have come at `upload_least_rate` bytes a second, on average; 0: at any rate.
@@ -110,29 +137,5 @@ class GatewaySettings(BaseSettings):
         )
 
     def own_origins(self) -> frozenset[str]:
-        """`picture_origins` as `origin_of` writes them. Raises ValueError for what is none."""
-        return frozenset(_origin(text) for text in self.picture_origins.split())
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        self.own_origins()
-        for name, read, text in (
-            ("RATE_LIMITS", read_rates, self.rate_limits or OFF),
-            ("CORS_ORIGINS", read_origins, self.cors_origins),
-        ):
-            try:
-                read(text)
-            except ValueError as error:
-                raise ValueError(f"MICROCINEMA_{name} {error}") from None
-        return self
-
-
-def _origin(text: str) -> str:
-    try:
-        url = httpx.URL(text)
-        origin = origin_of(url)
-    except (httpx.InvalidURL, UnicodeError):
-        url, origin = httpx.URL(), ""
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.raw_path != b"/":
-        raise ValueError(f"MICROCINEMA_PICTURE_ORIGINS: {text!r} must be an origin such as http://minio:9000")
-    return origin
+        """`picture_origins` as `origin_of` writes them."""
+        return _own_origins(self.picture_origins)

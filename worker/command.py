@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from service.contracts.environment import UnusableSettings, read_settings
+from service.contracts.environment import UnusableSettings, check_settings, read_settings
 from service.logs import configure_logs
 from service.storage.settings import StorageSettings
 from service.store.settings import RedisSettings
@@ -33,14 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     asked = parser.parse_args(arguments).gpus
     try:
+        # One sentence here is better than one from each worker.
+        check_settings(HostSettings, WorkerSettings, RedisSettings, StorageSettings, TraceSettings)
         settings = read_settings(HostSettings)
         gpus = asked if asked is not None else settings.gpus
         if not gpus:
-            from worker.main import main as work  # a worker reads its settings itself
+            from worker.main import main as work
 
             return work()
-        for kind in (WorkerSettings, RedisSettings, StorageSettings, TraceSettings):
-            read_settings(kind)  # one sentence here is better than one from each worker
         crew = crew_for(devices_for(gpus, settings.cuda_visible_devices, nvidia_devices), settings)
     except (UnusableSettings, NoSuchDevice) as error:
         sys.stderr.write(f"the worker cannot start: {error}\n")

@@ -16,7 +16,7 @@ from functools import cache
 from redis.exceptions import RedisError
 
 from models.errors import BadWeights
-from service.contracts.environment import UnusableSettings, read_settings
+from service.contracts.environment import UnusableSettings, check_settings, read_settings
 from service.logs import configure_logs, get_logger
 from service.queue import Tickets
 from service.storage.artifact_store import StorageError
@@ -262,6 +262,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end_before_the_loop)
     try:
+        check_settings(WorkerSettings, RedisSettings, StorageSettings, TraceSettings)
         settings = read_settings(WorkerSettings)
         redis, storage = read_settings(RedisSettings), read_settings(StorageSettings)
         traces = open_traces(read_settings(TraceSettings), "worker")

@@ -19,7 +19,26 @@ _SHOWN_CHARS = 80
 
 
 class UnusableSettings(ValueError):
-    """One sentence for each variable that cannot be used: its name, the bound, and its value if no secret."""
+    """One of `sentences` for each fault: the variable's name, the bound, and its value if it is no secret."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("; ".join(sentences))
+        self.sentences = sentences
+
+
+def check_settings(*kinds: type[BaseModel]) -> None:
+    """Read them all, so that whoever mends an environment sees every fault of it at once.
+
+    A rule between several variables is looked at where each of them can be used. Raises UnusableSettings.
+    """
+    faults: dict[str, None] = {}
+    for kind in kinds:
+        try:
+            read_settings(kind)
+        except UnusableSettings as error:
+            faults |= dict.fromkeys(error.sentences)  # several kinds read the same variable
+    if faults:
+        raise UnusableSettings(*faults)
 
 
 def read_settings(kind: type[Settings]) -> Settings:
@@ -28,7 +47,7 @@ def read_settings(kind: type[Settings]) -> Settings:
         return kind()
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False)
-        raise UnusableSettings("; ".join(_sentence(kind, fault) for fault in faults)) from None
+        raise UnusableSettings(*(_sentence(kind, fault) for fault in faults)) from None
     except ValueError as error:  # what should be JSON and is not; the field is named in quotes
         unread = [variable(kind, field) for field in kind.model_fields if f'"{field}"' in str(error)]
         raise UnusableSettings(f"{', '.join(unread) or kind.__name__} cannot be read as JSON") from None
@@ -52,6 +71,8 @@ def _sentence(kind: type[BaseModel], fault: ErrorDetails) -> str:
     within = "".join(f"[{index}]" for index in fault["loc"][1:])
     rule = said.replace("Input should be", "must be", 1).replace("should", "must", 1)
     colon = "" if rule.startswith("must be") else ":"
+    if ", got " in rule and fault["type"] == "value_error":  # the rule is ours and has said it
+        return f"{name}{within}{colon} {rule}"
     return f"{name}{within}{colon} {rule}, got {_shown(kind, field, fault)}"
 
 

@@ -22,7 +22,7 @@ from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
 
-from service.contracts.environment import UnusableSettings, read_settings
+from service.contracts.environment import UnusableSettings, check_settings, read_settings
 from service.janitor import Janitor
 from service.logs import configure_logs, get_logger
 from service.notifier.backoff import Backoff
@@ -204,6 +204,7 @@ def build(
 
 def main() -> int:
     try:
+        check_settings(NotifierSettings, RedisSettings, StorageSettings, TraceSettings)
         settings = read_settings(NotifierSettings)
         redis_settings = read_settings(RedisSettings)
         storage_settings = read_settings(StorageSettings)

@@ -1,9 +1,10 @@
 """What the notifier reads from its environment."""
 
-from typing import Annotated, Literal, Self
+import json
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.logs import LogFormat
 from service.notifier.backoff import DEFAULT_DELAYS_S
@@ -15,19 +16,38 @@ _DAY_S = 24 * 3600.0
 Seconds = Annotated[float, Field(gt=0, le=30 * _DAY_S, allow_inf_nan=False)]
 
 
+def _signer(secret: SecretStr) -> Signer:
+    """ValueError says what is wrong with one of the secrets, without showing it."""
+    return Signer(tuple(secret.get_secret_value().split()))
+
+
+def _signs(secret: SecretStr) -> SecretStr:
+    _signer(secret)
+    return secret
+
+
+def _from_json(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"cannot be read as JSON: {error}") from None
+
+
 class NotifierSettings(BaseSettings):
     """Every name carries the prefix MICROCINEMA_; seconds end in _S."""
 
     model_config = SettingsConfigDict(env_prefix="MICROCINEMA_", extra="ignore", frozen=True)
 
     #: `whsec_` + base64 of 24 to 64 bytes; while receivers change theirs: several, newest first, by spaces.
-    webhook_secret: SecretStr
+    webhook_secret: Annotated[SecretStr, AfterValidator(_signs)]
     #: Lets webhooks go to private and loopback addresses: for a closed network, never for strangers' URLs.
     webhook_allow_private: bool = False
     #: Bounds one try as a whole.
     webhook_timeout_s: float = Field(default=15.0, gt=0, le=120)
     #: Waits behind the failed tries, as JSON; behind the last the delivery is a dead letter.
-    webhook_delays_s: tuple[Seconds, ...] = DEFAULT_DELAYS_S
+    webhook_delays_s: Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_from_json)] = DEFAULT_DELAYS_S
     #: Tries at once in this process, and to one host.
     webhook_slots: int = Field(default=32, ge=1, le=1000)
     webhook_slots_per_endpoint: int = Field(default=4, ge=1)
@@ -48,14 +68,6 @@ class NotifierSettings(BaseSettings):
     log_format: LogFormat = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        try:
-            self.signer()
-        except ValueError as error:
-            raise ValueError(f"MICROCINEMA_WEBHOOK_SECRET: {error}") from None
-        return self
-
     def signer(self) -> Signer:
-        """Signs with the secrets given; ValueError says what is wrong with one, without showing it."""
-        return Signer(tuple(self.webhook_secret.get_secret_value().split()))
+        """Signs with the secrets given."""
+        return _signer(self.webhook_secret)

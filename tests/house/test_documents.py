@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
+from rig.configuration_page import PAGE, ROW, written
 
 from service.notifier.settings import NotifierSettings
 from service.settings import GatewaySettings
@@ -65,6 +66,23 @@ def test_every_setting_is_documented_with_its_default(settings):
             assert float(said) == float(default), variable
         else:
             assert said == str(default), variable
+
+
+def test_the_tables_of_settings_are_as_the_code_writes_them():
+    page = PAGE.read_text()
+    assert written(page) == page, "PYTHONPATH=.:tests python -m rig.configuration_page"
+    assert all(meaning.strip() for _, meaning in ROW.findall(page))
+
+
+def test_a_new_setting_gets_a_row_and_a_wrong_bound_its_own_again():
+    page = PAGE.read_text()
+    row = next(line for line in page.splitlines(keepends=True) if "`MICROCINEMA_MAX_BATCH`" in line)
+    without = page.replace(row, "").replace("whole number, 1 to 65535", "whole number")
+    again = written(without)
+    assert "| `MICROCINEMA_PORT` | `8000` | whole number, 1 to 65535 |" in again
+    assert (
+        "| `MICROCINEMA_MAX_BATCH` | `1` | whole number, 1 to 64 | Jobs of one compat key that may share "
+    ) in again
 
 
 def test_no_documented_variable_is_an_invention():

@@ -45,7 +45,8 @@ SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
             GatewaySettings,
             "MICROCINEMA_PICTURE_ORIGINS",
             "https://a.example minio:9000",
-            "MICROCINEMA_PICTURE_ORIGINS: 'minio:9000' must be an origin such as http://minio:9000",
+            "MICROCINEMA_PICTURE_ORIGINS: 'minio:9000' must be an origin such as http://minio:9000, "
+            "got 'https://a.example minio:9000'",
         ),
         (
             StorageSettings,
@@ -88,7 +89,8 @@ SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
             NotifierSettings,
             "MICROCINEMA_WEBHOOK_DELAYS_S",
             "5, 30",
-            "MICROCINEMA_WEBHOOK_DELAYS_S cannot be read as JSON",
+            "MICROCINEMA_WEBHOOK_DELAYS_S: cannot be read as JSON: Extra data: line 1 column 2 (char 1), "
+            "got '5, 30'",
         ),
     ],
 )
@@ -125,9 +127,37 @@ def test_a_value_that_may_hold_a_secret_is_not_repeated(monkeypatch, kind, varia
     assert secret not in str(caught.value)
 
 
+#: Of three kinds of settings: the process's own, the record's and the storage's.
+THREE = {"MICROCINEMA_LOG_LEVEL": "LOUD", "REDIS_URL": "http://x", "MICROCINEMA_STORAGE": "tape"}
+
+
+@pytest.mark.parametrize(
+    ("process", "own"),
+    [
+        ("service.main", {"MICROCINEMA_RATE_LIMITS": "often", "MICROCINEMA_CORS_ORIGINS": "app.example"}),
+        (
+            "service.notifier.main",
+            {"MICROCINEMA_WEBHOOK_SECRET": "x", "MICROCINEMA_WEBHOOK_DELAYS_S": "5,"},
+        ),
+        ("worker.main", {"MICROCINEMA_POOL": "a b", "MICROCINEMA_MAX_BATCH": "0"}),
+        ("worker.command", {"MICROCINEMA_POOL": "a b", "MICROCINEMA_MAX_BATCH": "0"}),
+    ],
+)
+def test_every_fault_of_an_environment_is_said_at_once(process, own):
+    environment = {**os.environ, **THREE, **own}
+    command = [sys.executable, "-m", process, *(["--gpus", "0"] if process == "worker.command" else [])]
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == os.EX_CONFIG
+    said = ended.stderr.splitlines()[-1].split(" cannot start: ")[1]
+    for variable in (*THREE, *own):
+        assert said.count(f"{variable}") == 1, said
+    assert said.count("; ") == len(THREE) + len(own) - 1
+
+
 @pytest.mark.parametrize("process", ["service.main", "service.notifier.main", "worker.main"])
 def test_all_processes_say_it_alike_and_end_with_78(process):
-    environment = {**os.environ, "MICROCINEMA_LOG_LEVEL": "LOUD", "MICROCINEMA_WEBHOOK_SECRET": SECRET}
+    sound = {"REDIS_URL": "redis://127.0.0.1:1/0", "MICROCINEMA_WEBHOOK_SECRET": SECRET}
+    environment = {**os.environ, **sound, "MICROCINEMA_LOG_LEVEL": "LOUD"}
     command = [sys.executable, "-m", process]
     ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == os.EX_CONFIG
