@@ -109,6 +109,13 @@ def compose(
         await listening.aclose()
         blocking.close()
 
+    broadcast = Broadcast(
+        EventLog(listening, min(READING_S, redis.timeout_s / 2)),
+        most=settings.listeners,
+        most_per_owner=settings.listeners_per_owner,
+    )
+    metrics = GatewayMetrics(QueueGauges(snapshots))
+    metrics.watch_listeners(lambda: broadcast.listeners)
     return GatewayParts(
         settings=settings,
         intake=Intake(
@@ -123,7 +130,7 @@ def compose(
             clock=time.time,
         ),
         shelf=shelf,
-        metrics=GatewayMetrics(QueueGauges(snapshots)),
+        metrics=metrics,
         sweep=Sweep(jobs, tickets, settings.lease_s),
         snapshots=snapshots,
         catalogues=Remembered(jobs.catalogue, time.monotonic),
@@ -140,11 +147,7 @@ def compose(
             Guard(allow_private=settings.webhook_allow_private),
             settings.webhook_endpoints,
         ),
-        broadcast=Broadcast(
-            EventLog(listening, min(READING_S, redis.timeout_s / 2)),
-            most=settings.listeners,
-            most_per_owner=settings.listeners_per_owner,
-        ),
+        broadcast=broadcast,
         link_signer=opened.signer if isinstance(opened, FileStore) else open_signer(storage),
         traces=traces,
     )

@@ -1,6 +1,6 @@
 """The gateway's numbers for Prometheus: its own requests, and the state of the queue read from the record."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPMethod
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -142,6 +142,14 @@ class GatewayMetrics:
         self.in_progress = Gauge(
             "microcinema_http_requests_in_progress", "HTTP requests being worked on.", registry=self.registry
         )
+
+        self._listeners = Gauge(
+            "microcinema_listeners", "Streams of events that this process keeps open.", registry=self.registry
+        )
+
+    def watch_listeners(self, count: Callable[[], int]) -> None:
+        """Ask `count` whenever somebody scrapes."""
+        self._listeners.set_function(lambda: float(count()))
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts one answered request. `route` is a template such as /videos/{video_id}, never a path."""

@@ -114,6 +114,13 @@ class SpoolChanged:
 
 
 @dataclass(frozen=True)
+class Uploaded:
+    """The storage took an object of this many bytes from the spool."""
+
+    bytes: int
+
+
+@dataclass(frozen=True)
 class SpoolFull:
     """The spool has just become full: nothing is claimed until a video has gone."""
 
@@ -236,6 +243,7 @@ WorkerEvent = (
     | StorageAway
     | SpoolChanged
     | SpoolFull
+    | Uploaded
     | SpoolFolderRefused
     | KeyframeLost
     | CheckpointKept

@@ -60,6 +60,7 @@ from worker.settings import WorkerSettings
 from worker.settlement import Settlement
 from worker.signing_certificate import UnusableCertificate
 from worker.spans import Spans
+from worker.spool.kept import free_bytes
 from worker.spool.opening import open_spool
 from worker.step_gate import StepGate
 from worker.story import Story
@@ -240,6 +241,7 @@ def serve(parts: Parts, metrics: WorkerMetrics) -> int:
         loaded = parts.load()
         warm_up(loaded, plan)
         metrics.watch_memory(loaded.accelerator.memory_in_use)
+        metrics.watch_disk(lambda: free_bytes(settings.spool_dir.expanduser()))
         parts.tell(WeightsLoaded(loaded.renderer.spec.name, parts.clock() - began))
         worker = Worker(parts, plan, loaded, pulse)
         with worker.alive():

@@ -28,6 +28,7 @@ from worker.events import (
     StorageAway,
     StorageRetried,
     StoreUnreachable,
+    Uploaded,
     WeightsLoaded,
     WorkerEvent,
 )
@@ -117,6 +118,12 @@ class WorkerMetrics:
                 ("full", "1 while the spool is full and nothing is claimed."),
             )
         }
+        self._uploaded = Counter(
+            name + "upload_bytes_total", "Bytes that the storage took from the spool.", registry=registry
+        )
+        self._disk = Gauge(
+            name + "spool_disk_free_bytes", "What the disk of the spool can still take.", registry=registry
+        )
         self._unreachable = Counter(
             name + "store_unreachable_total",
             "Commands to the record that got no answer.",
@@ -168,6 +175,10 @@ class WorkerMetrics:
         """Ask `in_use` (bytes) whenever somebody scrapes; None shows as 0."""
         self._in_use.set_function(lambda: float(in_use() or 0))
 
+    def watch_disk(self, free: Callable[[], int]) -> None:
+        """Ask `free` (bytes) whenever somebody scrapes."""
+        self._disk.set_function(lambda: float(free()))
+
     def tell(self, event: WorkerEvent) -> None:
         """Count one event."""
         match event:
@@ -204,6 +215,8 @@ class WorkerMetrics:
             case SpoolChanged(videos, size, full):
                 for part, amount in (("videos", videos), ("bytes", size), ("full", int(full))):
                     self._spool[part].set(amount)
+            case Uploaded(size):
+                self._uploaded.inc(size)
             case StoreUnreachable(command=command):
                 self._unreachable.labels(command).inc()
             case KeyframeLost():

@@ -133,6 +133,14 @@ PLAYS: dict[str, tuple[Play, Play]] = {
         Play({'microcinema_worker_spool_full{instance="w"}': "0x5 1x10"}, "15m"),
         Play({'microcinema_worker_spool_full{instance="w"}': "0x14 1"}, "15m"),
     ),
+    "SpoolDiskLow": (
+        Play({'microcinema_worker_spool_disk_free_bytes{instance="w"}': "600000000x5 500000000x15"}, "20m"),
+        Play({'microcinema_worker_spool_disk_free_bytes{instance="w"}': "600000000x20"}, "20m"),
+    ),
+    "WorkerGivenUp": (
+        Play({'microcinema_worker_given_up{instance="w",place="gpu1"}': "0x5 1x5"}, "10m"),
+        Play({'microcinema_worker_given_up{instance="w",place="gpu1"}': "0x10"}, "10m"),
+    ),
     "StorageRefuses": (
         Play({'microcinema_worker_storage_retries_total{instance="w"}': "0+12x40"}, "40m"),
         Play({'microcinema_worker_storage_retries_total{instance="w"}': "0+1x40"}, "40m"),

@@ -30,7 +30,12 @@ pytestmark = [
 #: Expressions that are rightly empty while all is well, and why.
 RIGHTLY_EMPTY = {
     'count(ALERTS{alertstate="firing"})': "nothing fires",
+    # Of several GPUs of one host, whose supervisor is not part of this service.
+    "sum by (instance, place) (increase(microcinema_worker_restarts_total[15m]))": "nobody supervises",
+    "max by (instance, place) (microcinema_worker_given_up)": "nobody supervises",
 }
+#: Shown by the supervisor of several GPUs only: tests/worker/host has it told by a real one.
+OF_SEVERAL_GPUS = "microcinema_worker_given_up"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,7 @@ def test_every_recording_rule_records_something(loaded: Metered) -> None:
 def test_every_series_that_an_alert_reads_is_there(loaded: Metered) -> None:
     read = [Asked(alert.where, each) for alert in of_rules("alert") for each in selectors(alert.expression)]
     assert len(read) > 30
-    assert _empty(loaded, iter(read)) == []
+    assert {one.expression for one in _empty(loaded, iter(read))} == {OF_SEVERAL_GPUS}
 
 
 def test_nothing_fires_while_all_is_well(loaded: Metered) -> None:

@@ -5,6 +5,7 @@ from rig.metrics_page import PAGE, page, registries, rows
 BOUNDED = {
     *("method", "route", "status", "state", "pool", "model", "share"),  # the gateway's
     *("stage", "outcome", "code", "by", "kind", "command", "rung", "part"),  # the worker's
+    *("place",),  # a host's supervisor's: as many as it has GPUs
     *("verdict",),  # the notifier's
     *("reason", "scope", "limit"),
 }

@@ -17,6 +17,7 @@ READERS = {
     "service/storage/files.py": "files that a killed writer left an hour ago",
     "service/contracts/ids.py": "the beginning of a new id, so that names sort by age",
     "service/notifier/post.py": "the timestamp of a webhook, which its receiver holds against its own clock",
+    "service/notifier/metrics.py": "how long after its event a webhook arrived; a number to look at",
     "service/notifier/spans.py": "when the spans of a trace began and ended; traces are of no say in a job",
     "worker/spans.py": "the same",
     "service/client/asking.py": "how far off a Retry-After is that names a date; in the client's own process",

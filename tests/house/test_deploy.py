@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from service.metrics import GatewayMetrics, QueueGauges
 from service.notifier.metrics import NotifierMetrics
 from service.remembered import Remembered
+from worker.host.metrics import CrewMetrics
 from worker.metrics import WorkerMetrics
 
 ROOT = Path(__file__).parents[2]
@@ -157,7 +158,9 @@ def _exported() -> set[str]:
     gateway = GatewayMetrics(QueueGauges(Remembered(never_read, clock=lambda: 0.0))).registry
     names = {"up", "ALERTS"}
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
-    for registry in (gateway, notifier, WorkerMetrics().registry):
+    crew = CollectorRegistry()
+    crew.register(CrewMetrics({}, dict, list))
+    for registry in (gateway, notifier, WorkerMetrics().registry, crew):
         for family in registry.collect():
             names |= {family.name + suffix for suffix in suffixes.get(family.type, ("",))}
     return names

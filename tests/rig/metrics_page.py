@@ -14,6 +14,7 @@ from rig.processes import ROOT
 from service.metrics import GatewayMetrics, QueueGauges
 from service.notifier.metrics import NotifierMetrics
 from service.remembered import Remembered
+from worker.host.metrics import CrewMetrics
 from worker.metrics import WorkerMetrics
 
 PAGE = ROOT / "docs/metrics.md"
@@ -33,11 +34,14 @@ def registries() -> dict[str, CollectorRegistry]:
     async def never_read() -> Any:
         raise TimeoutError
 
+    crew = CollectorRegistry()
+    crew.register(CrewMetrics({}, dict, list))
     notifier = CollectorRegistry()
     NotifierMetrics(notifier)
     return {
         "Gateway": GatewayMetrics(QueueGauges(Remembered(never_read, clock=lambda: 0.0))).registry,
         "Worker": WorkerMetrics().registry,
+        "Several workers of a host (beside theirs, each with its `place`)": crew,
         "Notifier": notifier,
     }
 

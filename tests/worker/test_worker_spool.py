@@ -1,8 +1,10 @@
 """A rendered video outlives an outage of the storage: it waits, and is not rendered again."""
 
 import io
+import shutil
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ from rig.down import Down
 
 from service.contracts.deadline import Deadline
 from service.contracts.lifecycle import Stage, State
-from worker.events import SpoolChanged, SpoolFolderRefused, SpoolFull, StorageAway
-from worker.spool.kept import KeptDamaged, keep_in_memory, keep_on_disk
+from worker.events import SpoolChanged, SpoolFolderRefused, SpoolFull, StorageAway, Uploaded
+from worker.spool.kept import KeptDamaged, free_bytes, keep_in_memory, keep_on_disk
 
 PREFIX = "default/video_a/"
 LONG = {"lease_s": 60.0}  # these workers have no thread that beats
@@ -46,6 +48,12 @@ def test_a_video_waits_for_the_storage_while_the_gpu_goes_on(ward: Any, down: Do
     assert ward.storage.head(ward.job().artifact.key).sha256 == ward.job().artifact.sha256
     assert worker.leases.held == worker.spool.held == ()
     assert ward.heard(SpoolChanged)[-1] == SpoolChanged(0, 0, False)
+    stored = [ward.storage.head(key).bytes for key in ward.objects()]
+    assert Counter(stored) <= Counter(event.bytes for event in ward.heard(Uploaded))  # and the stills
+
+
+def test_the_disk_under_a_folder_that_is_not_there_yet_is_asked_for(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path / "not" / "yet") == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.5)
 
 
 def test_a_full_spool_claims_nothing_until_there_is_room(ward: Any, down: Down) -> None:

@@ -48,7 +48,7 @@ class CrewMetrics(Collector):
         for place, restarts in self._restarts().items():
             again.add_metric([place], restarts)
             gone.add_metric([place], float(place in given_up))
-        with ThreadPoolExecutor(max_workers=len(self._places)) as at_once:
+        with ThreadPoolExecutor(max_workers=max(1, len(self._places))) as at_once:
             texts = zip(self._places, at_once.map(_metrics_of, self._places.values()), strict=True)
         return [again, gone, *_joined(texts)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,12 @@ def keep_on_disk(folder: Path, name: str, content_type: str, body: bytes) -> Kep
         file.close()
         raise
     return Kept(name, content_type, len(body), hashlib.sha256(body).hexdigest(), file)
+
+
+def free_bytes(folder: Path) -> int:
+    """What the disk under `folder`, which may not be there yet, can still take."""
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    return shutil.disk_usage(there).free
 
 
 def keep_in_memory(name: str, content_type: str, body: bytes) -> Kept:

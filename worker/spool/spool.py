@@ -27,6 +27,7 @@ from worker.events import (
     StageFinished,
     StorageRetried,
     Tell,
+    Uploaded,
 )
 from worker.lease import Held, Leases
 from worker.patience import GaveUp, Patience
@@ -199,12 +200,14 @@ class Spool:
         if waiting.keyframe is not None:
             named, picture = waiting.keyframe
             self._uploader.put(attempt, KEYFRAME, picture.body(), picture.content_type, go_on)
+            self._tell(Uploaded(picture.size))
             note = partial(self._gate.note_keyframe, attempt, named, Stage.UPLOAD, 0, 1)
             self._patience.ask("note", note, go_on)
             waiting.keyframe = None
             picture.forget()
         for kept in (*waiting.stills, waiting.video):
             self._uploader.put(attempt, kept.name, kept.body(), kept.content_type, go_on)
+            self._tell(Uploaded(kept.size))
 
     def _succeed(self, waiting: Waiting) -> None:
         seconds = self._clock() - waiting.since
