@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias, cast, get_type_hints
@@ -13,7 +14,16 @@ from service.cli.job_lines import log_lines
 from service.cli.model_lines import model_lines
 from service.cli.on_record import Commands
 from service.cli.operator import readiness_lines
-from service.client import Client, Video, VideoOptions
+from service.client import (
+    Client,
+    NotFound,
+    Unavailable,
+    Unintelligible,
+    Video,
+    VideoEvent,
+    VideoOptions,
+    VideoReset,
+)
 from service.stack.settings import StackSettings
 from service.stack.terminal import ProgressBar
 from service.supervision.ports import reachable
@@ -172,10 +182,27 @@ def _ended(client: Client, video: Video) -> Video:
     print(f"{video.id} accepted, seed {video.seed}", file=sys.stderr)
     warn(video)
     try:
+        _follow(client, video, bar)
         video = client.wait(video.id, on_progress=bar.show)
     finally:
         bar.end()
     return video.raise_for_failure()
+
+
+def _follow(client: Client, video: Video, bar: ProgressBar) -> None:
+    """Draw what the service's stream of events says, for as long as there is one: the rest is looked at."""
+    with closing(client.events(video.id, previews=False)) as heard:
+        try:
+            for event in heard:
+                if isinstance(event, VideoReset):
+                    video = event.video
+                elif isinstance(event, VideoEvent):
+                    video = video.after(event)
+                bar.show(video)
+                if video.awaits_approval:
+                    return
+        except (NotFound, Unavailable, Unintelligible):
+            return  # too many streams, or a service or a proxy without
 
 
 def _status(client: Client, chosen: argparse.Namespace) -> int:

@@ -39,6 +39,7 @@ from service.client.errors import (
     Unreachable,
     VideoError,
 )
+from service.client.events import Heard, VideoEvent, VideoPreview, VideoReset
 from service.client.sync_client import Client
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Estimate",
     "FieldFault",
     "Gate",
+    "Heard",
     "InvalidRequest",
     "MicroCinemaError",
     "Model",
@@ -70,5 +72,8 @@ __all__ = [
     "Unreachable",
     "Video",
     "VideoError",
+    "VideoEvent",
     "VideoOptions",
+    "VideoPreview",
+    "VideoReset",
 ]

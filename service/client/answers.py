@@ -4,23 +4,29 @@ Times are Unix seconds unless said otherwise.
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.client.errors import RenderFailed, Unintelligible, VideoError
 
-_FINAL = frozenset({"completed", "failed"})
+if TYPE_CHECKING:
+    from service.client.events import VideoEvent
+
+FINAL = frozenset({"completed", "failed"})
+"""Statuses behind which nothing changes."""
 
 Noun = TypeVar("Noun", bound=BaseModel)
 
 
-class _Answered(BaseModel):
+class Answered(BaseModel):
+    """What the gateway says; fields of tomorrow come along."""
+
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
-class Queue(_Answered):
+class Queue(Answered):
     """What waits before a job; `eta_p50_seconds` counts from the answer until the video is there."""
 
     ahead: int | None = None
@@ -29,7 +35,7 @@ class Queue(_Answered):
     live_workers: int = 0
 
 
-class Attempt(_Answered):
+class Attempt(Answered):
     """One try by one worker. `outcome` is the job's state behind it: `queued` means that it waits again."""
 
     number: int
@@ -40,7 +46,7 @@ class Attempt(_Answered):
     reason: str | None = None
 
 
-class Candidate(_Answered):
+class Candidate(Answered):
     """One keyframe to choose from; `content?variant=image&candidate=index` is its picture."""
 
     index: int
@@ -50,7 +56,7 @@ class Candidate(_Answered):
     sha256: str
 
 
-class Gate(_Answered):
+class Gate(Answered):
     """The stop between picture and video of a job asked for with `pause_after`."""
 
     count: int
@@ -60,7 +66,7 @@ class Gate(_Answered):
     chosen: int | None = None
 
 
-class StageReceipt(_Answered):
+class StageReceipt(Answered):
     """One network's part in a film; `sampler` None: the model's own, which nobody chooses."""
 
     weight_hash: str
@@ -70,7 +76,7 @@ class StageReceipt(_Answered):
     sampler: str | None = None
 
 
-class Receipt(_Answered):
+class Receipt(Answered):
     """What decided about the frames of a video; docs/api.md has all of it."""
 
     weight_hash: str
@@ -83,7 +89,7 @@ class Receipt(_Answered):
     versions: dict[str, str] = {}
 
 
-class Reproduction(_Answered):
+class Reproduction(Answered):
     """What came of making a video again. `verdict`: equal, different or incomparable."""
 
     verdict: str
@@ -100,7 +106,7 @@ class Reproduction(_Answered):
         return f"{self.verdict}: {'; '.join(told)}" if told else self.verdict
 
 
-class Video(_Answered):
+class Video(Answered):
     """A job as the API shows it.
 
     `status` is OpenAI's word (queued, in_progress, completed, failed), `state` the exact one. `progress` is
@@ -144,7 +150,12 @@ class Video(_Answered):
     @property
     def over(self) -> bool:
         """Whether nothing will change any more."""
-        return self.status in _FINAL
+        return self.status in FINAL
+
+    def after(self, event: "VideoEvent") -> Self:
+        """The same video further on: its state, its progress and its error as `event` tells."""
+        told = ("state", "status", "progress", "stage", "step", "steps", "error")
+        return self.model_copy(update={name: getattr(event, name) for name in told})
 
     def raise_for_failure(self) -> Self:
         """Raises RenderFailed if the job ended without a video; otherwise the video itself."""
@@ -153,7 +164,7 @@ class Video(_Answered):
         return self
 
 
-class Estimate(_Answered):
+class Estimate(Answered):
     """What a request would cost on this fleet; null before a first video of the model was measured."""
 
     model: str
@@ -168,7 +179,7 @@ class Estimate(_Answered):
     eta_p90_seconds: float | None
 
 
-class Model(_Answered):
+class Model(Answered):
     """A served model. `spec` has the bounds of requests, as docs/api.md tells."""
 
     id: str
@@ -177,7 +188,7 @@ class Model(_Answered):
     spec: dict[str, Any] = {}
 
 
-class Endpoint(_Answered):
+class Endpoint(Answered):
     """A URL that hears of all of an owner's jobs. `secret` is there where it was made or rotated, only."""
 
     id: str
@@ -189,7 +200,7 @@ class Endpoint(_Answered):
     secret: str | None = None
 
 
-class Try(_Answered):
+class Try(Answered):
     """One try of a delivery: `status` is the receiver's HTTP status, None where no answer came."""
 
     number: int
@@ -199,7 +210,7 @@ class Try(_Answered):
     reason: str = ""
 
 
-class Delivery(_Answered):
+class Delivery(Answered):
     """One event on its way to one receiver. `id` is the `webhook-id` of every try."""
 
     id: str
@@ -214,7 +225,7 @@ class Delivery(_Answered):
     log: tuple[Try, ...] = ()
 
 
-class Page(_Answered, Generic[Noun]):
+class Page(Answered, Generic[Noun]):
     """A part of a list; `last_id` is where the next one begins, None behind the last."""
 
     data: tuple[Noun, ...]

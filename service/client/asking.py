@@ -93,7 +93,7 @@ class Asking:
                 if answer.is_success:
                     return answer
                 fault = refusal(answer)
-                if not _may_be_repeated(answer):
+                if not may_be_repeated(answer):
                     raise fault
                 wait_s = max(wait_s, retry_after_s(answer))
             if self.clock() + wait_s > deadline:
@@ -160,6 +160,7 @@ def retry_after_s(answer: httpx.Response) -> float:
     return max(0.0, (moment - now).total_seconds())
 
 
-def _may_be_repeated(answer: httpx.Response) -> bool:
+def may_be_repeated(answer: httpx.Response) -> bool:
+    """Whether this refusal may pass by itself."""
     told = answer.headers.get("x-should-retry", "").lower()
     return answer.status_code in _WORTH_RETRYING and told != "false"

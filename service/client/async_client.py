@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, overload
 
@@ -17,10 +17,13 @@ from service.client.answers import Page
 from service.client.asking import Asking, Pause, Program, Running, Send
 from service.client.downloading import download
 from service.client.errors import Unreachable
+from service.client.events import Heard
+from service.client.listening import Listening, listen
 from service.client.waiting import wait
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Hearing: TypeAlias = AsyncGenerator[Heard, None]
 Noun = TypeVar("Noun", bound=BaseModel)
 Awaited: TypeAlias = Callable[P, Coroutine[Any, Any, T]]
 
@@ -78,6 +81,27 @@ class _Pages(Generic[P, Noun]):
         return update_wrapper(pages, self._turn)
 
 
+class _Stream(Generic[P]):
+    """A stream as a method: an asynchronous iterator that opens connections as they are needed."""
+
+    def __init__(self, listen: Callable[Concatenate[Asking, P], Listening]) -> None:
+        self._listen = listen
+        self.__doc__ = listen.__doc__
+
+    @overload
+    def __get__(self, client: None, owner: type[AsyncClient]) -> Self: ...
+    @overload
+    def __get__(self, client: AsyncClient, owner: type[AsyncClient]) -> Callable[P, Hearing]: ...
+    def __get__(self, client: AsyncClient | None, owner: type[AsyncClient]) -> Self | Callable[P, Hearing]:
+        if client is None:
+            return self
+
+        def heard(*args: P.args, **kwargs: P.kwargs) -> Hearing:
+            return client.follow(self._listen(client.asking, *args, **kwargs))
+
+        return update_wrapper(heard, self._listen)
+
+
 class AsyncClient:
     """`Client` for asyncio: same arguments, same exceptions, same patience.
 
@@ -110,6 +134,7 @@ class AsyncClient:
     receipt = _Method(calls.receipt)
     get = _Method(calls.get)
     wait = _Method(wait)
+    events = _Stream(listen)
     list_videos = _Pages(calls.video_page)
     approve = _Method(calls.approve)
     cancel = _Method(calls.cancel)
@@ -153,6 +178,25 @@ class AsyncClient:
         finally:
             program.close()
         return running.result
+
+    async def follow(self, listening: Listening) -> Hearing:
+        """Open the connections that it asks for until it is over; each event as it comes."""
+        while not listening.ended():
+            call = listening.call
+            try:
+                async with self._http.stream(call.method, call.path, **call.sent) as answer:
+                    if not answer.is_success:
+                        await answer.aread()
+                    if listening.begins(answer):
+                        async for piece in answer.aiter_bytes():
+                            for heard in listening.hear(piece):
+                                yield heard
+                            if listening.ended():
+                                return
+            except httpx.TransportError as fault:
+                listening.cut(fault)
+            if not listening.ended():
+                await self._sleep(listening.pause_s())
 
     async def _send(self, effect: Send) -> httpx.Response:
         call = effect.call

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import update_wrapper
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, overload
 
 import httpx
 from pydantic import BaseModel
@@ -16,10 +16,13 @@ from service.client.answers import Page
 from service.client.asking import Asking, Pause, Program, Running, Send
 from service.client.downloading import download
 from service.client.errors import Unreachable
+from service.client.events import Heard
+from service.client.listening import Listening, listen
 from service.client.waiting import wait
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Hearing: TypeAlias = Generator[Heard, None, None]
 Noun = TypeVar("Noun", bound=BaseModel)
 
 
@@ -69,6 +72,27 @@ class _Pages(Generic[P, Noun]):
         return update_wrapper(pages, self._turn)
 
 
+class _Stream(Generic[P]):
+    """A stream as a method: an iterator that opens connections as they are needed."""
+
+    def __init__(self, listen: Callable[Concatenate[Asking, P], Listening]) -> None:
+        self._listen = listen
+        self.__doc__ = listen.__doc__
+
+    @overload
+    def __get__(self, client: None, owner: type[Client]) -> Self: ...
+    @overload
+    def __get__(self, client: Client, owner: type[Client]) -> Callable[P, Hearing]: ...
+    def __get__(self, client: Client | None, owner: type[Client]) -> Self | Callable[P, Hearing]:
+        if client is None:
+            return self
+
+        def heard(*args: P.args, **kwargs: P.kwargs) -> Hearing:
+            return client.follow(self._listen(client.asking, *args, **kwargs))
+
+        return update_wrapper(heard, self._listen)
+
+
 class Client:
     """Speaks to the gateway at `url`, with `api_key` where that asks for one.
 
@@ -102,6 +126,7 @@ class Client:
     receipt = _Method(calls.receipt)
     get = _Method(calls.get)
     wait = _Method(wait)
+    events = _Stream(listen)
     list_videos = _Pages(calls.video_page)
     approve = _Method(calls.approve)
     cancel = _Method(calls.cancel)
@@ -145,6 +170,24 @@ class Client:
         finally:
             program.close()
         return running.result
+
+    def follow(self, listening: Listening) -> Hearing:
+        """Open the connections that it asks for until it is over; each event as it comes."""
+        while not listening.ended():
+            call = listening.call
+            try:
+                with self._http.stream(call.method, call.path, **call.sent) as answer:
+                    if not answer.is_success:
+                        answer.read()
+                    if listening.begins(answer):
+                        for piece in answer.iter_bytes():
+                            yield from listening.hear(piece)
+                            if listening.ended():
+                                return
+            except httpx.TransportError as fault:
+                listening.cut(fault)
+            if not listening.ended():
+                self._sleep(listening.pause_s())
 
     def _send(self, effect: Send) -> httpx.Response:
         call = effect.call

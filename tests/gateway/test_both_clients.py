@@ -29,7 +29,7 @@ Ask = Callable[..., Any]
 
 
 def public(client: type) -> set[str]:
-    return {name for name in vars(client) if not name.startswith("_")} - {"close", "aclose", "run"}
+    return {name for name in vars(client) if not name.startswith("_")} - {"close", "aclose", "run", "follow"}
 
 
 def test_both_clients_have_the_same_calls_with_the_same_words():

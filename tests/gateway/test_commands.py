@@ -1,8 +1,9 @@
 """`microcinema` against a real gateway: films made, made over, gone on with; logs and endpoints as lines."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rig.picture_host import gives, picture_host
 from rig.processes import wait_until
 
 from service.cli.main import main
+from service.client import Client
 from service.store.deliveries import DeliveryStore, Settlement, Verdict
 from service.store.script import Store
 
@@ -103,6 +105,38 @@ def test_a_repetition_is_told_in_a_line_and_by_the_exit_status(
     with rendering(site, frame_digest="a" * 64):
         assert main(["reproduce", made, "--url", site.url]) == 1
     assert capsys.readouterr().out.endswith("  different: 40.5 dB apart; changed since: batch\n")
+
+
+def test_the_bar_follows_the_stream_and_looks_where_too_many_listen(
+    empty_record: None, start_gateway: Any, tmp_path: Path, capsys: Any
+) -> None:
+    site = start_gateway(listeners_per_owner=1)
+    site.worker.announce()
+
+    def generated() -> tuple[float, str]:
+        """How often the video was looked at, and the bar."""
+        before, _ = looks(site), capsys.readouterr()
+        with rendering(site):
+            assert main(["generate", "a", "-o", str(tmp_path / "a.mp4"), "--url", site.url]) == 0
+        return looks(site) - before, capsys.readouterr().err
+
+    seen, bar = generated()
+    assert seen == 1, "once, behind the end"
+    assert "40 %  image_to_video" in bar
+    assert "100 %" in bar
+    waiting = site.create(pause_after="image", candidates=1)["id"]
+    site.worker.offer()
+    with Client(site.url) as client, closing(client.events(waiting)) as only:
+        next(only)
+        _, bar = generated()
+        assert site.parts.broadcast.listeners == 1
+    assert "100 %" in bar
+
+
+def looks(site: Any) -> float:
+    text = site.client.get("/metrics").text
+    name = r'^microcinema_http_request_duration_seconds_count{method="GET",route="/videos/{video_id}"} (\S+)'
+    return sum(float(count) for count in re.findall(name, text, re.MULTILINE))
 
 
 def test_logs_tell_of_tries_and_of_who_was_told_in_order(site: Any, run: Run) -> None:

@@ -1,0 +1,93 @@
+"""What a video's stream of events says, as the client hands it on. Fields not named here are kept."""
+
+import base64
+import binascii
+from typing import Any, Literal, TypeAlias
+
+from pydantic import field_validator
+
+from service.client.answers import FINAL, Answered, Video
+from service.client.errors import VideoError
+
+
+class VideoEvent(Answered):
+    """One thing that happened. `id` is the place to come back to.
+
+    `stage`, `step` and `steps` are there while it runs.
+    `type` is `video.queued`, `video.started`, `video.progress`, `video.keyframe_ready`, `video.completed`,
+    `video.failed`, `video.cancelled`, or one that came after this client.
+    """
+
+    id: str
+    type: str
+    created_at: float
+    video_id: str
+    state: str
+    status: str
+    attempt: int = 0
+    progress: int = 0
+    stage: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    reason: str | None = None
+    error: VideoError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it is the video's last event."""
+        return self.status in FINAL
+
+
+class VideoPreview(Answered):
+    """What the video looks like so far: `picture` is a WebP of `frames` frames (they move, if several).
+
+    `shows` is `keyframe` (the picture that is animated) or `video` (what its frames seem to become, behind
+    `step` of `steps`). It has no id, for it is never told again.
+    """
+
+    type: Literal["video.preview"] = "video.preview"
+    created_at: float
+    video_id: str
+    attempt: int
+    shows: str
+    step: int
+    steps: int
+    width: int
+    height: int
+    frames: int
+    picture: bytes
+
+    @field_validator("picture", mode="before")
+    @classmethod
+    def _of_data_url(cls, sent: Any) -> Any:
+        """The bytes of `data:image/webp;base64,...`. Raises ValueError."""
+        if not isinstance(sent, str):
+            return sent
+        head, _, body = sent.partition(",")
+        if head != "data:image/webp;base64":
+            raise ValueError("must be a data URL of a WebP")
+        try:
+            return base64.b64decode(body, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"must be base64: {error}") from None
+
+    @property
+    def over(self) -> bool:
+        """Never."""
+        return False
+
+
+class VideoReset(Answered):
+    """Events are lost, or none was asked for: the whole video, as it stands. The next event follows on it."""
+
+    id: str
+    type: Literal["reset"] = "reset"
+    video: Video
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing follows."""
+        return self.video.over
+
+
+Heard: TypeAlias = VideoEvent | VideoPreview | VideoReset
