@@ -51,11 +51,11 @@ _EVENT = {
             "contentSchema": {"type": "object"},
         },
     },
-    "required": ["id", "event", "data"],
+    "required": ["event", "data"],  # a preview has no id
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Events until the job has ended. `data` is JSON: id, type, created_at, data.",
+        "description": "Events until the job has ended. `data` is JSON: id if any, type, created_at, data.",
         "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {"description": "The job has ended and you have seen its last event: do not come back."},

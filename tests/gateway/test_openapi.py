@@ -11,6 +11,7 @@ import pytest
 from jsonschema import validate
 
 from service.api.examples import RECEIPT, VIDEO
+from service.contracts.preview import Preview, Shows
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 HTTP = {"get", "post", "patch", "delete"}
@@ -123,9 +124,17 @@ def test_the_example_of_a_video_has_exactly_the_fields_of_a_real_one(site: Any) 
 
 def test_streams_of_events_are_described_event_by_event(site: Any, document: dict[str, Any]) -> None:
     """Tools that read OpenAPI hold each event against the schema: `schemathesis` did, and ours was a text."""
-    site.create()
-    video_id = site.worker.render()
-    wire = site.client.get(f"/videos/{video_id}/events").text
+    video_id = site.create()["id"]
+    claim = site.worker.claim()
+    preview = Preview(shows=Shows.VIDEO, step=1, steps=9, width=1, height=1, frames=1, picture="")
+    wire = ""
+    with site.client.stream("GET", f"/videos/{video_id}/events") as answer:
+        for piece in answer.iter_text():
+            wire += piece
+            if "video.started" in piece:
+                assert site.jobs.preview(video_id, claim.attempt, 1, preview)
+            if "video.preview" in piece:
+                site.worker.finish(claim, site.worker.film(claim))
     blocks = [block for block in wire.split("\n\n") if "data: " in block]
     events = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
     for path in ("/videos/{video_id}/events", "/events/{video_id}"):
@@ -133,4 +142,5 @@ def test_streams_of_events_are_described_event_by_event(site: Any, document: dic
         for event in events:
             validate(event, answer["schema"])
             validate(json.loads(event["data"]), answer["schema"]["properties"]["data"]["contentSchema"])
+    assert [event["event"] for event in events if "id" not in event] == ["video.preview"]
     assert len(events) > 2
