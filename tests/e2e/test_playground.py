@@ -19,7 +19,7 @@ SECONDS = 1000
 #: Where the pictures of docs/ come from: MICROCINEMA_SCREENSHOTS=folder keeps what this test sees.
 KEPT = os.environ.get("MICROCINEMA_SCREENSHOTS")
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,16 @@ def content_opened_by_itself_is_shown(service: Any, video_id: str, open_page: Ca
     has_pixels(open_page(f"{content}?variant=thumbnail"), "img")
 
 
+WATCH_THE_SCREEN = """() => {
+    globalThis.captions = [];
+    new MutationObserver(() => {
+        const words = document.querySelector("#screen figure img")?.alt;
+        if (words && captions.at(-1) !== words) captions.push(words);
+    }).observe(document.querySelector("#screen"), { childList: true, subtree: true, characterData: true });
+}"""
+"""What each preview is called, in the order in which the page shows them."""
+
+
 def on_a_phone_in_the_dark(service: Any, open_page: Callable[..., Page]) -> None:
     """Nothing is cut off and everything can be touched."""
     page = open_page(
@@ -150,8 +160,17 @@ def on_a_phone_in_the_dark(service: Any, open_page: Callable[..., Page]) -> None
         color_scheme="dark",
     )
     page.get_by_role("button", name="a red circle moving right").tap()
+    page.evaluate(WATCH_THE_SCREEN)
     page.get_by_role("button", name="Make the video").tap()
+    expect(page.locator("#screen figcaption")).to_contain_text("so far, behind step", timeout=60 * SECONDS)
+    has_pixels(page, "#screen figure img")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    keep(page, "playground-preview")
     has_pixels(page, "#screen video")
+    steps = page.evaluate("captions.map(words => Number(words.match(/step (\\d+)/)?.[1] ?? 0))")
+    assert steps[-1] > 0
+    assert steps == sorted(set(steps)), "further on with every picture; a keyframe, if it was seen, first"
+    expect(page.locator("#screen figure")).to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     small = page.evaluate(
         "[...document.querySelectorAll('button, select, textarea')]"
