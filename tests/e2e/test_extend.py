@@ -47,10 +47,15 @@ def test_a_film_grows_by_its_last_frame(start_service: StartService, tmp_path: P
     service.worker()
     first = service.create(**ASKED)["id"]
     assert service.wait_for(first, "succeeded", "failed", seconds=90)["state"] == "succeeded"
+    stages = service.video(first)["receipt"]["stages"]
+    assert list(stages) == ["text_to_image", "image_to_video"]
+    assert len({stage["weight_hash"] for stage in stages.values()}) == 2, "each part has weights of its own"
+    assert {stage["dtype"] for stage in stages.values()} == {"float32"}
     before = frames_of(service, first)
     second = extended(service, first)
     with service.client() as client:
         picture = Image.open(io.BytesIO(client.get(f"/videos/{second}/content?variant=image").content))
+    assert service.video(second)["receipt"]["keyframe"]["taken_from"] == first
     middle = frames_of(service, second)
     third = extended(service, second)
     after = frames_of(service, third)
