@@ -220,13 +220,8 @@ def serve(parts: Parts, metrics: WorkerMetrics) -> int:
     settings, log = parts.settings, get_logger("worker")
     pulse = Pulse(parts.clock)
     health = Health(pulse)
-    probes = Probes(
-        settings.probe_host,
-        settings.probe_port,
-        live=health.live,
-        ready=health.ready,
-        registry=metrics.registry,
-    )
+    host, port, registry = settings.probe_host, settings.probe_port, metrics.registry
+    probes = Probes(host, port, live=health.live, ready=health.ready, registry=registry)
     probes.start()
     try:
         host, port = probes.address
