@@ -103,9 +103,9 @@ class FakeWorker:
         assert self.jobs.note(job.id, claim.attempt, Note(Stage.IMAGE_TO_VIDEO, 3, 25, 40, keyframe))
         return keyframe
 
-    def offer(self) -> str:
+    def offer(self, claim: Claim | None = None) -> str:
         """Stage 1 of a gated job: candidates, each of its own grey, and the wait. Returns the job's id."""
-        claim = self.claim()
+        claim = claim or self.claim()
         job, size = claim.job, (claim.job.request.width, claim.job.request.height)
         assert job.request.gate is not None
         prefix, candidates = attempt_prefix(job.tenant, job.id, claim.attempt), []

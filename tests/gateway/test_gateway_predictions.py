@@ -2,11 +2,11 @@
 
 import base64
 import threading
-import time
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from rig.processes import wait_until
 
 from service.contracts.api_key import Scope
 from service.contracts.lifecycle import Stage
@@ -128,8 +128,7 @@ def test_a_key_makes_one_job_of_a_prediction_and_a_video(site: Any) -> None:
 @pytest.mark.parametrize("prefer", ["wait", "wait=20"])
 def test_the_answer_to_a_wait_is_the_ended_prediction(site: Any, prefer: str) -> None:
     def render() -> None:
-        while not site.client.get("/videos").json()["data"]:
-            time.sleep(0.05)
+        wait_until(lambda: bool(site.client.get("/videos").json()["data"]), 60, "the job is there")
         site.worker.render()
 
     gpu = threading.Thread(target=render)
@@ -150,8 +149,7 @@ def test_a_wait_that_ends_too_early_says_starting(site: Any) -> None:
 
     client = threading.Thread(target=ask)
     client.start()
-    while not site.client.get("/videos").json()["data"]:
-        time.sleep(0.05)
+    wait_until(lambda: bool(site.client.get("/videos").json()["data"]), 60, "the job is there")
     claim = site.worker.claim()
     client.join()
     (answer,) = answers
