@@ -1,7 +1,9 @@
 """Wakes workers. A lost ring costs seconds, never a job, so failures are logged and not raised."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 from service.access import in_thread
 from service.logs import get_logger
@@ -14,19 +16,36 @@ RING_LIMIT_S = 1.0
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True)
 class Bell:
     """Tickets, pushed from an event loop (RQ's client blocks)."""
 
-    tickets: Tickets
+    def __init__(self, tickets: Tickets) -> None:
+        self.tickets = tickets
+        self._wanted: Counter[str] = Counter()
+        self._ringing: asyncio.Task[None] | None = None
 
-    async def work_in(self, pool: str) -> None:
-        """Wake one worker of `pool`; without this ring the sweep does it within seconds."""
-        await _ring(lambda: self.tickets.push(pool), pool=pool)
+    def work_in(self, pool: str) -> None:
+        """Wake one worker of `pool`, in a moment; without this ring the sweep does it within seconds.
+
+        The client's answer does not wait for it, and what comes while one ring is under way is one ring more.
+        """
+        self._wanted[pool] += 1
+        if self._ringing is None or self._ringing.done():
+            self._ringing = asyncio.create_task(self._ring_for_all())
 
     async def call_off(self, worker: str, job_id: str) -> None:
         """Tell `worker` that a job was cancelled; without this ring its next beat learns it."""
         await _ring(lambda: self.tickets.call_off(worker, job_id), worker=worker, job_id=job_id)
+
+    async def aclose(self) -> None:
+        """The ring that is under way has ended."""
+        if self._ringing is not None:
+            await self._ringing
+
+    async def _ring_for_all(self) -> None:
+        while self._wanted:
+            pool, count = self._wanted.popitem()
+            await _ring(partial(self.tickets.push, pool, count), pool=pool)
 
 
 async def _ring(push: Callable[[], None], **facts: str) -> None:

@@ -19,6 +19,7 @@ from service.broadcast import Broadcast
 from service.contracts.api_key import Scope
 from service.contracts.environment import UnusableSettings, check_settings, read_settings
 from service.http_protocol import ClientTimeouts, impatient_protocol
+from service.intake.catalogue import Catalogue
 from service.intake.intake import Intake
 from service.intake.picture_intake import PictureIntake
 from service.intake.waiting_room import WaitingRoom
@@ -102,8 +103,11 @@ def compose(
     allowed = rates_for(settings.rate_limits, settings.host)
     snapshots = Remembered(jobs.snapshot, time.monotonic)
 
+    bell = Bell(tickets)
+
     async def close() -> None:
         await to_thread.run_sync(traces.close)
+        await bell.aclose()
         await fetcher.aclose()
         await asynchronous.aclose()
         await listening.aclose()
@@ -121,7 +125,8 @@ def compose(
         intake=Intake(
             jobs=jobs,
             pictures=PictureIntake(shelf, fetcher.fetch, settings.extended_max_s),
-            bell=Bell(tickets),
+            bell=bell,
+            catalogue=Catalogue(jobs, Remembered(jobs.catalogue, time.monotonic)),
             aliases=settings.aliases,
             queue_limit=settings.queue_limit,
             retention_s=settings.retention_s,
@@ -133,7 +138,6 @@ def compose(
         metrics=metrics,
         sweep=Sweep(jobs, tickets, settings.lease_s),
         snapshots=snapshots,
-        catalogues=Remembered(jobs.catalogue, time.monotonic),
         checks={"redis": partial(check_server_async, asynchronous), "storage": shelf.check},
         signer=opened.signer if isinstance(opened, FileStore) else None,
         public_base_url=storage.public_base_url if told else None,

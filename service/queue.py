@@ -37,12 +37,12 @@ class Tickets:
 
     redis: Redis
 
-    def push(self, pool: str) -> None:
-        """Wake one worker of `pool`: after a created submission, an approval, a release.
+    def push(self, pool: str, count: int = 1) -> None:
+        """Wake so many workers of `pool`: after created submissions, an approval, a release.
 
-        Does nothing where many tickets wait already: one of them finds the job, or the sweep adds another.
+        No more than makes many tickets wait: one of them finds the job, or the sweep adds another.
         """
-        if self.waiting(gpu_queue(pool)) < _ENOUGH_TICKETS:
+        for _ in range(min(count, _ENOUGH_TICKETS - self.waiting(gpu_queue(pool)))):
             self._enqueue(gpu_queue(pool), GPU_FUNCTION)
 
     def top_up(self, wanted: Mapping[str, int]) -> int:

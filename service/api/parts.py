@@ -17,7 +17,6 @@ from service.remembered import Remembered
 from service.settings import GatewaySettings
 from service.storage.links import LinkSigner
 from service.store.gauges import Snapshot
-from service.store.nouns import CatalogueEntry
 from service.sweep import Sweep
 from service.tracing import Traces, no_traces
 from service.webhooks import WebhookDesk
@@ -44,7 +43,6 @@ class GatewayParts:
     metrics: GatewayMetrics
     sweep: Sweep
     snapshots: Remembered[Snapshot]
-    catalogues: Remembered[Mapping[str, CatalogueEntry]]
     checks: Mapping[str, Callable[[], Awaitable[object]]]
     signer: LinkSigner | None
     public_base_url: str | None

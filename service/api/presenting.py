@@ -1,8 +1,9 @@
 """Jobs as answers: with fresh links, with what a waiting one has before it, and after `Prefer: wait`."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 
 from fastapi import Request, Response
 
@@ -14,9 +15,11 @@ from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
 from service.intake.admission import Accepted
 from service.refusals import Refusal
+from service.store.nouns import Forecast
 
 #: A job is shown without its outlook rather than late (seconds).
 OUTLOOK_LIMIT_S = 1.0
+NONE_KNOWN: Mapping[str, Forecast] = MappingProxyType({})
 
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
 
@@ -31,7 +34,7 @@ async def answer_accepted(
 ) -> VideoView:
     """202 for a job that is new and goes on; 200 for one that was there before, or has ended meanwhile."""
     job = await waited_for(request, response, parts, tenant, accepted.job, wait_s)
-    view = await present(request, parts, job)
+    view = await present(request, parts, job, accepted.forecast)
     response.status_code = 202 if accepted.created and not job.terminal else 200
     response.headers["location"] = view.urls.self_
     return view
@@ -71,23 +74,28 @@ def is_repeat(retry_count: str | None) -> bool | None:
     return retry_count.strip("0") != ""
 
 
-async def present(request: Request, parts: GatewayParts, job: VideoJob) -> VideoView:
-    """One job, with signed links made now."""
+async def present(
+    request: Request, parts: GatewayParts, job: VideoJob, forecast: Forecast | None = None
+) -> VideoView:
+    """One job, with signed links made now. `forecast`: what is known to lie before it."""
     links = await fresh_links(job, parts, parts.intake.clock())
-    outlook = await outlooks(parts, [job])
+    outlook = await outlooks(parts, [job], {} if forecast is None else {job.id: forecast})
     return video_view(job, served_base(request, parts), outlook(job), links)
 
 
-async def outlooks(parts: GatewayParts, jobs: Sequence[VideoJob]) -> Callable[[VideoJob], Outlook]:
-    """From a job to its outlook, by one reading for all of `jobs`.
+async def outlooks(
+    parts: GatewayParts, jobs: Sequence[VideoJob], known: Mapping[str, Forecast] = NONE_KNOWN
+) -> Callable[[VideoJob], Outlook]:
+    """From a job to its outlook, by one reading for all of `jobs` that `known` does not speak of.
 
     Kind but not needed: jobs are shown without it when the record has just gone away.
     """
     waiting = [job.id for job in jobs if job.state is State.QUEUED]
+    asked = [job_id for job_id in waiting if job_id not in known]
     if waiting:
         with suppress(Refusal):
             async with reaching_record(OUTLOOK_LIMIT_S):
-                snapshot, catalogue = await parts.snapshots.get(), await parts.catalogues.get()
-                ahead = await parts.intake.jobs.ahead(waiting)
+                snapshot, catalogue = await parts.snapshots.get(), await parts.intake.catalogue.recent.get()
+                ahead = {**known, **(await parts.intake.jobs.ahead(asked) if asked else {})}
                 return lambda job: outlook_of(job, snapshot, catalogue, ahead.get(job.id))
     return lambda _: Outlook()

@@ -101,9 +101,9 @@ async def retrieve_video(
     request: Request, response: Response, parts: Parts, tenant: Tenant, video_id: str
 ) -> VideoView:
     """Poll this until `status` is completed or failed; `openai-poll-after-ms` says how often."""
-    job = await parts.intake.show(tenant, video_id)
+    seen = await parts.intake.look(tenant, video_id)
     response.headers["openai-poll-after-ms"] = str(parts.settings.poll_after_ms)
-    return await present(request, parts, job)
+    return await present(request, parts, seen.job, seen.forecast)
 
 
 @router.delete(
@@ -133,4 +133,4 @@ async def cancel_video(request: Request, parts: Parts, tenant: Tenant, video_id:
 @router.get("/models", tags=["models"], summary="List the models", responses=documented(RecordUnavailable))
 async def list_models(parts: Parts) -> ModelListView:
     """With the bounds that requests are checked against, and what their last videos took here."""
-    return model_list(await parts.intake.catalogue(), parts.intake.aliases)
+    return model_list(await parts.intake.catalogue.now(), parts.intake.aliases)

@@ -14,17 +14,21 @@ from service.fields.bounds import BoundsCheck
 from service.fields.references import Picture, picture_digest
 from service.fields.video import PICTURE_FIELD, CreateVideo
 from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel
-from service.store.nouns import CatalogueEntry
+from service.store.nouns import CatalogueEntry, Forecast
 
 MAX_IDEMPOTENCY_KEY_CHARS = 255
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The job that answers for a submission; `created` is False when an earlier one made it."""
+    """The job that answers for a submission; `created` is False when an earlier one made it.
+
+    `forecast` is what lay before it when it was created, if that was said.
+    """
 
     job: VideoJob
     created: bool
+    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True)

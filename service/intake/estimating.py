@@ -30,7 +30,7 @@ async def estimate(intake: Intake, given: Mapping[str, object], picture: Picture
     asked, faults = read_fields(in_our_words(given, intake.aliases)[0])
     faults += deadline_faults(asked, given, intake.clock())
     faults += retention_faults(asked, given, intake.retention_s)
-    spec = chosen_model(await intake.catalogue(), asked, faults, intake.aliases)
+    spec = chosen_model(await intake.catalogue.now(), asked, faults, intake.aliases)
     request = checked_request(asked, spec, faults, seed=0, with_picture=picture is not None)
     async with reaching_record():
         return Estimate(request, await intake.jobs.estimate(spec.pool, request))

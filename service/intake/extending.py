@@ -72,7 +72,7 @@ async def extend(
         )
     ours, _ = in_our_words(given, intake.aliases)
     model = ours.get("model") or source.request.model
-    spec = next((e.spec for e in await intake.catalogue() if e.spec.name == model), None)
+    spec = next((e.spec for e in await intake.catalogue.now() if e.spec.name == model), None)
     if spec is not None:
         _check_ability(source, spec)
     fields = inherited(source, ours, spec) | _fixed(source, ours)

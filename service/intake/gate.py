@@ -40,7 +40,7 @@ async def approve(
     async with reaching_record():
         outcome = await intake.jobs.approve(tenant, video_id, chosen, keyframe)
     if outcome is ApproveOutcome.APPROVED:
-        await intake.bell.work_in(job.pool)
+        intake.bell.work_in(job.pool)
     now = await intake.show(tenant, video_id)
     if outcome is ApproveOutcome.NOT_WAITING:
         raise _not_waiting(now)
@@ -91,7 +91,7 @@ def _checked(index: int | None, count: int) -> int:
 async def _stored(intake: Intake, job: VideoJob, picture: Picture, fit: Fit) -> Artifact:
     """The client's picture, stored before the record names it. Not for jobs that could not take it."""
     size = (job.request.width, job.request.height)
-    entries = {entry.spec.name: entry.spec for entry in await intake.catalogue()}
+    entries = {entry.spec.name: entry.spec for entry in await intake.catalogue.now()}
     spec = entries.get(job.request.model)
     pixels = size[0] * size[1] if spec is None else spec.max_picture_pixels
     raw = await intake.pictures.file_of(picture)

@@ -33,6 +33,7 @@ from service.intake.admission import (
     gate_of,
     request_digest,
 )
+from service.intake.catalogue import Catalogue
 from service.intake.picture_intake import PictureIntake
 from service.refusals import (
     AlreadyFinished,
@@ -51,11 +52,11 @@ from service.refusals import (
 from service.store.errors import StoreUnavailable, UnknownCursor
 from service.store.nouns import (
     CancelOutcome,
-    CatalogueEntry,
     DeleteOutcome,
     Order,
     Page,
     Pause,
+    Seen,
     Submission,
     SubmitOutcome,
     Submitted,
@@ -81,6 +82,7 @@ class Intake:
     jobs: AsyncJobStore
     pictures: PictureIntake
     bell: Bell
+    catalogue: Catalogue
     aliases: Aliases
     queue_limit: int
     retention_s: float
@@ -123,7 +125,7 @@ class Intake:
             asked, faults = read_fields(ours)
         faults += deadline_faults(asked, given, self.clock()) + approval_faults(asked, given)
         faults += retention_faults(asked, given, self.retention_s)
-        spec = chosen_model(await self.catalogue(), asked, faults, self.aliases)
+        spec = chosen_model(await self.catalogue.lately(asked.model), asked, faults, self.aliases)
         own_picture = picture is not None or (origin is not None and origin.film is not None)
         request = checked_request(asked, spec, faults, self.draw_seed(MAX_SEED + 1), own_picture)
         gate = gate_of(asked, self.approval_s)
@@ -161,8 +163,9 @@ class Intake:
         """
         submitted = await self._submitted(submission)
         if submitted.outcome is SubmitOutcome.CREATED:
-            await self.bell.work_in(submission.pool)
-            return Accepted(await self._as_created(submission), created=True)
+            self.bell.work_in(submission.pool)
+            seen = submitted.seen or Seen(await self._as_created(submission))
+            return Accepted(seen.job, created=True, forecast=seen.forecast)
         await self.pictures.forget(submission.request)
         if submitted.pause is not None:
             raise _paused(submitted.pause)
@@ -185,12 +188,16 @@ class Intake:
 
     async def show(self, tenant: str, job_id: str) -> VideoJob:
         """The job. Raises UnknownVideo, or VideoGone once its retention is over."""
+        return (await self.look(tenant, job_id)).job
+
+    async def look(self, tenant: str, job_id: str) -> Seen:
+        """The job with what lies before it, by one question to the record. Raises as `show`."""
         _check_id(job_id)
         async with reaching_record():
-            job = await self.jobs.get(tenant, job_id)
-        if job is None:
+            seen = await self.jobs.look(tenant, job_id)
+        if seen is None:
             raise await self.missing(tenant, job_id)
-        return job
+        return seen
 
     async def page(
         self, tenant: str, after: str | None, limit: int, order: Order, metadata: Mapping[str, str]
@@ -229,12 +236,6 @@ class Intake:
             outcome = await self.jobs.delete(tenant, job_id)
         if outcome is DeleteOutcome.MISSING:
             raise await self.missing(tenant, job_id)
-
-    async def catalogue(self) -> list[CatalogueEntry]:
-        """Every model that is or was served: those with live workers first, then by name."""
-        async with reaching_record():
-            entries = await self.jobs.catalogue()
-        return sorted(entries.values(), key=lambda entry: (entry.live_workers == 0, entry.spec.name))
 
     async def _submitted(self, submission: Submission) -> Submitted:
         """Sent again with the same id while the answer is lost: the script makes one record of them all."""

@@ -50,7 +50,7 @@ async def remix(
         raise SourceNotReady(
             f"the video {video_id} is {source.state}: only one that succeeded can be remixed"
         )
-    spec = next((e.spec for e in await intake.catalogue() if e.spec.name == source.request.model), None)
+    spec = next((e.spec for e in await intake.catalogue.now() if e.spec.name == source.request.model), None)
     fields = inherited(source, told, spec)
     origin = Origin(video_id, digest)
     if picture is None:

@@ -122,7 +122,7 @@ def _asked(intake: Intake, given: Mapping[str, object], picture: Picture | None)
 async def _served(intake: Intake, source: VideoJob, receipt: Receipt) -> ModelSpec:
     """The model that made the source, if its weights are the same. Raises UnknownModel, CannotReproduce."""
     name = source.request.model
-    specs = {entry.spec.name: entry.spec for entry in await intake.catalogue()}
+    specs = {entry.spec.name: entry.spec for entry in await intake.catalogue.now()}
     if name not in specs:
         raise UnknownModel(FieldFault.of("model", name, f"one of {', '.join(specs) or 'none yet'}"))
     served = specs[name].weight_hash

@@ -14,6 +14,7 @@ from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
 from service.contracts.preview import Preview
 from service.store.errors import UnknownCursor, UnreadableRecord
+from service.store.forecasts import foretold
 from service.store.nouns import (
     ApproveOutcome,
     Beat,
@@ -31,6 +32,7 @@ from service.store.nouns import (
     Outcome,
     Page,
     Reaped,
+    Seen,
     Succeeded,
 )
 from service.store.script import Command, pairs
@@ -44,6 +46,13 @@ UNREADABLE = Failed(
 def get(tenant: str, job_id: str) -> Command[VideoJob | None]:
     """The tenant's job, or None if there is none (or none any more). Raises UnreadableRecord."""
     return Command("get", (job_id, tenant), _job_or_none)
+
+
+def look(tenant: str, job_id: str) -> Command[Seen | None]:
+    """The tenant's job with what lies before it; None as `get`."""
+    return Command(
+        "get", (job_id, tenant), lambda reply: Seen(_job(reply[0]), foretold(*reply[1:])) if reply else None
+    )
 
 
 def gone(tenant: str, job_id: str) -> Command[bool]:
@@ -255,22 +264,23 @@ def _list(artifacts: Sequence[Artifact]) -> str:
     return f"[{','.join(artifact.model_dump_json() for artifact in artifacts)}]" if artifacts else ""
 
 
-def _job(fields: Sequence[str]) -> VideoJob:
-    record = pairs(fields)
+def _job(record: str) -> VideoJob:
+    fields = json.loads(record)
     try:
-        return VideoJob.from_record(record)
+        return VideoJob.from_record(fields)
     except ValueError as error:
-        raise UnreadableRecord(record.get("id", "")) from error
+        raise UnreadableRecord(fields.get("id", "")) from error
 
 
-def _read(records: Sequence[Sequence[str]]) -> Iterator[VideoJob | Mapping[str, str]]:
+def _read(records: Sequence[str]) -> Iterator[VideoJob | Mapping[str, str]]:
     """Each job, or its bare fields where they cannot be read: one must not take the others with it."""
-    for fields in records:
+    for record in records:
         try:
-            yield _job(fields)
+            yield _job(record)
         except UnreadableRecord:
-            yield pairs(fields)
+            fields: Mapping[str, str] = json.loads(record)
+            yield fields
 
 
 def _job_or_none(reply: Any) -> VideoJob | None:
-    return _job(reply) if reply else None
+    return _job(reply[0]) if reply else None

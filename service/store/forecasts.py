@@ -17,11 +17,16 @@ def ahead(job_ids: Sequence[str]) -> Command[dict[str, Forecast]]:
         "ahead",
         tuple(job_ids),
         lambda reply: {
-            job_id: Forecast(place, _seconds(p50), _seconds(p90))
-            for job_id, (place, p50, p90) in zip(job_ids, reply, strict=True)
-            if place >= 0
+            job_id: forecast
+            for job_id, told in zip(job_ids, reply, strict=True)
+            if (forecast := foretold(*told)) is not None
         },
     )
+
+
+def foretold(place: int, p50: str, p90: str) -> Forecast | None:
+    """What the scripts say of one job; None: it does not wait."""
+    return Forecast(place, _seconds(p50), _seconds(p90)) if place >= 0 else None
 
 
 def estimate(pool: str, request: VideoRequest) -> Command[Forecast]:

@@ -23,6 +23,9 @@ class PoolDepth:
     backlog_gpu_s: float = 0.0
 
 
+NO_POOL = PoolDepth(ready=0, oldest_ready_age_s=0.0, live_workers=0, wanted=0)
+
+
 @dataclass(frozen=True)
 class Server:
     """What the Redis server says of itself: its append-only file is kept, the last write to it went well,

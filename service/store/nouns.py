@@ -77,13 +77,15 @@ class Pause:
 class Submitted:
     """`job_id` is the job that answers for the submission (the earlier one for existing and conflict).
 
-    `pause` says why, where the outcome is paused; `quota`, where it is over_quota.
+    `pause` says why, where the outcome is paused; `quota`, where it is over_quota. `seen` is the job as
+    it was created (None where an earlier answer to the same submission was lost).
     """
 
     outcome: SubmitOutcome
     job_id: str
     pause: Pause | None = None
     quota: QuotaReached | None = None
+    seen: "Seen | None" = field(default=None, compare=False)  # a repeat is the same answer without it
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,14 @@ class Forecast:
     p50_s: float | None = None
     p90_s: float | None = None
     gpu_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A job as it stands and, while it waits, what lies before it."""
+
+    job: VideoJob
+    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from service.contracts.model_spec import ModelSpec
 from service.contracts.preview import Preview
 from service.contracts.request import VideoRequest
 from service.store import commands, forecasts, roster, submitting
-from service.store.gauges import Snapshot
+from service.store.gauges import NO_POOL, Snapshot
 from service.store.nouns import (
     ApproveOutcome,
     Beat,
@@ -31,6 +31,7 @@ from service.store.nouns import (
     Outcome,
     Page,
     Reaped,
+    Seen,
     Submission,
     Submitted,
 )
@@ -58,6 +59,9 @@ class JobStore:
 
     def get(self, tenant: str, job_id: str) -> VideoJob | None:
         return self.store.run(commands.get(tenant, job_id))
+
+    def look(self, tenant: str, job_id: str) -> Seen | None:
+        return self.store.run(commands.look(tenant, job_id))
 
     def gone(self, tenant: str, job_id: str) -> bool:
         return self.store.run(commands.gone(tenant, job_id))
@@ -159,13 +163,11 @@ class JobStore:
 
     def queue_depth(self, pool: str) -> int:
         """Jobs of the pool that wait to be claimed."""
-        depth = (self.snapshot()).pools.get(pool)
-        return depth.ready if depth else 0
+        return self.snapshot().pools.get(pool, NO_POOL).ready
 
     def live_workers(self, pool: str) -> int:
         """Workers of the pool that announced themselves lately."""
-        depth = (self.snapshot()).pools.get(pool)
-        return depth.live_workers if depth else 0
+        return self.snapshot().pools.get(pool, NO_POOL).live_workers
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,9 @@ class AsyncJobStore:
 
     async def get(self, tenant: str, job_id: str) -> VideoJob | None:
         return await self.store.run(commands.get(tenant, job_id))
+
+    async def look(self, tenant: str, job_id: str) -> Seen | None:
+        return await self.store.run(commands.look(tenant, job_id))
 
     async def record(self, job_id: str) -> VideoJob | None:
         return await self.store.run(commands.record(job_id))
@@ -287,10 +292,8 @@ class AsyncJobStore:
 
     async def queue_depth(self, pool: str) -> int:
         """Jobs of the pool that wait to be claimed."""
-        depth = (await self.snapshot()).pools.get(pool)
-        return depth.ready if depth else 0
+        return (await self.snapshot()).pools.get(pool, NO_POOL).ready
 
     async def live_workers(self, pool: str) -> int:
         """Workers of the pool that announced themselves lately."""
-        depth = (await self.snapshot()).pools.get(pool)
-        return depth.live_workers if depth else 0
+        return (await self.snapshot()).pools.get(pool, NO_POOL).live_workers

@@ -9,8 +9,10 @@ from typing import Any
 
 from service.contracts.cost import work_of
 from service.contracts.deadline import Deadline
+from service.contracts.job import VideoJob
 from service.contracts.quota import Quota, QuotaReached
-from service.store.nouns import Submission, SubmitOutcome, Submitted
+from service.store.forecasts import foretold
+from service.store.nouns import Seen, Submission, SubmitOutcome, Submitted
 from service.store.roster import pause_of
 from service.store.script import Command
 
@@ -63,6 +65,10 @@ def known(tenant: str, idempotency_key: str, digest: str) -> Command[Submitted |
 def _submitted(reply: Any) -> Submitted:
     outcome, job_id, *why = reply
     match SubmitOutcome(outcome):
+        case SubmitOutcome.CREATED if why:
+            record, *before = why
+            seen = Seen(VideoJob.from_record(json.loads(record)), foretold(*before))
+            return Submitted(SubmitOutcome.CREATED, job_id, seen=seen)
         case SubmitOutcome.PAUSED:
             return Submitted(SubmitOutcome.PAUSED, job_id, pause=pause_of(why[0]))
         case SubmitOutcome.OVER_QUOTA:

@@ -4,7 +4,7 @@ import pytest
 
 from service.contracts.lifecycle import State
 from service.store.errors import UnknownCursor
-from service.store.nouns import Order, SubmitOutcome, Submitted
+from service.store.nouns import Forecast, Order, Seen, SubmitOutcome, Submitted
 
 CREATED, EXISTING = SubmitOutcome.CREATED, SubmitOutcome.EXISTING
 CONFLICT, FULL = SubmitOutcome.CONFLICT, SubmitOutcome.FULL
@@ -12,8 +12,10 @@ CONFLICT, FULL = SubmitOutcome.CONFLICT, SubmitOutcome.FULL
 
 def test_a_submission_becomes_a_queued_record_that_gives_the_request_back(scene, make_submission):
     submission = make_submission("video_a", prompt='é "x" \\ ☃', metadata={"k": "v"}, priority=3)
-    assert scene.jobs.submit(submission) == Submitted(CREATED, "video_a")
+    submitted = scene.jobs.submit(submission)
+    assert submitted == Submitted(CREATED, "video_a")
     job = scene.jobs.get("default", "video_a")
+    assert submitted.seen == scene.jobs.look("default", "video_a") == Seen(job, Forecast(0))
     assert job.request == submission.request
     assert (job.state, job.attempt, job.progress, job.created_at) == (State.QUEUED, 0, 0, scene.clock.now)
     assert job.compat == "same"
@@ -25,7 +27,9 @@ def test_a_submission_becomes_a_queued_record_that_gives_the_request_back(scene,
 def test_a_submission_sent_again_is_created_again_without_a_second_record_or_event(scene, make_submission):
     submission = make_submission("video_a", idempotency_key="k")
     before = scene.jobs.submit(submission)
-    assert scene.jobs.submit(submission) == before == Submitted(CREATED, "video_a")
+    again = scene.jobs.submit(submission)
+    assert again == before == Submitted(CREATED, "video_a")
+    assert again.seen is None
     assert scene.types("video_a") == ["video.queued"]
     assert scene.jobs.queue_depth("default") == 1
     assert scene.jobs.snapshot().states[State.QUEUED] == 1

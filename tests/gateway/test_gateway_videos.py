@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from rig.processes import wait_until
 
 from service.contracts.failure import Failure, FailureCode
 from service.store.nouns import Cancelled, Failed
@@ -41,7 +42,8 @@ def test_a_video_is_accepted_with_everything_decided(site: Any) -> None:
     record = site.jobs.get("default", video["id"])
     assert record.request.seed == video["seed"]
     assert record.compat.startswith("micro:0123456789abcdef:96x64:16f:text_to_image@0:dpm++2m:25s:cfg")
-    assert site.parts.intake.bell.tickets.waiting("gpu-default") >= 1
+    tickets = site.parts.intake.bell.tickets
+    wait_until(lambda: tickets.waiting("gpu-default") >= 1, 30, "a ticket is pushed")
 
 
 def test_a_job_through_all_its_states(site: Any) -> None:

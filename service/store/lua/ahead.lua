@@ -4,12 +4,7 @@
 local t = now()
 local ahead = {}
 for i, id in ipairs(ARGV) do
-  local job = redis.call('HMGET', KEY.JOB .. id, 'pool', 'model', 'work')
-  local place = job[1] and redis.call('ZRANK', KEY.READY .. job[1] .. ':' .. job[2], id)
-  if place then
-    ahead[i] = { place, eta_told(job[1], job[2], tonumber(job[3] or '1'), place, t) }
-  else
-    ahead[i] = { -1, '', '' }
-  end
+  local known = redis.call('HMGET', KEY.JOB .. id, 'pool', 'model', 'work')
+  ahead[i] = { foretold({ id = id, pool = known[1], model = known[2], work = known[3] }, t) }
 end
 return ahead

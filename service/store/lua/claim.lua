@@ -33,7 +33,7 @@ if #held > 0 then
   local again = {}
   for i, member in ipairs(held) do
     redis.call('ZADD', KEY.LEASES, 'XX', stamp(t + lease_s), member)
-    again[i] = redis.call('HGETALL', KEY.JOB .. string.match(member, '^(.*)|'))
+    again[i] = record_of(string.match(member, '^(.*)|'))
   end
   return { stamp(t), again }
 end
@@ -101,7 +101,7 @@ local function take(job, virtual_time)
   if job.started_at == '' then changes.started_at = stamp(t) end
   move(job, 'running', t, changes)
   grant_lease(job, t + lease_s)
-  claimed[#claimed + 1] = redis.call('HGETALL', KEY.JOB .. job.id)
+  claimed[#claimed + 1] = record_of(job.id)
   return stands
 end
 

@@ -1,5 +1,7 @@
 #!lua flags=no-writes
--- The record as its owner sees it; with an empty tenant, the record as it is.
+-- The record as its owner sees it; with an empty tenant, the record as it is. Behind it, what lies before the job.
 local id, tenant = ARGV[1], ARGV[2]
-if tenant == '' then load_job(id) elseif not load_own(id, tenant) then return {} end
-return redis.call('HGETALL', KEY.JOB .. id)
+local job
+if tenant == '' then job = load_job(id) else job = load_own(id, tenant) end
+if not job then return {} end
+return { cjson.encode(job), foretold(job, now()) }

@@ -39,7 +39,7 @@ repeat
 until #ids > limit or #some < batch
 local jobs = {}
 for i = 1, math.min(#ids, limit) do
-  local key = KEY.JOB .. ids[i]
-  if has_record(ids[i]) and not is_left(key) then jobs[#jobs + 1] = redis.call('HGETALL', key) end
+  -- record_of: nothing where somebody has deleted it by hand.
+  if not is_left(KEY.JOB .. ids[i]) then jobs[#jobs + 1] = record_of(ids[i]) end
 end
 return { 'ok', #ids > limit and 1 or 0, jobs }

@@ -13,13 +13,24 @@ local PRIORITY_WORTH = 600 * 1000000 -- a step of priority is worth ten minutes 
 -- goes on.
 local function has_record(id) return redis.call('TYPE', KEY.JOB .. id).ok == 'hash' end
 
--- An error for a record of a newer version: who takes several jobs at a time asks is_left() before.
-local function load_job(id)
+local function fields_of(id)
   if not has_record(id) then return nil end
   local flat = redis.call('HGETALL', KEY.JOB .. id)
   local job = {}
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
-  return refuse_newer(job, 'the record of ' .. id)
+  return job
+end
+
+-- The record as it is answered: one text, since a reply of a hundred takes clients longer to read than all the rest.
+local function record_of(id)
+  local job = fields_of(id)
+  return job and cjson.encode(job)
+end
+
+-- An error for a record of a newer version: who takes several jobs at a time asks is_left() before.
+local function load_job(id)
+  local job = fields_of(id)
+  return job and refuse_newer(job, 'the record of ' .. id)
 end
 
 -- Up to `most` members (jobs, or leases of jobs) of a sorted set whose time has come and that this version may touch.

@@ -91,4 +91,4 @@ redis.call('HINCRBY', KEY.SCHEMAS, job.schema, 1)
 watch_deadline(job)
 enqueue(job, t)
 announce_state(job, t)
-return { 'created', id }
+return { 'created', id, cjson.encode(job), foretold(job, t) }

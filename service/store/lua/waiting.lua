@@ -173,6 +173,14 @@ local function eta_told(pool, model, work, ahead, t)
   return stamp(eta * middle), ninth and stamp(eta * ninth) or ''
 end
 
+-- What lies before a job: how many were queued before it (-1 if it does not wait), and in how many seconds its video
+-- should be there, as eta_told() says.
+local function foretold(job, t)
+  local place = job.id and job.pool and job.model and redis.call('ZRANK', KEY.READY .. lane(job), job.id)
+  if not place then return -1, '', '' end
+  return place, eta_told(job.pool, job.model, tonumber(job.work or '1') or 1, place, t)
+end
+
 -- The video is there: how long did it take over what was foretold when it was accepted?
 local function learn_eta(job, t)
   local eta = tonumber(job.eta or '')
