@@ -67,15 +67,15 @@ $(DEVELOP): $(SERVE)
 
 setup: $(DEVELOP) ## Install everything into .venv (TORCH=cuda for GPUs)
 
-setup-system: ## Install what pip cannot: chromium, prometheus, a C compiler (Debian, as root)
+setup-system: ## Install what pip cannot: chromium, prometheus, a C compiler, node (Debian, as root)
 	@if ! command -v apt-get >/dev/null; then \
-	  echo "No apt-get here: install chromium, prometheus and a C compiler your own way; tests that need them skip without."; \
+	  echo "No apt-get here: install chromium, prometheus, a C compiler and node your own way; tests that need them skip without."; \
 	elif [ "$$(id -u)" != 0 ]; then \
-	  echo "Not root: 'sudo make setup-system' installs chromium, prometheus and a C compiler; tests that need them skip without."; \
+	  echo "Not root: 'sudo make setup-system' installs chromium, prometheus, a C compiler and node; tests that need them skip without."; \
 	else \
 	  apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium prometheus gcc libc6-dev >/dev/null && \
-	  echo "chromium, prometheus and a C compiler are installed."; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium prometheus gcc libc6-dev nodejs >/dev/null && \
+	  echo "chromium, prometheus, a C compiler and node are installed."; \
 	fi
 
 demo: $(SERVE) ## Make one video, all the way: make demo PROMPT="a green star rotating on a black background"
@@ -153,6 +153,7 @@ bench: $(SERVE) ## Count the networks (parameters, FLOPs, memory), then time the
 	$(BIN)/python -m benchmarks.queue_depth $(QUEUE_OPTIONS)
 	$(BIN)/python -m benchmarks.listeners
 	$(BIN)/python -m benchmarks.fleet
+	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.render $(BENCH_OPTIONS)
 
 train-micro: $(SERVE) ## Train the shipped model again, from the first pixel (about 100 minutes of two cores)

@@ -48,6 +48,7 @@ class Scene:
             "size": f"{width}x{height}",
             "seconds": f"{spec['frames']['default'] / spec['fps']['default']:g}",
             "picture": base64.b64encode(picture.getvalue()).decode(),
+            "tokenizer": str(self.folder / "nano" / "tokenizer"),
             "webhook": self._webhook(),
         }
         path = self.folder / "scene.json"

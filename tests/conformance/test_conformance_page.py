@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conformance.page import BEGIN, END, publish, table
-from conformance.run import CLIENTS, SCRIPTS
+from conformance.run import CLIENTS, SCRIPTS, without_npm
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -42,3 +43,15 @@ def test_the_published_table_is_the_one_of_the_report() -> None:
 
 def test_every_client_has_its_script() -> None:
     assert {client.script for client in CLIENTS.values()} == {path.name for path in SCRIPTS.glob("*.*")}
+
+
+def test_without_npm_its_clients_are_left_out_loudly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert without_npm(["openai 2.2.0", "npm openai newest"]) == ["npm openai newest"]
+    assert "npm openai newest: NOT RUN" in capsys.readouterr().out
+
+
+def test_what_takes_a_gigabyte_is_run_by_name_only() -> None:
+    assert [name for name, client in CLIENTS.items() if client.heavy] == ["aiperf newest"]

@@ -1,0 +1,166 @@
+"""What the gateway's requests per second are, against a bare FastAPI app that does the same with Redis.
+
+    python -m benchmarks.overhead [--rounds 20] [--requests 200] [--enforce]
+
+One process of each, over servers of the embedded kind, one for each; the same client asks both in turn, so a slow
+minute of the machine hits both alike, and every other round begins with the other one. The bare app
+(benchmarks/bare_app.py) checks, logs and counts nothing. Bars: POST at least 0.85 times its requests per second,
+GET of a running job at least 0.9 times.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from benchmarks.queue_depth import REQUEST, server
+from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec
+from service.stack.ports import free_ports
+from service.store.script import Store
+from service.store.store import JobStore
+
+BARS = {"POST": 0.85, "GET running": 0.9, "GET queued": None}
+READY_WITHIN_S = 60.0
+CONNECTIONS = 8
+BODY = json.dumps({"prompt": REQUEST.prompt, "seed": 7}).encode()
+SPEC = ModelSpec(
+    name="micro",
+    weight_hash="0123456789abcdef",
+    sizes=((64, 64),),
+    frames=FrameBounds(min=4, max=16, multiple_of=4, default=16),
+    fps=Bounds[int](min=1, max=30, default=8),
+    steps=Bounds[int](min=4, max=50, default=25),
+    guidance_scale=Bounds[float](min=1, max=15, default=5),
+    gamma=Bounds[float](min=0, max=0.05, default=0.02),
+    prompt_max_chars=200,
+    max_picture_pixels=1_000_000,
+    image_input=True,
+    samplers=("dpm++2m", "ddim"),
+    description="for the benchmark",
+    license="Apache-2.0",
+)
+
+
+@dataclass
+class Asked:
+    """One of the two servers, and what it answered per second in each round, by kind of request."""
+
+    port: int
+    jobs: JobStore
+    running: str = ""
+    queued: str = ""
+    rates: dict[str, list[float]] = field(default_factory=dict)
+
+    def head_of(self, kind: str) -> bytes:
+        if kind == "POST":
+            head = f"POST /videos HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n"
+            return head.encode() + BODY
+        name = self.running if kind == "GET running" else self.queued
+        return f"GET /videos/{name} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--requests", type=int, default=400, help="in each round, of each kind")
+    parser.add_argument("--enforce", action="store_true", help="end with 1 when a bar is missed")
+    asked = parser.parse_args(argv)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="microcinema-bench-")))
+        ours = stack.enter_context(_serving("service.main", folder))
+        bare = stack.enter_context(_serving("benchmarks.bare_app", folder))
+        asyncio.run(_measure(ours, bare, asked.rounds, asked.requests))
+    missed = False
+    for kind, bar in BARS.items():
+        rates = [statistics.median(each.rates[kind]) for each in (ours, bare)]
+        ratio = statistics.median(a / b for a, b in zip(ours.rates[kind], bare.rates[kind], strict=True))
+        print(f"{kind:>12}: {rates[0]:.0f} a second, bare {rates[1]:.0f}, ratio {ratio:.2f} (bar {bar})")
+        missed |= bar is not None and ratio < bar
+    return 1 if asked.enforce and missed else 0
+
+
+async def _measure(ours: Asked, bare: Asked, rounds: int, requests: int) -> None:
+    for each in (ours, bare):
+        for kind in BARS:
+            await _rate(each, kind, requests)
+            each.rates[kind] = []
+    for number in range(rounds):
+        for kind in BARS:
+            for each in (ours, bare) if number % 2 else (bare, ours):
+                each.rates[kind].append(await _rate(each, kind, requests))
+
+
+async def _rate(server: Asked, kind: str, requests: int) -> float:
+    """Requests per second, by CONNECTIONS clients that each wait for an answer before they ask again."""
+    wire = server.head_of(kind)
+    connections = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(CONNECTIONS)]
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(requests // CONNECTIONS):
+            writer.write(wire)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 202")), head
+            length = head.lower().split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0]
+            await reader.readexactly(int(length))
+
+    began = time.perf_counter()
+    await asyncio.gather(*(ask(*connection) for connection in connections))
+    seconds = time.perf_counter() - began
+    for _, writer in connections:
+        writer.close()
+    return requests // CONNECTIONS * CONNECTIONS / seconds
+
+
+@contextmanager
+def _serving(module: str, folder: Path) -> Iterator[Asked]:
+    with server() as redis:
+        (port,) = free_ports(1)
+        settings = {
+            "REDIS_URL": f"redis://127.0.0.1:{redis.get_connection_kwargs()['port']}/0",
+            "MICROCINEMA_PORT": str(port),
+            "MICROCINEMA_STORAGE_DIR": str(folder / "artifacts"),
+            "MICROCINEMA_QUEUE_LIMIT": "100000000",
+        }
+        with (folder / f"{module}.log").open("w") as log:
+            process = subprocess.Popen([sys.executable, "-m", module, str(port)], env={**os.environ, **settings}, stderr=log)
+        try:
+            _wait_for(port, process)
+            jobs = JobStore(Store(redis))
+            jobs.announce("gpu-1", "default", [SPEC], alive_s=3600.0)
+            asked = Asked(port, jobs)
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+                names = [client.post("/videos", json=json.loads(BODY)).json()["id"] for _ in range(2)]
+            (claim,) = jobs.claim("default", "gpu-1", 1, 3600.0, ["micro"])
+            asked.running = claim.job.id
+            (asked.queued,) = set(names) - {asked.running}
+            yield asked
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while True:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False)
+            return
+        except httpx.TransportError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("a server did not come up") from None
+            time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
