@@ -1,7 +1,7 @@
-"""The least that a FastAPI app could do: the same write to Redis for a POST, the same read for a GET, no more.
+"""The least that a FastAPI app could do: the same write to Redis for a POST, the same read for a GET.
 
-`python -m benchmarks.bare_app PORT`, with REDIS_URL. No keys, bounds, idempotency, ids, logs, metrics or links;
-the body is a pydantic model, and the answer says id, status and progress.
+`python -m benchmarks.bare_app PORT`, with REDIS_URL. No keys, bounds, idempotency, logs, metrics or
+links; the body is a pydantic model, and the answer says id, status and progress.
 """
 
 import os
@@ -58,4 +58,5 @@ def app_over(redis_url: str) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app_over(os.environ["REDIS_URL"]), port=int(sys.argv[1]), access_log=False, log_level="warning")
+    app = app_over(os.environ["REDIS_URL"])
+    uvicorn.run(app, port=int(sys.argv[1]), access_log=False, log_level="warning")
