@@ -165,6 +165,7 @@ def test_a_python_block(served: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
         "httpx": httpx,
         "openai": openai,
         "Webhook": Webhook,
+        "Client": Client,
         "videos": openai.OpenAI(base_url=f"{served.site.url}/v1", api_key="unused").videos,
     }
     with Client(served.site.url) as names["client"], ExitStack() as left_open:
