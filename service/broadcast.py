@@ -70,17 +70,17 @@ class Listener:
     _room: int
     previews: bool = True
     _waiting: deque[Told] = field(default_factory=deque)
+    _preview: Told | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
 
     def tell(self, news: Told) -> None:
-        """Called by the reader; never waits. Of previews the newest alone waits."""
+        """Called by the reader; never waits. Of previews the newest alone waits, behind all events."""
         if news.seq is None:
-            if not self.previews:
-                return
-            for older in [each for each in self._waiting if each.seq is None]:
-                self._waiting.remove(older)
-        if len(self._waiting) >= self._room:
+            if self.previews and not self.ended:
+                self._preview = news
+                self._changed.set()
+        elif len(self._waiting) >= self._room:
             self.end()
         elif not self.ended:
             self._waiting.append(news)
@@ -90,16 +90,20 @@ class Listener:
         """Nothing more comes; what waits is dropped, for the client will ask for it again."""
         self.ended = True
         self._waiting.clear()
+        self._preview = None
         self._changed.set()
 
     async def next(self, wait_s: float) -> Told | None:
         """What comes next, or None when nothing did within `wait_s` seconds or the stream has `ended`."""
-        if not self._waiting and not self.ended:
+        if not self._waiting and self._preview is None and not self.ended:
             self._changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait()
-        return self._waiting.popleft() if self._waiting else None
+        if self._waiting:
+            return self._waiting.popleft()
+        news, self._preview = self._preview, None
+        return news
 
     def leave(self) -> None:
         """The client has gone. Safe to call twice."""

@@ -40,7 +40,7 @@ _STAGE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 #: Label values that are there from the start: Prometheus cannot see an increase from nothing to 1.
 _OUTCOMES = ("succeeded", "failed", "cancelled", "expired", "held", "released", "lost", "refused")
 _KEPT = ("written", "failed", "resumed", "ignored")
-_COMMANDS = ("claim", "beat", "note", "record", "ticket", "announce", "sweep")
+_COMMANDS = ("claim", "beat", "note", "preview", "record", "ticket", "announce", "sweep")
 
 
 class WorkerMetrics:

@@ -65,6 +65,9 @@ def test_of_previews_a_slow_listener_keeps_the_newest_and_a_late_one_gets_it() -
         await log.put({"a": News((event(1),))})
         assert (await quick.next(30)) is not None
         late = broadcast.join("x", "a", 1)
+        first = await slow.next(30)
+        assert first is not None
+        assert first.seq == 1, "events go before"
         for listener in (slow, late):
             newest = await listener.next(30)
             assert newest is not None
@@ -72,6 +75,26 @@ def test_of_previews_a_slow_listener_keeps_the_newest_and_a_late_one_gets_it() -
         only = await without.next(30)
         assert only is not None
         assert only.seq == 1
+        reader.cancel()
+        await asyncio.wait({reader})
+
+    asyncio.run(scene())
+
+
+def test_previews_take_no_event_s_room_and_cut_nobody() -> None:
+    async def scene() -> None:
+        log: Any = Readings()
+        broadcast = Broadcast(log, most=9, most_per_owner=9, room=4)
+        full, quick = broadcast.join("x", "a", 0), broadcast.join("x", "a", 0)
+        reader = asyncio.create_task(broadcast.run(asyncio.Event()))
+        for seq in range(1, 5):
+            await log.put({"a": News((event(seq),), shown(seq))})
+            assert (await quick.next(30)) is not None
+            assert (await quick.next(30)) is not None
+        assert not full.ended
+        told = [await full.next(30) for _ in range(5)]
+        assert [news and news.seq for news in told] == [1, 2, 3, 4, None]
+        assert told[-1] is not None, "the newest preview comes behind them"
         reader.cancel()
         await asyncio.wait({reader})
 

@@ -109,5 +109,6 @@ def test_others_see_nothing(empty_record: None, start_gateway: Any) -> None:
         assert PICTURES[1] not in refused.text
         # A deleted job shows nothing to anybody, from then on.
         assert site.client.delete(f"/videos/{video['id']}", headers=mine).status_code == 200
+        assert not show(site, claim, 2)
         assert site.problem(404, site.client.get(path, headers=mine))["code"] == "unknown_video"
     wait_until(lambda: site.parts.broadcast.listeners == 0, 30, "the listener has left")
