@@ -220,11 +220,13 @@ class StoreMachine(StoreOperators):
         attempt = job.attempt - stale
         current = self.model.current(job.id, attempt)
         spent = {} if took is None else {"gpu_seconds": took}
-        assert self.store.hold(job.id, attempt, self.rules.APPROVAL, spent) is bool(current)
+        # A worker that asks again, because the first answer was lost, hears yes.
+        parked = job.state is State.AWAITING_APPROVAL and job.attempt == attempt
+        assert self.store.hold(job.id, attempt, self.rules.APPROVAL, spent) is (bool(current) or parked)
         if current:
             self.model.hold(job, took)
         if twice:
-            held = bool(current) and job.state is State.AWAITING_APPROVAL
+            held = job.state is State.AWAITING_APPROVAL and job.attempt == attempt
             assert self.store.hold(job.id, attempt, self.rules.APPROVAL, spent) is held
 
     @some_wait
