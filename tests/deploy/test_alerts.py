@@ -145,6 +145,10 @@ PLAYS: dict[str, tuple[Play, Play]] = {
         Play({'microcinema_worker_storage_retries_total{instance="w"}': "0+12x40"}, "40m"),
         Play({'microcinema_worker_storage_retries_total{instance="w"}': "0+1x40"}, "40m"),
     ),
+    "JobsStandStill": (
+        Play({"microcinema_jobs_set_aside": "0x5 1x20", "microcinema_newer_records": "0x25"}, "25m"),
+        Play({"microcinema_jobs_set_aside": "0x5 1x5 0x15", "microcinema_newer_records": "0x25"}, "25m"),
+    ),
     "RedisDown": (
         Play({'microcinema_redis_up{instance="g1"}': "1x5 0x10"}, "15m"),
         Play({'microcinema_redis_up{instance="g1"}': "1x15"}, "15m"),
