@@ -14,7 +14,7 @@ from service.contracts.artifact import Artifact
 from service.contracts.failure import Failure, FailureCode
 from service.contracts.lifecycle import State
 from service.queue import Tickets
-from service.store.errors import StoreUnavailable
+from service.store.errors import StoreUnavailable, UnreadableRecord
 from service.store.nouns import Cancelled, Expired, Failed, Outcome, Succeeded
 from service.store.store import JobStore
 from worker.accelerator import Accelerator
@@ -170,7 +170,7 @@ class Settlement:
         if attempt.stored:
             try:
                 self._uploader.withdraw(attempt, answer, self._store.record(attempt.job.id))
-            except StoreUnavailable as error:
+            except (StoreUnavailable, UnreadableRecord) as error:  # nothing to look at: nothing is deleted
                 self._tell(StoreUnreachable("record", str(error)))
 
     def _release(

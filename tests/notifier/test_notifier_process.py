@@ -224,7 +224,7 @@ WEAK = "whsec_dG9vIHNob3J0IHRvIGJlIHNhZmU="
         ({"REDIS_URL": ""}, "REDIS_URL", os.EX_CONFIG),
         ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "Connection refused", 1),
         ({"MICROCINEMA_STORAGE": "s3"}, "S3_BUCKET is empty", os.EX_CONFIG),
-        ({"MICROCINEMA_WEBHOOK_DELAYS_S": "5, 30"}, "MICROCINEMA_WEBHOOK_DELAYS_S cannot be", os.EX_CONFIG),
+        ({"MICROCINEMA_WEBHOOK_DELAYS_S": "5, 30"}, "MICROCINEMA_WEBHOOK_DELAYS_S: cannot be", os.EX_CONFIG),
         ({"MICROCINEMA_STORAGE_DIR": "/dev/null/x"}, "MICROCINEMA_STORAGE_DIR", os.EX_CONFIG),
     ],
 )

@@ -30,7 +30,8 @@ def cinema(tmp_path: Path) -> Cinema:
 @pytest.fixture
 def worker(ward: Any, cinema: Cinema) -> Any:
     ward.load = lambda: Loaded(cinema, tuple(SAMPLERS), TorchAccelerator(torch.device("cpu")))
-    return ward.worker(lease_s=60.0)  # nobody beats here, and real networks take their time
+    # Nobody beats here, and real networks take their time. No previews: they use the decoder as well.
+    return ward.worker(lease_s=60.0, preview_bytes=0)
 
 
 def short_of_memory(when: Callable[[Any], bool]) -> Callable[[Any, Any], None]:

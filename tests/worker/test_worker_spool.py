@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
 from rig.down import Down
 
 from service.contracts.deadline import Deadline
@@ -92,9 +91,9 @@ def test_a_video_that_cannot_be_settled_is_left_to_the_sweep(ward: Any) -> None:
     worker.engine.run_ticket()
     assert worker.leases.held == worker.spool.held == (("video_a", 1),)
     ward.connect().hset("{mc}:job:video_a", "tries", "torn")  # by hand: no script can end this job
-    with pytest.raises(ResponseError):
-        worker.spool.turn()
+    worker.spool.turn()
     assert worker.leases.held == worker.spool.held == ()
+    assert len(ward.objects()) > 1  # what the record cannot tell about stays
 
 
 def test_a_cancel_is_heard_by_what_waits(ward: Any, down: Down) -> None:
