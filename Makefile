@@ -28,11 +28,13 @@ TEST_OPTIONS ?=
 BOARDS_OPTIONS ?=
 GPU_OPTIONS ?=
 
-# The images' locks, by a tool of its own environment. LOCK_OPTIONS=--upgrade takes what is newest within the ranges.
+# The images' locks, by a tool of its own environment and from the public index alone, uv's default, whatever this
+# machine is set to: their hashes are those of public files. LOCK_OPTIONS=--upgrade takes what is newest within the ranges.
 UV_VERSION := 0.9.9
 LOCK_OPTIONS ?=
-LOCK = printf 'setuptools>=77\n$(1)' | $(VENV)/lock/bin/uv pip compile pyproject.toml - --universal --python-version 3.11 \
-  --default-index https://pypi.org/simple --no-config --no-emit-index-url --generate-hashes --quiet \
+LOCK = printf 'setuptools>=77\n$(1)' | env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL \
+  -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS $(VENV)/lock/bin/uv pip compile pyproject.toml - --universal --python-version 3.11 \
+  --no-config --no-emit-index-url --generate-hashes --quiet \
   --custom-compile-command 'make lock' $(LOCK_OPTIONS)
 
 # What tells of the images' packages, in an environment of its own.

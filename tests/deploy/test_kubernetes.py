@@ -272,31 +272,6 @@ def test_nothing_is_open_that_no_policy_opens(rendered):
     assert closed["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
-def test_the_operators_rules_are_those_of_compose():
-    shipped = [
-        group
-        for file in sorted((ROOT / "deploy/rules").glob("*.yml"))
-        for group in yaml.safe_load(file.read_text())["groups"]
-    ]
-    operated = yaml.safe_load((SOURCE / "monitoring/rules.yaml").read_text())
-    assert operated["spec"]["groups"] == shipped, "python -m rig.operator_rules writes it anew"
-
-
-def test_scaling_asks_for_series_that_the_rules_record():
-    recorded = {
-        rule["record"]
-        for file in (ROOT / "deploy/rules").glob("*.yml")
-        for group in yaml.safe_load(file.read_text())["groups"]
-        for rule in group["rules"]
-        if "record" in rule
-    }
-    scaled = yaml.safe_load((SOURCE / "scaling/worker.yaml").read_text())
-    for trigger in scaled["spec"]["triggers"]:
-        asked = set(re.findall(r"microcinema[\w:]+", trigger["metadata"]["query"]))
-        assert asked
-        assert asked <= recorded
-
-
 def test_who_lets_workers_keep_their_deletion_cost_gives_them_that_right_and_no_other(tmp_path):
     if not _kustomize_5():
         pytest.skip("needs a kubectl that brings kustomize 5 (Debian's own is too old)")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from rig.processes import wait_until
+from rig.stored_objects import LEASE_S, StuckStore, begin, keys, stored, succeed
 
 from service.contracts.artifact import Artifact
 from service.contracts.failure import Failure, FailureCode
-from service.contracts.keys import attempt_prefix, input_picture_key
+from service.contracts.keys import input_picture_key
 from service.contracts.lifecycle import Stage
 from service.janitor import Cleared, Janitor, WrongRecord
 from service.storage.artifact_store import ArtifactStore, StorageUnavailable
@@ -22,7 +23,6 @@ from service.store.nouns import Failed, Note, Succeeded
 from service.store.script import Store
 from service.store.store import JobStore
 
-LEASE_S = 15.0
 OLD_S = 10 * LEASE_S + 1
 HOUR_S = 3601.0
 FAILED = Failed(Failure(code=FailureCode.INTERNAL, message="it broke", retryable=False))
@@ -36,35 +36,6 @@ def artifacts(tmp_path: Path) -> FileStore:
 @pytest.fixture
 def janitor(jobs, artifacts, clock) -> Janitor:
     return Janitor(jobs, artifacts, LEASE_S, clock)
-
-
-def stored(artifacts: ArtifactStore, job_id: str, attempt: int, name: str = "video.mp4") -> Artifact:
-    key = attempt_prefix("default", job_id, attempt) + name
-    body = f"{job_id} {attempt} {name}".encode()
-    made = artifacts.put(key, body, "video/mp4")
-    assert made.sha256 is not None
-    return Artifact(
-        key=key, content_type="video/mp4", bytes=made.bytes, sha256=made.sha256, width=64, height=64
-    )
-
-
-def keys(artifacts: ArtifactStore) -> set[str]:
-    return {found.key for found in artifacts.list("")}
-
-
-def begin(jobs: JobStore, worker: str = "w1") -> int:
-    (claim,) = jobs.claim("default", worker, 1, LEASE_S, ["micro"])
-    return claim.attempt
-
-
-def succeed(jobs: JobStore, artifacts: ArtifactStore, job_id: str) -> Artifact:
-    attempt = begin(jobs)
-    artifact = stored(artifacts, job_id, attempt)
-    assert jobs.finish(job_id, attempt, Succeeded(artifact, {})).accepted
-    return artifact
-
-
-# ---- jobs whose time is over ---------------------------------------------------------------------------
 
 
 def test_a_deleted_job_loses_objects_and_record(janitor, jobs, artifacts, submit) -> None:
@@ -98,21 +69,6 @@ def test_a_running_job_that_was_deleted_is_left_to_its_worker(janitor, jobs, art
     assert janitor.clear_doomed() == Cleared()
     jobs.finish(job_id, attempt, FAILED)
     assert janitor.clear_doomed() == Cleared(jobs=1, objects=1)
-
-
-class StuckStore:
-    """Storage that deletes nothing whose key contains `stuck`: an object lock, a read-only disk."""
-
-    def __init__(self, inner: FileStore, stuck: str = "") -> None:
-        self._inner, self._stuck = inner, stuck
-
-    def list(self, prefix: str):
-        return self._inner.list(prefix)
-
-    def delete(self, key: str) -> None:
-        if self._stuck in key:
-            raise StorageUnavailable(f"{key} cannot be deleted now")
-        self._inner.delete(key)
 
 
 def test_a_record_stays_while_its_objects_cannot_be_deleted(jobs, artifacts, submit, janitor) -> None:
