@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pydantic import BaseModel, Field
 
 from service.contracts.job import VideoJob
-from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.fields.aliases import in_our_words
 from service.fields.references import Picture
@@ -13,8 +12,9 @@ from service.fields.video import PICTURE_FIELD, CreateVideo
 from service.intake.admission import Accepted, Origin, checked_idempotency_key
 from service.intake.intake import Intake
 from service.intake.remix import asked_digest, inherited
+from service.intake.sources import finished_source
 from service.refusals import FieldFault, InvalidFields
-from service.source_refusals import CannotExtend, SourceNotReady
+from service.source_refusals import CannotExtend
 
 #: Names the video to extend, in the body of OpenAI's route.
 VIDEO = "video"
@@ -65,11 +65,7 @@ async def extend(
     before = await intake.made_before(tenant, key, digest)
     if before is not None:
         return before
-    source = await intake.show(tenant, video_id)
-    if source.state is not State.SUCCEEDED or source.artifact is None:
-        raise SourceNotReady(
-            f"the video {video_id} is {source.state}: only one that succeeded can be extended"
-        )
+    source, film = await finished_source(intake, tenant, video_id, "extended")
     ours, _ = in_our_words(given, intake.aliases)
     model = ours.get("model") or source.request.model
     spec = next((e.spec for e in await intake.catalogue.now() if e.spec.name == model), None)
@@ -79,7 +75,7 @@ async def extend(
     for name in ("seed", "fit"):
         fields.pop(name, None)
     told = {name: value for name, value in given.items() if name not in _FIXED}
-    origin = Origin(video_id, digest, source.artifact)
+    origin = Origin(video_id, digest, film)
     return await intake.submit(tenant, fields | told, None, key, origin, repeat=repeat)
 
 

@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from service.contracts.job import VideoJob
-from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.fields.references import Picture, picture_digest
 from service.fields.video import CreateVideo
 from service.intake.admission import Accepted, Origin, checked_idempotency_key
 from service.intake.intake import Intake
+from service.intake.sources import finished_source
 from service.refusals import FieldFault, InvalidFields, NoContent
-from service.source_refusals import SourceNotReady
 
 #: Asks that the new video be animated from the old one's keyframe instead of a new one.
 KEEP_KEYFRAME = "keep_keyframe"
@@ -45,11 +44,7 @@ async def remix(
     before = await intake.made_before(tenant, key, digest)
     if before is not None:
         return before
-    source = await intake.show(tenant, video_id)
-    if source.state is not State.SUCCEEDED:
-        raise SourceNotReady(
-            f"the video {video_id} is {source.state}: only one that succeeded can be remixed"
-        )
+    source, _ = await finished_source(intake, tenant, video_id, "remixed")
     spec = next((e.spec for e in await intake.catalogue.now() if e.spec.name == source.request.model), None)
     fields = inherited(source, told, spec)
     origin = Origin(video_id, digest)

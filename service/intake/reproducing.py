@@ -6,7 +6,6 @@ from pydantic import BaseModel, Field
 
 from service.contracts.compat import compat_key
 from service.contracts.job import OWN_PICTURE, VideoJob
-from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.contracts.receipt import Receipt
 from service.contracts.request import MAX_PRIORITY, MIN_PRIORITY, Original, PictureRef, VideoRequest
@@ -26,8 +25,9 @@ from service.fields.vocabulary import unknown_words
 from service.intake.admission import Accepted, checked_idempotency_key
 from service.intake.intake import Intake
 from service.intake.remix import asked_digest
+from service.intake.sources import finished_source
 from service.refusals import FieldFault, InvalidFields, UnknownModel
-from service.source_refusals import CannotReproduce, SourceNotReady
+from service.source_refusals import CannotReproduce
 from service.store.nouns import Submission
 from service.tracing import current_traceparent
 
@@ -65,16 +65,12 @@ async def reproduce(
     before = await intake.made_before(tenant, key, digest)
     if before is not None:
         return before
-    source = await intake.show(tenant, video_id)
-    if source.state is not State.SUCCEEDED or source.artifact is None:
-        raise SourceNotReady(
-            f"the video {video_id} is {source.state}: only one that succeeded can be reproduced"
-        )
-    if source.artifact.receipt is None:
+    source, film = await finished_source(intake, tenant, video_id, "reproduced")
+    if film.receipt is None:
         raise CannotReproduce(f"the video {video_id} is from before there were receipts: it has none")
-    spec = await _served(intake, source, source.artifact.receipt)
+    spec = await _served(intake, source, film.receipt)
     job_id = intake.new_id()
-    request = await intake.pictures.copy(_repeated(source, source.artifact.receipt, asked), tenant, job_id)
+    request = await intake.pictures.copy(_repeated(source, film.receipt, asked), tenant, job_id)
     own_picture = request.input_picture is not None or request.extends is not None
     compat = compat_key(request, spec, spec.first_stage(own_picture=own_picture))
     return await intake.accept(
