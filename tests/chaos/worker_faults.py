@@ -17,9 +17,18 @@ from service.contracts.lifecycle import Stage
 ENDS_S = 120.0
 
 
-class WorkerKilled(Plain):
-    name, says = "worker_killed", "kill -9 of a worker that holds a job"
+class Instant(Plain):
+    """Over in an instant: while the victim's job comes back its mate goes on, and what both began later is
+    not touched. With as many jobs under way as pass from one strike to the next, nearly all of them are.
+    """
+
+    clients, under_way = 4, 12
     kills_workers = True
+
+
+class WorkerKilled(Instant):
+    name, says = "worker_killed", "kill -9 of a worker that holds a job"
+    slow_s = 0.3  # a free machine makes some 25 of the usual jobs until the next strike
 
     def strike(self, at: Strike) -> Sequence[str]:
         part = at.busy_worker()
@@ -40,20 +49,16 @@ class WorkerKilledBeforeClaim(Plain):
         spring_at(at.scene.workers(), "claim", Moment.BEFORE, kill)
 
 
-class WorkerKilledAfterClaim(Plain):
+class WorkerKilledAfterClaim(Instant):
     name, says = "worker_killed_after_claim", "kill -9 of a worker whose claim is made, before it hears so"
-    kills_workers = True
+    slow_s = 0.3
 
     def strike(self, at: Strike) -> None:
         spring_at(at.scene.workers(), "claim", Moment.AFTER, kill)
 
 
-class WorkerKilledInStageOne(Plain):
+class WorkerKilledInStageOne(Instant):
     name, says = "worker_killed_in_text_to_image", "kill -9 of a worker whose job is in stage 1"
-    kills_workers = True
-    # Over in an instant: while the victim's job comes back its mate goes on, and what both began later is not
-    # touched. With as many jobs under way as pass from one strike to the next, nearly all of them are.
-    clients, under_way = 4, 12
     stage: ClassVar[Stage] = Stage.TEXT_TO_IMAGE
 
     def strike(self, at: Strike) -> Sequence[str]:
@@ -82,9 +87,9 @@ class WorkerKilledUploading(WorkerKilledInStageOne):
     stage = Stage.UPLOAD
 
 
-class WorkerKilledBeforeFinish(Plain):
+class WorkerKilledBeforeFinish(Instant):
     name, says = "worker_killed_before_finish", "kill -9 of a worker between upload and finish"
-    kills_workers = True
+    slow_s = 0.3
 
     def strike(self, at: Strike) -> None:
         spring_at(at.scene.workers(), "finish", Moment.BEFORE, kill)
