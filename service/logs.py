@@ -4,14 +4,15 @@ Prompts are the customer's words, not ours: they never enter a log. A processor 
 caller passes one by mistake.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from service.tracing import current_traceparent, trace_id_of
 
@@ -44,16 +45,19 @@ def configure_logs(
     such as "INFO"; an unknown one raises ValueError. process: the name every line carries ("gateway", ...).
     stream: defaults to standard error. Calling it again replaces the earlier set-up.
     """
+    root = logging.getLogger()
+    root.setLevel(level.upper())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_trace,
         drop_private_fields,
+        _process_name(process),
     ]
     ending: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        [structlog.processors.format_exc_info, _as_json]
         if log_format == "json"
         # Its default traceback, where `rich` is installed, shows local variables: prompts and secrets.
         else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
@@ -62,24 +66,47 @@ def configure_logs(
     outlet.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _process_name(process),
-                *ending,
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
         )
     )
-    root = logging.getLogger()
     root.handlers = [outlet]
-    root.setLevel(level.upper())
     # Its line per request would carry whole URLs, and a webhook's URL may hold its owner's secret.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Past `logging`, whose records are most of what a line costs: every request writes one.
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, *ending],
+        logger_factory=lambda name=process: _Outlet(name, outlet),
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=False,  # a second configure_logs() must reach loggers made before it
     )
+
+
+class _Outlet:
+    """Writes whole lines through the handler of all others, under its lock.
+
+    A stream that is full or closed is reported as `logging` does it, and never to whoever logs.
+    """
+
+    def __init__(self, name: str, handler: "logging.StreamHandler[TextIO]") -> None:
+        self.name = name
+        self._handler = handler
+
+    def msg(self, line: str) -> None:
+        with self._handler.lock or nullcontext():
+            try:
+                self._handler.stream.write(f"{line}\n")
+                self._handler.flush()
+            except (OSError, ValueError):  # full or gone; closed
+                self._handler.handleError(logging.makeLogRecord({"msg": line}))
+
+    debug = info = warning = error = critical = exception = msg
+
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+
+
+def _as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return _ENCODE(event)
 
 
 def _process_name(process: str) -> Processor:
@@ -90,9 +117,9 @@ def _process_name(process: str) -> Processor:
     return add
 
 
-def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+def get_logger(name: str) -> FilteringBoundLogger:
     """A logger: `get_logger(__name__).info("job_claimed", job_id=..., attempt=...)`."""
-    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    logger: FilteringBoundLogger = structlog.get_logger(name)
     return logger
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-import structlog
+from structlog.typing import FilteringBoundLogger
 
 from service.tracing import trace_id_of
 from worker.events import (
@@ -57,7 +57,7 @@ _WARNINGS = (
 class Logbook:
     """A reader of events (`tell`) that writes each as one line: its name in snake case, then its facts."""
 
-    def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
+    def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
         self._whose: dict[str, dict[str, str]] = {}  # job -> what every line about it carries
 

@@ -78,3 +78,21 @@ def test_a_human_traceback_shows_no_local_variables() -> None:
         get_logger("service.test").exception("request_failed")
     assert "ValueError: broken after 12 characters" in stream.getvalue()
     assert "a red circle" not in stream.getvalue()
+
+
+def test_a_stream_that_takes_no_more_is_no_fault_of_whoever_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError("no space left")
+
+    configure_logs("json", "INFO", process="gateway", stream=Full())
+    get_logger("service.test").info("job_accepted")
+    assert "no space left" in capsys.readouterr().err
+
+
+def test_lines_below_the_level_are_not_written() -> None:
+    stream = io.StringIO()
+    configure_logs("json", "WARNING", process="gateway", stream=stream)
+    get_logger("service.test").info("job_accepted")
+    logging.getLogger("foreign").info("from a library")
+    assert stream.getvalue() == ""
