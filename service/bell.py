@@ -12,6 +12,8 @@ from service.store.errors import StoreUnavailable
 
 #: Nobody waits longer than this for a ring (seconds).
 RING_LIMIT_S = 1.0
+#: Under many submissions a ring takes a thread no more often than this (seconds): it wakes for all of them.
+REST_S = 0.02
 
 log = get_logger(__name__)
 
@@ -27,7 +29,8 @@ class Bell:
     def work_in(self, pool: str) -> None:
         """Wake one worker of `pool`, in a moment; without this ring the sweep does it within seconds.
 
-        The client's answer does not wait for it, and what comes while one ring is under way is one ring more.
+        The client's answer does not wait for it. The first ring is at once; what comes while it is under way,
+        or right behind it, is one ring more.
         """
         self._wanted[pool] += 1
         if self._ringing is None or self._ringing.done():
@@ -44,8 +47,10 @@ class Bell:
 
     async def _ring_for_all(self) -> None:
         while self._wanted:
-            pool, count = self._wanted.popitem()
-            await _ring(partial(self.tickets.push, pool, count), pool=pool)
+            wanted, self._wanted = self._wanted, Counter[str]()
+            for pool, count in wanted.items():
+                await _ring(partial(self.tickets.push, pool, count), pool=pool)
+            await asyncio.sleep(REST_S)
 
 
 async def _ring(push: Callable[[], None], **facts: str) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.answer_headers import add_missing, raw
 
 ANY_ORIGIN = "*"
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
@@ -47,22 +48,21 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, https_only_s: int) -> None:
         self.app = app
-        self.headers = dict(HEADERS)
+        headers = dict(HEADERS)
         if https_only_s:
-            self.headers["strict-transport-security"] = f"max-age={https_only_s}"
+            headers["strict-transport-security"] = f"max-age={https_only_s}"
+        self._usual = raw({**headers, "content-security-policy": POLICY})
+        self._reference = raw({**headers, "content-security-policy": _REFERENCE_POLICY})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        policy = _REFERENCE_POLICY if scope["path"].rstrip("/") in _REFERENCE else POLICY
+        headers = self._reference if scope["path"].rstrip("/") in _REFERENCE else self._usual
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self.headers.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("content-security-policy", policy)
+                add_missing(message, headers)
             await send(message)
 
         await self.app(scope, receive, marked)

@@ -17,10 +17,17 @@ class Remembered(Generic[T]):
         self._max_age_s = max_age_s
         self._last: tuple[float, T] | None = None
 
-    async def get(self) -> T:
-        """The last reading if it is young enough, else a new one. Raises what `read` raises."""
+    def fresh(self) -> T | None:
+        """The last reading if it is young enough."""
         if self._last is not None and self._clock() - self._last[0] < self._max_age_s:
             return self._last[1]
+        return None
+
+    async def get(self) -> T:
+        """The last reading if it is young enough, else a new one. Raises what `read` raises."""
+        fresh = self.fresh()
+        if fresh is not None:
+            return fresh
         reading = await self._read()
         self._last = (self._clock(), reading)
         return reading

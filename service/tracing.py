@@ -49,10 +49,14 @@ class TraceSettings(BaseSettings):
 
 @dataclass(frozen=True)
 class Traces:
-    """Makes spans. Times are seconds since 1970. `close` sends what still waits."""
+    """Makes spans. Times are seconds since 1970. `close` sends what still waits.
+
+    `recorded` False: nobody will see them, so a span matters only as the messenger of its parent.
+    """
 
     tracer: Tracer
     close: Callable[[], None]
+    recorded: bool = True
 
     def begin(
         self, name: str, parent: str | Span, kind: SpanKind = SpanKind.INTERNAL, facts: Facts | None = None
@@ -81,7 +85,7 @@ class Traces:
 
 def no_traces() -> Traces:
     """Records nothing, and hands a client's own traceparent on."""
-    return Traces(trace.NoOpTracer(), lambda: None)
+    return Traces(trace.NoOpTracer(), lambda: None, recorded=False)
 
 
 def open_traces(settings: TraceSettings, process: str) -> Traces:

@@ -56,16 +56,28 @@ class GatewayParts:
     traces: Traces = field(default_factory=no_traces)
 
 
-async def _parts(request: Request) -> GatewayParts:
+def parts_of(request: Request) -> GatewayParts:
+    """The gateway that serves this request."""
     parts: GatewayParts = request.app.state.parts
     return parts
 
 
-async def _tenant(request: Request) -> str:
+def owner_of(request: Request) -> str:
+    """Who asks."""
     owner: str = request.scope[OWNER]
     return owner
 
 
+async def _parts(request: Request) -> GatewayParts:
+    return parts_of(request)
+
+
+async def _tenant(request: Request) -> str:
+    return owner_of(request)
+
+
+#: For routes that are asked now and then. The two that are asked all the time call the functions above
+#: themselves: FastAPI's way to them costs more than anything else that a poll does here.
 Parts = Annotated[GatewayParts, Depends(_parts)]
 Tenant = Annotated[str, Depends(_tenant)]
 
@@ -73,4 +85,4 @@ Tenant = Annotated[str, Depends(_tenant)]
 def served_base(request: Request, parts: GatewayParts) -> str:
     """The address to which routes are appended, with /v1 if the client came by /v1."""
     base = (parts.public_base_url or str(request.base_url)).rstrip("/")
-    return base + VERSION_PREFIX if request.url.path.startswith(f"{VERSION_PREFIX}/") else base
+    return base + VERSION_PREFIX if request.scope["path"].startswith(f"{VERSION_PREFIX}/") else base

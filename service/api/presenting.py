@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from fastapi import Request, Response
+from pydantic import BaseModel
 
 from service.access import reaching_record
 from service.api.content import fresh_links
@@ -24,9 +25,22 @@ NONE_KNOWN: Mapping[str, Forecast] = MappingProxyType({})
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
 
 
+@dataclass
+class Head:
+    """Status and headers of an answer in the making, for routes that do not get FastAPI's."""
+
+    status_code: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def over(self, view: BaseModel) -> Response:
+        """The answer as FastAPI would make it of the view, without its way there."""
+        body = view.model_dump_json(by_alias=True)
+        return Response(body, self.status_code, self.headers, media_type="application/json")
+
+
 async def answer_accepted(
     request: Request,
-    response: Response,
+    response: Response | Head,
     parts: GatewayParts,
     tenant: str,
     accepted: Accepted,
@@ -42,7 +56,7 @@ async def answer_accepted(
 
 async def waited_for(
     request: Request,
-    response: Response,
+    response: Response | Head,
     parts: GatewayParts,
     tenant: str,
     job: VideoJob,
@@ -92,10 +106,14 @@ async def outlooks(
     """
     waiting = [job.id for job in jobs if job.state is State.QUEUED]
     asked = [job_id for job_id in waiting if job_id not in known]
-    if waiting:
-        with suppress(Refusal):
+    if not waiting:
+        return lambda _: Outlook()
+    snapshot, catalogue = parts.snapshots.fresh(), parts.intake.catalogue.recent.fresh()
+    if asked or snapshot is None or catalogue is None:
+        try:
             async with reaching_record(OUTLOOK_LIMIT_S):
                 snapshot, catalogue = await parts.snapshots.get(), await parts.intake.catalogue.recent.get()
-                ahead = {**known, **(await parts.intake.jobs.ahead(asked) if asked else {})}
-                return lambda job: outlook_of(job, snapshot, catalogue, ahead.get(job.id))
-    return lambda _: Outlook()
+                known = {**known, **(await parts.intake.jobs.ahead(asked) if asked else {})}
+        except Refusal:
+            return lambda _: Outlook()
+    return lambda job: outlook_of(job, snapshot, catalogue, known.get(job.id))

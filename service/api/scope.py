@@ -5,10 +5,11 @@ import re
 import secrets
 from collections.abc import Callable, Container, Mapping
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.answer_headers import add_missing, header_of, raw
 from service.api.problems import InternalError, problem_response
 from service.logs import bound, get_logger
 from service.metrics import GatewayMetrics
@@ -114,12 +115,9 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = self._request_id
-            if headers.get("content-type", "").startswith("text/event-stream"):
+            if header_of(message, b"content-type").startswith(b"text/event-stream"):
                 self.streams_since = self._clock()
-            for name, value in self._left.items():
-                headers.setdefault(name, value)
+            add_missing(message, raw({"x-request-id": self._request_id, **self._left}))
         await self._send(message)
 
 

@@ -22,8 +22,11 @@ class Traced:
         if scope["type"] != "http" or scope["path"] in self.quiet:
             await self.app(scope, receive, send)
             return
-        method = scope["method"]
         parent = Headers(scope=scope).get("traceparent", "")
+        if not (parent or self.traces.recorded):
+            await self.app(scope, receive, send)
+            return
+        method = scope["method"]
         span = self.traces.begin(method, parent, SpanKind.SERVER, {"http.request.method": method})
 
         async def observed(message: Message) -> None:

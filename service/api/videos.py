@@ -6,18 +6,16 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.api.asking import (
     ACCEPTED,
+    HEADER_PARAMETERS,
     JOB_REFUSALS,
-    IdempotencyKey,
-    Prefer,
-    RetryCount,
     body_of,
     schemas_of,
 )
 from service.api.body import read_body
 from service.api.metadata_filter import METADATA_PARAMETER, asked_metadata
 from service.api.model_views import ModelListView, model_list
-from service.api.parts import Parts, Tenant, served_base
-from service.api.presenting import answer_accepted, asked_wait, is_repeat, outlooks, present
+from service.api.parts import Parts, Tenant, owner_of, parts_of, served_base
+from service.api.presenting import Head, answer_accepted, asked_wait, is_repeat, outlooks, present
 from service.api.problems import documented
 from service.api.views import (
     DeletedView,
@@ -42,24 +40,20 @@ SCHEMAS = schemas_of(
     summary="Ask for a video",
     status_code=202,
     response_model=VideoView,
-    openapi_extra=body_of(CreateVideo),
+    openapi_extra={**body_of(CreateVideo), "parameters": HEADER_PARAMETERS},
     responses={**ACCEPTED, **documented(*JOB_REFUSALS)},
 )
-async def create_video(
-    request: Request,
-    response: Response,
-    parts: Parts,
-    tenant: Tenant,
-    idempotency_key: IdempotencyKey = None,
-    prefer: Prefer = None,
-    x_stainless_retry_count: RetryCount = None,
-) -> VideoView:
+async def create_video(request: Request) -> Response:
     """JSON and multipart/form-data are read alike; only the latter can carry `input_reference`."""
+    parts, tenant, told = parts_of(request), owner_of(request), request.headers
     body = await read_body(request, parts.settings.max_text_bytes)
+    repeat = is_repeat(told.get("x-stainless-retry-count"))
     accepted = await parts.intake.submit(
-        tenant, body.given, body.picture, idempotency_key, repeat=is_repeat(x_stainless_retry_count)
+        tenant, body.given, body.picture, told.get("idempotency-key"), repeat=repeat
     )
-    return await answer_accepted(request, response, parts, tenant, accepted, asked_wait(prefer))
+    head = Head()
+    view = await answer_accepted(request, head, parts, tenant, accepted, asked_wait(told.get("prefer")))
+    return head.over(view)
 
 
 @router.get(
@@ -95,15 +89,15 @@ async def list_videos(
     "/videos/{video_id}",
     tags=["videos"],
     summary="Look at one video",
+    response_model=VideoView,
     responses=documented(UnknownVideo, VideoGone, RecordUnavailable),
 )
-async def retrieve_video(
-    request: Request, response: Response, parts: Parts, tenant: Tenant, video_id: str
-) -> VideoView:
+async def retrieve_video(request: Request, video_id: str) -> Response:
     """Poll this until `status` is completed or failed; `openai-poll-after-ms` says how often."""
-    seen = await parts.intake.look(tenant, video_id)
-    response.headers["openai-poll-after-ms"] = str(parts.settings.poll_after_ms)
-    return await present(request, parts, seen.job, seen.forecast)
+    parts = parts_of(request)
+    seen = await parts.intake.look(owner_of(request), video_id)
+    view = await present(request, parts, seen.job, seen.forecast)
+    return Head(headers={"openai-poll-after-ms": str(parts.settings.poll_after_ms)}).over(view)
 
 
 @router.delete(

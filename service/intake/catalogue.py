@@ -26,8 +26,10 @@ class Catalogue:
 
     async def lately(self, wanted: str | None) -> list[CatalogueEntry]:
         """As it was within the last second or, where the model asked for is not in that, now."""
-        async with reaching_record():
-            entries = await self.recent.get()
+        entries = self.recent.fresh()
+        if entries is None:
+            async with reaching_record():
+                entries = await self.recent.get()
         if entries and (wanted is None or wanted in entries):
             return _in_order(entries)
         return await self.now()
