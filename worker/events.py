@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.memory_events import MemoryPlanned, MemoryRungClimbed, MemoryRungHelped, MemoryRungLeft
-from worker.moderation import ContentWithheld
 
 
 @dataclass(frozen=True)
@@ -220,6 +219,20 @@ class Hung:
     """Nothing has moved for too long; the process ends at once."""
 
     silence_s: float
+
+
+@dataclass(frozen=True)
+class ContentWithheld:
+    """A checker had something against a job's `what` (prompt, picture, preview).
+
+    `finding` is for operators alone.
+    """
+
+    job_id: str
+    attempt: int
+    what: str
+    checker: str
+    finding: str
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from worker.events import (
     CheckpointFailed,
     CheckpointIgnored,
     CheckpointKept,
+    ContentWithheld,
     DeviceFault,
     Fault,
     Hung,
@@ -35,7 +36,6 @@ from worker.events import (
     WorkerEvent,
 )
 from worker.memory_events import MemoryPlanned, MemoryRungClimbed
-from worker.moderation import ContentWithheld
 
 _WARNINGS = (
     BatchSplit,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
+from worker.events import ContentWithheld, Tell
+from worker.lease import Held
 from worker.renderer import Picture
-
-if TYPE_CHECKING:
-    from worker.events import Tell
-    from worker.lease import Held
 
 T = TypeVar("T")
 
@@ -18,20 +16,6 @@ T = TypeVar("T")
 #: None lets it pass. Whatever it raises fails the job.
 PromptChecker: TypeAlias = Callable[[str], str | None]
 PictureChecker: TypeAlias = Callable[[Picture], str | None]
-
-
-@dataclass(frozen=True)
-class ContentWithheld:
-    """A checker had something against a job's `what` (prompt, picture, preview).
-
-    `finding` is for operators alone.
-    """
-
-    job_id: str
-    attempt: int
-    what: str
-    checker: str
-    finding: str
 
 
 class ContentRefused(Exception):

@@ -19,13 +19,13 @@ from models.errors import BadWeights
 from models.evaluation.cases import SOURCES, Case, Source, cases, fingerprint
 from models.evaluation.fidelity import background_drift, object_mask, psnr
 from models.evaluation.films import Pipeline, Recipe, load_strip, make_films, save_strip
-from models.evaluation.h264 import round_trip
 from models.evaluation.oracle import judge
 from models.evaluation.reconstruction import reconstruct
 from models.evaluation.report import Judged, Report
 from models.precision import choose_device, network_dtype
 from models.sampler import SAMPLERS
 from models.spec import CinemaSpec
+from models.training.h264 import round_trip
 from models.vae import PictureCodec
 from models.weights import load_parts
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.evaluation.fidelity import psnr
-from models.evaluation.h264 import round_trip
 from models.evaluation.oracle import Verdict, judge
 from models.evaluation.score import Tally, tallies
 from models.evaluation.silhouette import Pixels
 from models.spec import CinemaSpec
+from models.training.h264 import round_trip
 from models.training.world import BACKGROUNDS, Scene, render
 from models.vae import PictureCodec
 

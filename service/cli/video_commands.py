@@ -197,7 +197,7 @@ def _follow(client: Client, video: Video, bar: ProgressBar) -> None:
                 if isinstance(event, VideoReset):
                     video = event.video
                 elif isinstance(event, VideoEvent):
-                    video = video.after(event)
+                    video = event.applied_to(video)
                 bar.show(video)
                 if video.awaits_approval:
                     return

@@ -4,15 +4,12 @@ Times are Unix seconds unless said otherwise.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.client.errors import RenderFailed, Unintelligible, VideoError
-
-if TYPE_CHECKING:
-    from service.client.events import VideoEvent
 
 FINAL = frozenset({"completed", "failed"})
 """Statuses behind which nothing changes."""
@@ -151,11 +148,6 @@ class Video(Answered):
     def over(self) -> bool:
         """Whether nothing will change any more."""
         return self.status in FINAL
-
-    def after(self, event: "VideoEvent") -> Self:
-        """The same video further on: its state, its progress and its error as `event` tells."""
-        told = ("state", "status", "progress", "stage", "step", "steps", "error")
-        return self.model_copy(update={name: getattr(event, name) for name in told})
 
     def raise_for_failure(self) -> Self:
         """Raises RenderFailed if the job ended without a video; otherwise the video itself."""

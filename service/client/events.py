@@ -37,6 +37,11 @@ class VideoEvent(Answered):
         """Whether it is the video's last event."""
         return self.status in FINAL
 
+    def applied_to(self, video: Video) -> Video:
+        """The same video further on: its state, its progress and its error as this event tells."""
+        told = ("state", "status", "progress", "stage", "step", "steps", "error")
+        return video.model_copy(update={name: getattr(self, name) for name in told})
+
 
 class VideoPreview(Answered):
     """What the video looks like so far: `picture` is a WebP of `frames` frames (they move, if several).

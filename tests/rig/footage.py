@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.evaluation import h264
+from models.training import h264
 
 Frames = NDArray[np.uint8]
 

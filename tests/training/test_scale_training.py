@@ -15,8 +15,8 @@ from rig.scale import prepare, write_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.cinema import Cinema
-from models.evaluation import h264
 from models.manifest import check_manifest
+from models.training import h264
 from models.training.scale.checkpoints import OtherRun
 from models.training.scale.train import train
 from models.weights import read_spec

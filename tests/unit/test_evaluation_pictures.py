@@ -10,8 +10,8 @@ from models.cinema import Film, frame_digest
 from models.evaluation.contact_sheet import Row, contact_sheet, fitting_font, pictures_of
 from models.evaluation.fidelity import CEILING_DB, background_drift, object_mask, psnr
 from models.evaluation.films import load_strip, save_strip
-from models.evaluation.h264 import decode, encode, round_trip
 from models.training.captions import draw_scenes
+from models.training.h264 import decode, encode, round_trip
 from models.training.world import BACKGROUNDS, COLORS, Scene, coverage, moments_of, render
 from worker.encode import encode_mp4
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.evaluation.h264 import round_trip
 from models.evaluation.oracle import NONE, Verdict, judge
 from models.evaluation.silhouette import Pixels
 from models.training.captions import draw_scenes
+from models.training.h264 import round_trip
 from models.training.world import (
     BACKGROUNDS,
     COLORS,

@@ -14,10 +14,10 @@ from service.contracts.keys import chosen_picture_key
 from service.contracts.lifecycle import State
 from service.contracts.request import KeyframeGate
 from service.storage.artifact_store import StorageUnavailable
-from worker.events import Fault
+from worker.events import ContentWithheld, Fault
 from worker.keyframe import picture_artifact
 from worker.main import Worker
-from worker.moderation import Checkers, ContentWithheld
+from worker.moderation import Checkers
 from worker.watchdog import Pulse
 
 SECRET = "a finding that only operators read"

@@ -17,9 +17,9 @@ from service.contracts.lifecycle import State
 from service.contracts.preview import Preview, Shows
 from service.store.errors import StoreUnavailable
 from worker.attempt import Attempt
-from worker.events import PreviewMissed, StoreUnreachable
+from worker.events import ContentWithheld, PreviewMissed, StoreUnreachable
 from worker.main import Worker
-from worker.moderation import Checkers, ContentWithheld, Moderator
+from worker.moderation import Checkers, Moderator
 from worker.previews import SHARE, Previews, picture_of
 from worker.watchdog import Pulse
 

@@ -10,7 +10,7 @@ from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from models.evaluation import h264
+from models.training import h264
 from models.training.loop import write_atomically
 from models.training.scale.footage import Frames
 

@@ -9,8 +9,9 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
-from models.evaluation.silhouette import Pixels
+Pixels = NDArray[np.uint8]
 
 _BT709 = 1  # ITU-T H.273 code point of primaries, transfer and matrix
 _LIMITED_RANGE = 1
