@@ -30,10 +30,12 @@ GPU_OPTIONS ?=
 
 # The images' locks, by a tool of its own environment and from the public index alone, uv's default, whatever this
 # machine is set to: their hashes are those of public files. LOCK_OPTIONS=--upgrade takes what is newest within the ranges.
+# A release may have files for some machines only, so each lock is then tried for Linux on both kinds (nothing is fetched).
+# torch for CPUs (deploy/locks/torch-cpu.txt) comes from an index of its own and is pinned by hand.
 UV_VERSION := 0.9.9
 LOCK_OPTIONS ?=
-LOCK = printf 'setuptools>=77\n$(1)' | env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL \
-  -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS $(VENV)/lock/bin/uv pip compile pyproject.toml - --universal --python-version 3.11 \
+ASK_PYPI := env -u UV_DEFAULT_INDEX -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS
+LOCK = printf 'setuptools>=77\n$(1)' | $(ASK_PYPI) $(VENV)/lock/bin/uv pip compile pyproject.toml - --universal --python-version 3.11 \
   --no-config --no-emit-index-url --generate-hashes --quiet \
   --custom-compile-command 'make lock' $(LOCK_OPTIONS)
 
@@ -109,10 +111,10 @@ soak: $(DEVELOP) ## 500 jobs, a worker killed every 50: says what grew per 100 j
 fuzz: $(DEVELOP) ## 500 broken pictures at a real gateway, by upload and by URL: no 5xx, memory flat
 	MICROCINEMA_BROKEN_PICTURES=500 $(BIN)/pytest -q -s tests/e2e/test_broken_pictures.py
 
-stack-test: $(DEVELOP) ## Every command of docker-compose.yml as a plain process, from POST to MP4; the gateway's packages weighed
+stack-test: $(DEVELOP) ## Every command of docker-compose.yml as a plain process, from POST to MP4; the images' install steps replayed
 	@command -v prometheus >/dev/null || $(MAKE) --no-print-directory setup-system
 	PYTHONPATH=.:tests $(BIN)/python -m rig.compose_stack
-	PYTHONPATH=.:tests $(BIN)/python -m rig.gateway_packages
+	PYTHONPATH=.:tests $(BIN)/python -m rig.image_packages
 
 lock: ## Pin what the images install, with the hashes of PyPI's files: deploy/locks (LOCK_OPTIONS=--upgrade)
 	test -x $(VENV)/lock/bin/uv || $(PYTHON) -m venv $(VENV)/lock
@@ -123,6 +125,10 @@ lock: ## Pin what the images install, with the hashes of PyPI's files: deploy/lo
 	  >$(VENV)/lock/cuda
 	$(call LOCK,torch==$(TORCH_VERSION)\n) --extra traces --extra worker $$(cat $(VENV)/lock/cuda) \
 	  --output-file deploy/locks/worker-cpu.txt
+	for lock in gateway worker worker-cpu; do for machine in x86_64 aarch64; do \
+	  $(ASK_PYPI) $(VENV)/lock/bin/uv pip install --dry-run --no-config --quiet --python $(VENV)/lock/bin/python --no-deps \
+	    --require-hashes --only-binary :all: --python-version 3.11 --python-platform $$machine-manylinux_2_28 \
+	    -r deploy/locks/$$lock.txt || exit 1; done; done
 
 $(SUPPLY):
 	test -x $(VENV)/supply/bin/python || $(PYTHON) -m venv $(VENV)/supply

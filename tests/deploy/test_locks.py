@@ -75,7 +75,7 @@ def test_what_the_pinned_packages_need_is_pinned_too(lock):
     assert seen >= 3
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, "torch-cpu"])
 def test_every_file_is_named_by_its_hash_and_by_nothing_else(lock):
     for name, pins in entries(lock).items():
         for pinned, hashes in pins:
@@ -93,9 +93,11 @@ def test_every_file_is_named_by_its_hash_and_by_nothing_else(lock):
 def test_one_torch_is_pinned_wherever_torch_is_named():
     ((pinned, _),) = entries("worker")["torch"]
     (pin,) = pinned.specifier
-    for name in ("Makefile", "Dockerfile.cuda"):
-        said = re.findall(r"^(?:ARG )?TORCH_VERSION *\??= *(\S+)", (ROOT / name).read_text(), re.M)
-        assert said == [pin.version], name
+    said = re.findall(r"^TORCH_VERSION *\?= *(\S+)", (ROOT / "Makefile").read_text(), re.M)
+    assert said == [pin.version]
+    ((without_cuda, files),) = entries("torch-cpu")["torch"]
+    assert str(without_cuda) == f"torch=={pin.version}+cpu"
+    assert len(files) == 2, "for Linux on x86_64 and on arm64"
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
@@ -106,6 +108,5 @@ def test_the_images_install_by_hash_what_is_not_ours(name):
     for words in (install.split() for install in installs):
         assert "--no-deps" in words
         ours = words[-1] == "." and "--no-build-isolation" in words
-        elsewhere = words[-1] == '"torch==$TORCH_VERSION"' and "--extra-index-url" in words
         locked = "--require-hashes" in words and (ROOT / "deploy/locks" / words[-1]).is_file()
-        assert ours or elsewhere or locked, words
+        assert ours or locked, words

@@ -1,11 +1,23 @@
 """The report of an audit says what was found, what could not be asked, and never takes silence for health."""
 
-from rig.supply import audit, findings
+from pathlib import Path
+
+from rig.image_packages import GATEWAY, WORKER, copied
+from rig.supply import IMAGES, LOCKS, audit, findings
 
 
 def package(name, *weaknesses, **more):
     vulns = [{"id": each, "fix_versions": ["2.0"] if each.startswith("CVE") else []} for each in weaknesses]
     return {"name": name, "version": "1.0", "vulns": vulns, **more}
+
+
+def test_a_bill_is_written_for_each_image_of_all_that_it_installs():
+    named = {lock for locks in IMAGES.values() for lock in locks}
+    assert named == {lock.stem for lock in LOCKS.glob("*.txt")}
+    taken = {
+        Path(each).stem for image in (GATEWAY, WORKER) for each in copied(image.dockerfile) if "locks" in each
+    }
+    assert named == taken
 
 
 def test_weaknesses_are_named_with_the_version_that_mends_them():

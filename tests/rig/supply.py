@@ -18,6 +18,8 @@ from typing import Any
 from rig.processes import ROOT
 
 LOCKS = ROOT / "deploy/locks"
+#: By image: the locks that it installs.
+IMAGES = {"gateway": ("gateway",), "worker": ("worker",), "worker-cpu": ("torch-cpu", "worker-cpu")}
 BILLS = ROOT / "var/sbom"
 
 
@@ -68,17 +70,19 @@ def audit(tools: Path) -> None:
 
 
 def sbom(tools: Path) -> None:
-    """Writes a bill of materials (CycloneDX 1.6) for each lock. AssertionError where one misses a package."""
+    """Writes a bill of materials (CycloneDX 1.6) for each image. AssertionError: one misses a package."""
     BILLS.mkdir(parents=True, exist_ok=True)
-    for lock in sorted(LOCKS.glob("*.txt")):
-        bill = BILLS / f"{lock.stem}.cdx.json"
+    for image, locks in IMAGES.items():
+        bill = BILLS / f"{image}.cdx.json"
+        installed = "".join((LOCKS / f"{lock}.txt").read_text() for lock in locks)
         project = ("--pyproject", str(ROOT / "pyproject.toml"))
         written = ("--output-reproducible", "--validate", "--of", "JSON", "-o", str(bill))
         # The warning that is not heard: a list of requirements does not say who needs whom.
         quiet = (tools / "python", "-W", "ignore", "-m", "cyclonedx_py")
-        subprocess.run((*quiet, "requirements", str(lock), *project, *written), check=True)
+        asked = (*quiet, "requirements", "-", *project, *written)
+        subprocess.run(asked, input=installed, text=True, check=True)
         listed = {(each["name"], each["version"]) for each in json.loads(bill.read_text())["components"]}
-        pinned = set(re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(), re.M))
+        pinned = set(re.findall(r"^([\w.-]+)==(\S+)", installed, re.M))
         assert listed == pinned, f"{bill.name}: {listed ^ pinned}"
         print(f"{bill.relative_to(ROOT)}: {len(listed)} packages, each with its hashes")
 
