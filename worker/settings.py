@@ -110,11 +110,16 @@ class WorkerSettings(BaseSettings):
         pairs = [size.split("x") for size in self.sizes.split(",")]
         return tuple((int(width), int(height)) for width, height in pairs)
 
-    @field_validator("credentials_chain", "credentials_key", mode="before")
+    @field_validator("picture_model", "credentials_chain", "credentials_key", mode="before")
     @classmethod
     def _empty_is_unset(cls, given: object) -> object:
         """A compose file can leave a variable empty, but not out."""
         return None if given == "" else given
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _empty_is_shipped(cls, given: object) -> object:
+        return shipped_weights() if given == "" else given
 
     @model_validator(mode="after")
     def _chain_and_key(self) -> Self:

@@ -19,6 +19,7 @@ from service.notifier.metrics import NotifierMetrics
 from service.remembered import Remembered
 from worker.host.metrics import CrewMetrics
 from worker.metrics import WorkerMetrics
+from worker.settings import WorkerSettings, shipped_weights
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -94,6 +95,40 @@ def test_what_compose_does_without_an_answer_is_what_the_example_says():
     offered = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / "deploy/env.example").read_text(), re.M))
     assert chosen
     assert chosen == {name: offered[name] for name in chosen}
+
+
+def test_every_variable_of_the_example_is_explained():
+    """By a remark at the head of its paragraph, or nearer."""
+    for paragraph in (ROOT / "deploy/env.example").read_text().split("\n\n"):
+        assert paragraph.startswith("#"), paragraph
+
+
+def test_every_mounted_board_and_data_source_is_where_grafana_looks():
+    mounted = dict(volume.split(":")[:2] for volume in COMPOSE["services"]["grafana"]["volumes"])
+    folder = ROOT / "deploy/grafana/provisioning"
+    (provider,) = yaml.safe_load((folder / "dashboards/microcinema.yml").read_text())["providers"]
+    assert mounted["./deploy/grafana/dashboards"] == provider["options"]["path"]
+    assert mounted["./deploy/grafana/provisioning"] == "/etc/grafana/provisioning"
+    (source,) = yaml.safe_load((folder / "datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    uids = {json.loads(dashboard.read_text())["uid"] for dashboard in DASHBOARDS}
+    assert len(uids) == len(DASHBOARDS)
+    for dashboard in DASHBOARDS:
+        for panel in json.loads(dashboard.read_text())["panels"]:
+            for asked in (panel["datasource"], *(target.get("datasource") for target in panel["targets"])):
+                if asked is not None and asked["type"] == "prometheus":
+                    assert asked["uid"] == source["uid"], panel["title"]
+
+
+@pytest.mark.parametrize("worker", ["worker", "worker-cpu"])
+def test_another_model_can_be_named_in_the_example(worker):
+    environment = COMPOSE["services"][worker]["environment"]
+    assert environment["MICROCINEMA_WEIGHTS"] == "${WEIGHTS:-}"
+    cache = environment["MICROCINEMA_WEIGHTS_CACHE"]
+    assert f"weights:{cache}" in COMPOSE["services"][worker]["volumes"]
+    assert f"{cache}/mine" in (ROOT / "deploy/env.example").read_text()
+    empty = WorkerSettings(weights="", picture_model="")
+    assert (empty.weights, empty.picture_model) == (shipped_weights(), None)
 
 
 @pytest.mark.parametrize("worker", ["worker", "worker-cpu"])
