@@ -7,17 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
-import shutil
-import subprocess
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from pydantic_settings import BaseSettings
+from rig.kustomized import OVERLAYS, Manifest, copied, environment, of, pods, rendered_from
 
 from service.notifier.settings import NotifierSettings
 from service.settings import GatewaySettings
@@ -25,9 +18,6 @@ from service.storage.settings import StorageSettings
 from service.store.settings import RedisSettings
 from worker.settings import WorkerSettings
 
-ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "deploy/kubernetes"
-OVERLAYS = sorted(folder.name for folder in (SOURCE / "overlays").iterdir())
 CORE_VERSION = "1.37"
 PORTS = {"gateway": 8000, "notifier": 9200, "worker": 9100}
 PROBES = {
@@ -35,48 +25,12 @@ PROBES = {
     "worker": {"startupProbe": "/livez", "readinessProbe": "/readyz", "livenessProbe": "/livez"},
     "notifier": {"startupProbe": "/metrics", "livenessProbe": "/metrics"},
 }
-Manifest = dict[str, Any]
-
-
-@cache
-def _kustomize_5() -> bool:
-    if shutil.which("kubectl") is None:
-        return False
-    told = subprocess.run(["kubectl", "version", "--client"], capture_output=True, text=True, check=False)
-    return "Kustomize Version: v5" in told.stdout
 
 
 @pytest.fixture(scope="module", params=OVERLAYS)
 def rendered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
     """All manifests of one overlay, its secrets filled in as its example says."""
-    if not _kustomize_5():
-        pytest.skip("needs a kubectl that brings kustomize 5 (Debian's own is too old)")
-    folder = tmp_path_factory.mktemp("kubernetes") / "kubernetes"
-    shutil.copytree(SOURCE, folder)
-    overlay = folder / "overlays" / request.param
-    example = (overlay / "secrets.env.example").read_text()
-    (overlay / "secrets.env").write_text(re.sub(r"^(\w+)=$", r"\1=secret", example, flags=re.M))
-    told = subprocess.run(["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    return list(yaml.safe_load_all(told.stdout))
-
-
-def of(rendered: list[Manifest], kind: str, name: str | None = None) -> list[Manifest]:
-    found = [one for one in rendered if one["kind"] == kind]
-    return found if name is None else [one for one in found if one["metadata"]["name"] == name]
-
-
-def pods(rendered: list[Manifest]) -> Iterator[tuple[str, Manifest, Manifest]]:
-    """Name, pod spec and its container of everything that runs."""
-    for kind in ("Deployment", "StatefulSet"):
-        for one in of(rendered, kind):
-            spec = one["spec"]["template"]["spec"]
-            (container,) = spec["containers"]
-            yield one["metadata"]["name"], spec, container
-
-
-def environment(container: Manifest) -> dict[str, str]:
-    return {one["name"]: one.get("value", "") for one in container.get("env", [])}
+    return rendered_from(copied(tmp_path_factory.mktemp("kubernetes"), request.param))
 
 
 def test_core_kinds_follow_kubernetes_schemas_to_the_last_key(rendered):
@@ -181,30 +135,6 @@ def test_every_variable_is_one_that_somebody_reads(rendered):
     assert given <= read
 
 
-def test_one_certificate_signs_for_all_workers_where_the_component_is_taken(tmp_path):
-    if not _kustomize_5():
-        pytest.skip("needs a kubectl that brings kustomize 5 (Debian's own is too old)")
-    folder = tmp_path / "kubernetes"
-    shutil.copytree(SOURCE, folder)
-    overlay = folder / "overlays/one-gpu"
-    (overlay / "secrets.env").write_text("REDIS_URL=secret\n")
-    with (overlay / "kustomization.yaml").open("a") as file:
-        file.write("components: [../../credentials]\n")
-    for name in ("chain.pem", "key.pem"):
-        (folder / "credentials" / name).write_text("PEM")
-    told = subprocess.run(["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    rendered = list(yaml.safe_load_all(told.stdout))
-    ((_, spec, container),) = [pod for pod in pods(rendered) if pod[0] == "worker"]
-    (secret,) = [one for one in of(rendered, "Secret") if set(one["data"]) == {"chain.pem", "key.pem"}]
-    (volume,) = [one for one in spec["volumes"] if one.get("secret")]
-    assert volume["secret"]["secretName"] == secret["metadata"]["name"]
-    (mount,) = [one for one in container["volumeMounts"] if one["name"] == volume["name"]]
-    own = environment(container)
-    assert own["MICROCINEMA_CREDENTIALS_CHAIN"] == f"{mount['mountPath']}/chain.pem"
-    assert own["MICROCINEMA_CREDENTIALS_KEY"] == f"{mount['mountPath']}/key.pem"
-
-
 def test_what_is_referred_to_exists(rendered):
     labels = [
         one["spec"]["template"]["metadata"]["labels"]
@@ -263,36 +193,31 @@ def test_webhooks_reach_public_addresses_only(rendered, address, reached):
         found = ipaddress.ip_network(network)
         return found.version == at.version and at in found
 
+    assert all(
+        rule.get("to")
+        for policy in of(rendered, "NetworkPolicy")
+        for rule in policy["spec"].get("egress", [])
+    ), "a rule without a destination leads everywhere"
     allowed = any(inside(block["cidr"]) and not any(map(inside, block["except"])) for block in blocks)
     assert allowed is reached
+
+
+def test_the_parts_that_the_page_promises_are_there(rendered):
+    budgets = {one["metadata"]["name"] for one in of(rendered, "PodDisruptionBudget")}
+    assert budgets == {"gateway", "notifier", "worker"}
+    scaled = {one["metadata"]["name"]: one["spec"] for one in of(rendered, "HorizontalPodAutoscaler")}
+    assert set(scaled) == {"gateway", "notifier"}
+    assert all(one["minReplicas"] < one["maxReplicas"] for one in scaled.values())
+    for name in scaled:
+        (deployment,) = of(rendered, "Deployment", name)
+        assert "replicas" not in deployment["spec"], "applying the overlay again would set the number back"
+    many = {one["metadata"]["name"] for one in of(rendered, "ServiceMonitor")}
+    assert many in ({"gateway", "notifier", "worker"}, set())
+    assert bool(many) == bool(of(rendered, "PrometheusRule")) == bool(of(rendered, "ScaledObject"))
+    for one in of(rendered, "ScaledObject"):
+        assert one["spec"]["minReplicaCount"] == 0, "to none and back"
 
 
 def test_nothing_is_open_that_no_policy_opens(rendered):
     (closed,) = of(rendered, "NetworkPolicy", "deny-all")
     assert closed["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-
-
-def test_who_lets_workers_keep_their_deletion_cost_gives_them_that_right_and_no_other(tmp_path):
-    if not _kustomize_5():
-        pytest.skip("needs a kubectl that brings kustomize 5 (Debian's own is too old)")
-    folder = tmp_path / "kubernetes"
-    shutil.copytree(SOURCE, folder)
-    overlay = folder / "overlays/many-gpus"
-    (overlay / "secrets.env").write_text("REDIS_PASSWORD=secret\n")
-    recipe = overlay / "kustomization.yaml"
-    recipe.write_text(recipe.read_text().replace("../../scaling]", "../../scaling, ../../deletion-cost]"))
-    told = subprocess.run(["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    with_cost = list(yaml.safe_load_all(told.stdout))
-    test_core_kinds_follow_kubernetes_schemas_to_the_last_key(with_cost)
-    mounted = {name: spec.get("automountServiceAccountToken") for name, spec, _ in pods(with_cost)}
-    assert [name for name, mounts in mounted.items() if mounts is not False] == ["worker"]
-    (worker,) = (one for one in pods(with_cost) if one[0] == "worker")
-    assert worker[1]["serviceAccountName"] == "worker"
-    named = next(one for one in worker[2]["env"] if one["name"] == "MICROCINEMA_POD_NAME")
-    assert named["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
-    (role,) = of(with_cost, "Role")
-    assert role["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}]
-    (binding,) = of(with_cost, "RoleBinding")
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "worker", "namespace": "microcinema"}]
-    assert binding["roleRef"]["name"] == role["metadata"]["name"]
