@@ -94,7 +94,8 @@ class LocalService:
         """The machine is gone, and its disk."""
         self.kill()
         for folder in (self.data, self.artifacts):
-            shutil.rmtree(folder)
+            if folder.exists():  # files may lie in a bucket
+                shutil.rmtree(folder)
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         if self.api_key:

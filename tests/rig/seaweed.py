@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from rig.processes import Running, free_ports, wait_until
 from service.storage.artifact_store import StorageUnavailable
 from service.storage.s3 import S3Place, connect
 
+Bucket: TypeAlias = Any  # boto3 makes its classes when it runs
 KEY, SECRET = "a-key-of-the-tests", "a-secret-of-the-tests"
 PORTS = (
     "s3.port",
@@ -38,17 +40,23 @@ class RunningS3:
 
     def with_bucket(self, name: str) -> RunningS3:
         """The same server with a new bucket: a record shares its storage with no other."""
+        made = replace(self, place=replace(self.place, bucket=name))
+        made.objects().create()
+        return made
+
+    def objects(self) -> Bucket:
+        """The bucket as boto3 shows it, to whoever backs it up."""
         import boto3
 
-        place = replace(self.place, bucket=name)
-        boto3.client(
+        place = self.place
+        found: Bucket = boto3.resource(
             "s3",
             endpoint_url=place.endpoint_url,
             region_name=place.region,
             aws_access_key_id=KEY,
             aws_secret_access_key=SECRET,
-        ).create_bucket(Bucket=name)
-        return replace(self, place=place)
+        ).Bucket(place.bucket)
+        return found
 
     @property
     def environment(self) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """What only a real S3 server can show: signatures, expiry, checksums, and an endpoint that is away."""
 
+import re
 import socket
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import boto3
 import httpx
@@ -11,6 +13,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+import service.storage.s3
 from service.storage.artifact_store import StorageUnavailable
 from service.storage.s3 import MAX_LINK_S, S3Store, connect
 
@@ -129,3 +132,16 @@ def test_a_body_that_breaks_off_is_an_error_not_a_short_video(s3_server) -> None
         with pytest.raises(StorageUnavailable):
             b"".join(store.read(KEY))
         server.join()
+
+
+def test_a_bucket_is_asked_for_no_more_than_operators_are_told() -> None:
+    """docs/operations.md, "Record and storage belong together": rights, and one PUT for each object."""
+    source = Path(service.storage.s3.__file__).read_text()
+    calls = set(re.findall(r"_client\.(\w+)\(", source)) - {"get_paginator"}
+    calls |= set(re.findall(r'get_paginator\("(\w+)"\)', source))
+    assert calls == {
+        *("get_object", "head_object"),  # s3:GetObject
+        "put_object",
+        "delete_object",
+        *("head_bucket", "list_objects_v2"),  # s3:ListBucket
+    }
