@@ -158,6 +158,8 @@ check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 bench: $(SERVE) ## Count the networks (parameters, FLOPs, memory), then time the queue at depth and videos: some minutes
 	$(BIN)/python -m benchmarks.count_network
 	$(BIN)/python -m benchmarks.count_memory
+	$(BIN)/python -m benchmarks.count_fleet
+	$(BIN)/python -m benchmarks.record_size
 	$(BIN)/python -m benchmarks.queue_depth $(QUEUE_OPTIONS)
 	$(BIN)/python -m benchmarks.listeners
 	$(BIN)/python -m benchmarks.fleet

@@ -4,7 +4,7 @@ import contextlib
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,15 +42,16 @@ def served_videos(count: int) -> Served:
 
     Raises NotServed, or the client's errors for a video that fails.
     """
-    with _service() as (client, supervisor):
+    with running_service() as service:
         worker_s, client_s = [], []
         for number in range(count + 1):
             began = time.perf_counter()
-            video = client.wait(client.create(PROMPT, seed=number).id, timeout_s=VIDEO_WITHIN_S)
+            made = service.client.create(PROMPT, seed=number)
+            video = service.client.wait(made.id, timeout_s=VIDEO_WITHIN_S)
             client_s.append(time.perf_counter() - began)
             shown = video.raise_for_failure().model_dump()
             worker_s.append(float(shown["usage"]["seconds"]))
-        return Served(tuple(worker_s[1:]), tuple(client_s[1:]), peak_rss(supervisor.pids()["worker"]))
+        return Served(tuple(worker_s[1:]), tuple(client_s[1:]), peak_rss(service.pids()["worker"]))
 
 
 def peak_rss(pid: int) -> int:
@@ -61,8 +62,18 @@ def peak_rss(pid: int) -> int:
     raise OSError(f"/proc/{pid}/status has no VmHWM line")
 
 
+@dataclass(frozen=True)
+class Service:
+    """A running one: `pids` tells the process of each part by its name."""
+
+    client: Client
+    redis_url: str
+    pids: Callable[[], Mapping[str, int]]
+
+
 @contextlib.contextmanager
-def _service() -> Iterator[tuple[Client, Supervisor]]:
+def running_service() -> Iterator[Service]:
+    """`microcinema up`'s processes on free ports, until the block ends. NotServed if they do not come up."""
     with contextlib.ExitStack() as held:
         state = held.enter_context(tempfile.TemporaryDirectory(prefix="microcinema-bench-"))
         folder = held.enter_context(StateFolder(Path(state)))
@@ -80,4 +91,7 @@ def _service() -> Iterator[tuple[Client, Supervisor]]:
         while not ready.wait(0.2):
             if not thread.is_alive() or time.monotonic() > deadline:
                 raise NotServed("\n".join(["the service did not come up", *said[-20:]]))
-        yield held.enter_context(Client(stack.url)), supervisor
+        redis_url = next(
+            child.environment["REDIS_URL"] for child in stack.children if child.name == "gateway"
+        )
+        yield Service(held.enter_context(Client(stack.url)), redis_url, supervisor.pids)

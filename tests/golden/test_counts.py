@@ -1,4 +1,4 @@
-"""The figures in docs/benchmarks.md, docs/models.md and docs/training.md are what the code counts today.
+"""The counted figures in benchmarks.md, sizing.md, models.md and training.md are what the code counts today.
 
 The rows of a table are one function at several sizes: here each table is counted at some of them.
 MICROCINEMA_ALL_COUNTS=1 (`make counts`) counts every row.
@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import count_memory, count_network, count_picture_memory, count_public_memory, count_training
+from benchmarks import (
+    count_fleet,
+    count_memory,
+    count_network,
+    count_picture_memory,
+    count_public_memory,
+    count_training,
+)
+from models.spec import SD21
 
 DOCS = Path(__file__).parents[2] / "docs"
 ALL = os.environ.get("MICROCINEMA_ALL_COUNTS") == "1"
@@ -35,6 +43,12 @@ def test_documented_counts_are_todays() -> None:
 def test_documented_memory_is_todays() -> None:
     rows = count_memory.COUNTED if ALL else count_memory.COUNTED[-1:]
     assert missing(count_memory.tables(rows), "benchmarks.md") == []
+
+
+@pytest.mark.timeout(300)
+def test_documented_sizes_of_a_fleet_are_todays() -> None:
+    rows = SD21.sizes if ALL else SD21.sizes[:1]
+    assert missing(count_fleet.table(rows), "sizing.md") == []
 
 
 @pytest.mark.timeout(300)
