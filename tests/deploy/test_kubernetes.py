@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 
 import pytest
 from pydantic_settings import BaseSettings
@@ -106,6 +107,15 @@ def test_a_worker_has_time_to_leave(rendered):
     assert drain + spool + 8 <= grace, "a step, storing the clip, handing the job back"
     assert every <= drain, "what a kill without notice costs is less than what a notice gives"
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+
+
+def test_the_record_is_full_before_its_container_is(rendered):
+    ((_, _, container),) = [pod for pod in pods(rendered) if pod[0] == "valkey"]
+    (megabytes,) = re.findall(r"--maxmemory (\d+)mb", container["args"][0])
+    limit = container["resources"]["limits"]["memory"]
+    assert limit == "1Gi" == container["resources"]["requests"]["memory"]
+    assert 1.4 * int(megabytes) <= 1024, "what rewrites its file needs some of it"
+    assert "noeviction" in container["args"][0]
 
 
 def test_gateways_leave_rotation_before_they_stop(rendered):

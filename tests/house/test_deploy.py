@@ -146,6 +146,7 @@ def test_the_record_survives_a_power_cut_in_compose():
     chosen = dict(itertools.pairwise(command))
     assert (chosen["--appendonly"], chosen["--appendfsync"]) == ("yes", "always")
     assert chosen["--maxmemory-policy"] == "noeviction"
+    assert re.fullmatch(r"\$\{VALKEY_MEMORY:-\d+[mg]b\}", chosen["--maxmemory"]), "or it is never full"
 
 
 def test_prometheus_scrapes_ports_that_compose_opens():

@@ -196,6 +196,7 @@ def scraped(prometheus: Prometheus) -> None:
     wait_until(lambda: prometheus.now(counted) == [1.0], 60, "the video is counted")
     wait_until(lambda: bool(prometheus.now("microcinema:live_workers:max")), 60, "the rules are evaluated")
     assert prometheus.now("microcinema_redis_aof_enabled") == [1.0]
+    assert prometheus.now("microcinema_redis_memory_bound_bytes") > [0.0], "RedisMemoryHigh could never fire"
     print("prometheus: scrapes gateway, notifier and worker, and evaluates the rules")
 
 
