@@ -1,4 +1,4 @@
-"""Structured logs for every process: one event name, named facts; JSON for machines or plain text for people.
+"""Structured logs for every process: one event name, named facts; JSON for machines, plain text for people.
 
 Prompts are the customer's words, not ours: they never enter a log. A processor drops them even when a
 caller passes one by mistake.
@@ -16,7 +16,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 from service.tracing import current_traceparent, trace_id_of
 
-LogFormat = Literal["json", "human"]
+LogFormat = Literal["auto", "json", "human"]
 
 #: Fields that hold what a customer wrote or a secret of ours.
 PRIVATE_FIELDS = frozenset({"prompt", "negative_prompt", "secret", "authorization", "signature"})
@@ -36,15 +36,24 @@ def add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     return event
 
 
+def format_for(log_format: LogFormat, stream: TextIO) -> Literal["json", "human"]:
+    """What "auto" means for this stream: text on a terminal, where a person reads, JSON everywhere else."""
+    if log_format == "auto":
+        return "human" if stream.isatty() else "json"
+    return log_format
+
+
 def configure_logs(
-    log_format: LogFormat = "json", level: str = "INFO", *, process: str, stream: TextIO | None = None
+    log_format: LogFormat = "auto", level: str = "INFO", *, process: str, stream: TextIO | None = None
 ) -> None:
     """Sends our logs and those of the libraries (through `logging`) to one stream in one format.
 
-    log_format: "json" = one object a line, "human" = aligned text. level: a name of the standard library,
-    such as "INFO"; an unknown one raises ValueError. process: the name every line carries ("gateway", ...).
+    log_format: "json" = one object a line, "human" = aligned text, "auto" = by `format_for`. level: a name of
+    the standard library, such as "INFO"; an unknown one raises ValueError. process: the name every line
+    carries ("gateway", ...).
     stream: defaults to standard error. Calling it again replaces the earlier set-up.
     """
+    stream = stream or sys.stderr
     root = logging.getLogger()
     root.setLevel(level.upper())
     shared: list[Processor] = [
@@ -58,11 +67,11 @@ def configure_logs(
     ]
     ending: list[Processor] = (
         [structlog.processors.format_exc_info, _as_json]
-        if log_format == "json"
+        if format_for(log_format, stream) == "json"
         # Its default traceback, where `rich` is installed, shows local variables: prompts and secrets.
         else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     )
-    outlet = logging.StreamHandler(stream or sys.stderr)
+    outlet = logging.StreamHandler(stream)
     outlet.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -127,7 +127,7 @@ class GatewaySettings(BaseSettings):
     #: A worker silent for this long has lost its jobs; the workers must use the same number. At least 3: the
     #: sweep turns once a second and takes a gap of half a lease for an outage; below 2 it would never reap.
     lease_s: float = Field(default=15.0, ge=3, le=3600)
-    log_format: LogFormat = "json"
+    log_format: LogFormat = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     def quotas(self) -> Quotas:

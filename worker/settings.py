@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.contracts.ids import NAME_PATTERN
+from service.logs import LogFormat
 
 
 def shipped_weights() -> Path:
@@ -99,7 +100,7 @@ class WorkerSettings(BaseSettings):
     #: The cluster's API, as the kubelet announces it.
     kubernetes_host: str = Field(default="", validation_alias="KUBERNETES_SERVICE_HOST")
     kubernetes_port: int = Field(default=443, ge=1, le=65535, validation_alias="KUBERNETES_SERVICE_PORT")
-    log_format: Literal["json", "human"] = "json"
+    log_format: LogFormat = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property

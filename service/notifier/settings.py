@@ -65,7 +65,7 @@ class NotifierSettings(BaseSettings):
     #: Prometheus metrics of this process; port 0 is off.
     notifier_metrics_host: str = "127.0.0.1"
     notifier_metrics_port: int = Field(default=0, ge=0, le=65535)
-    log_format: LogFormat = "json"
+    log_format: LogFormat = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     def signer(self) -> Signer:

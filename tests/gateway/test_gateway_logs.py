@@ -9,6 +9,12 @@ import pytest
 import structlog
 
 from service.logs import LogFormat, bound, configure_logs, get_logger
+from service.notifier.settings import NotifierSettings
+from service.settings import GatewaySettings
+from worker.host.settings import HostSettings
+from worker.settings import WorkerSettings
+
+SETTINGS = (GatewaySettings, NotifierSettings, WorkerSettings, HostSettings)
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +53,21 @@ def test_human_lines_are_readable_and_never_carry_the_prompt() -> None:
     assert "job_accepted" in stream.getvalue()
     assert "video_1" in stream.getvalue()
     assert "red circle" not in stream.getvalue()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_left_alone_a_terminal_gets_text_and_everything_else_json() -> None:
+    person, machine = Terminal(), io.StringIO()
+    lines("auto", person)
+    lines("auto", machine)
+    assert "job_accepted" in person.getvalue()
+    assert not any(line.startswith("{") for line in person.getvalue().splitlines())
+    assert all(json.loads(line) for line in machine.getvalue().splitlines())
+    assert {kind.model_fields["log_format"].default for kind in SETTINGS} == {"auto"}
 
 
 def test_an_exception_is_written_as_one_json_line() -> None:

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from prometheus_client import CollectorRegistry
 
-from service.logs import get_logger
+from service.logs import format_for, get_logger
 from service.supervision.child_process import Child
 from service.supervision.ports import free_ports, reachable
 from service.supervision.supervisor import RestartPolicy, Supervisor
@@ -74,6 +74,8 @@ def crew_for(devices: Sequence[str], settings: HostSettings) -> Crew:
             "CUDA_VISIBLE_DEVICES": device,
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order of nvidia-smi; CUDA's own is by speed
             "MICROCINEMA_PROBE_PORT": str(port),
+            # a worker writes into a pipe: what "auto" means is decided by where the whole writes
+            "MICROCINEMA_LOG_FORMAT": format_for(settings.log_format, sys.stderr),
         }
         children.append(
             Child(
@@ -101,7 +103,7 @@ def keep_alive(
     Main thread only: it takes the signals over, and the kernel ties the workers to this thread.
     """
     log, pulse = get_logger("supervisor"), Pulse(clock)
-    supervisor = _supervisor(crew, labelled(out, settings.log_format), policy, pulse, clock)
+    supervisor = _supervisor(crew, labelled(out, format_for(settings.log_format, out)), policy, pulse, clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     adopt_orphans()

@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.logs import LogFormat
+
 
 class HostSettings(BaseSettings):
     """Which workers a host gets and where the whole of them answers; the workers read the rest themselves."""
@@ -24,7 +26,7 @@ class HostSettings(BaseSettings):
     probe_port: int = Field(default=0, ge=0, le=65535)
     #: What `--gpus all` means, where somebody has chosen already.
     cuda_visible_devices: str = Field(default="", validation_alias="CUDA_VISIBLE_DEVICES")
-    log_format: Literal["json", "human"] = "json"
+    log_format: LogFormat = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 

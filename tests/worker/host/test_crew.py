@@ -34,6 +34,7 @@ def test_each_worker_has_a_gpu_a_name_and_a_port_of_its_own(settings):
     assert {each["CUDA_DEVICE_ORDER"] for each in told} == {"PCI_BUS_ID"}
     assert {each["MICROCINEMA_DEVICE"] for each in told} == {"cuda"}
     assert int(told[0]["OMP_NUM_THREADS"]) == max(1, (os.cpu_count() or 1) // 3)
+    assert {each["MICROCINEMA_LOG_FORMAT"] for each in told} == {"json"}, "what auto means here, for all"
     assert crew.probes["gpu2"] == "http://127.0.0.1:9102"
     assert [(child.insist_s, child.grace_s) for child in crew.children] == [(90, 150)] * 3
 
