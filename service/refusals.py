@@ -11,6 +11,8 @@ from service.contracts.quota import Quota, QuotaReached
 
 #: Where middlewares leave headers, by name, for whatever answer a request gets.
 ANSWER_HEADERS = "microcinema.headers"
+#: Where a route leaves the id of the job that a request made or found, for the line of the request.
+ABOUT_JOB = "microcinema.about_job"
 #: Longest piece of a client's own value that an error message repeats.
 SHOWN_VALUE_CHARS = 80
 

@@ -15,7 +15,7 @@ from service.api.views import Outlook, VideoView, outlook_of, video_view
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
 from service.intake.admission import Accepted
-from service.refusals import Refusal
+from service.refusals import ABOUT_JOB, Refusal
 from service.store.nouns import Forecast
 
 #: A job is shown without its outlook rather than late (seconds).
@@ -64,6 +64,7 @@ async def waited_for(
 ) -> VideoJob:
     """The job once it is at rest, or as it stands after `wait_s` seconds; at once for None, or where too many
     wait already."""
+    request.scope[ABOUT_JOB] = job.id
     if wait_s is None or job.at_rest:
         return job
     waited = await parts.waiting_room.until_ended(

@@ -11,9 +11,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.answer_headers import add_missing, header_of, raw
 from service.api.problems import InternalError, problem_response
+from service.auth import OWNER
+from service.contracts.ids import is_id
 from service.logs import bound, get_logger
 from service.metrics import GatewayMetrics
-from service.refusals import ANSWER_HEADERS, Refusal
+from service.refusals import ABOUT_JOB, ANSWER_HEADERS, Refusal
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 #: What nginx logs for a client that hung up; no client ever sees it.
@@ -75,6 +77,7 @@ class RequestScope:
                     route=route,
                     status=answer.status,
                     duration_ms=round(seconds * 1000, 1),
+                    **_about(scope),
                 )
 
     async def _guarded(self, scope: Scope, receive: Receive, answer: "_Answer", request_id: str) -> None:
@@ -126,6 +129,13 @@ def _request_id(given: str | None) -> str:
     if given is not None and _SANE_ID.fullmatch(given):
         return given
     return f"req_{secrets.token_hex(12)}"
+
+
+def _about(scope: Scope) -> dict[str, str]:
+    """Whose request it was, and about which job, as far as that is known: words of ours, no free text."""
+    found = {"tenant": scope[OWNER]} if OWNER in scope else {}
+    job = scope.get(ABOUT_JOB) or scope.get("path_params", {}).get("video_id", "")
+    return {**found, "job_id": job} if is_id(job) else found
 
 
 def _template(scope: Scope) -> str:

@@ -23,11 +23,17 @@ def named(spans: list[Seen], name: str) -> Seen:
     return one
 
 
+def told_by(service: Any, name: str) -> list[dict[str, Any]]:
+    """The lines of the process of this name."""
+    (process,) = (each for each in service.running if each.name == name)
+    return [json.loads(line) for line in process.output().splitlines() if line.startswith("{")]
+
+
 @pytest.mark.timeout(240)
 def test_from_the_clients_span_to_the_webhook(start_service: StartService) -> None:
     with Receiver() as hook, Receiver() as collector:
         service = start_service(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="200")
-        worker = service.worker()
+        service.worker()
         with service.client() as client:
             answer = client.post(
                 "/videos",
@@ -62,10 +68,20 @@ def test_from_the_clients_span_to_the_webhook(start_service: StartService) -> No
         assert {span.facts["service.name"] for span in webhooks} == {"microcinema-notifier"}
         assert "secret" not in str(spans), "neither prompts nor paths of receivers are told"
 
-        lines = [json.loads(line) for line in worker.output().splitlines() if line.startswith("{")]
+        lines = told_by(service, "worker")
         ended = next(line for line in lines if line["event"] == "attempt_ended")
-        assert (ended["trace_id"], ended["tenant"], ended["job_id"]) == (TRACE_ID, "default", video)
-        assert (ended["attempt"], ended["outcome"]) == (1, "succeeded")
+        assert ended["outcome"] == "succeeded"
+        about = [line for line in lines if line.get("job_id") == video]
+        assert {"attempt_began", "attempt_ended"} <= {line["event"] for line in about}
+        for line in about:
+            facts = (line.get("trace_id"), line.get("tenant"), line.get("attempt"))
+            assert facts == (TRACE_ID, "default", 1), line
+        requests = [line for line in told_by(service, "gateway") if line["event"] == "request"]
+        (posted,) = (line for line in requests if (line["method"], line["route"]) == ("POST", "/videos"))
+        assert (posted["trace_id"], posted["tenant"], posted["job_id"]) == (TRACE_ID, "default", video)
+        said = "".join(process.output() for process in service.running)
+        assert video in said
+        assert "secret" not in said, "no line of the three processes has a prompt or a receiver's path"
 
 
 def check_times(queue: Seen, attempt: Seen, stages: list[Seen]) -> None:

@@ -204,9 +204,11 @@ def test_log_lines_name_the_request_and_never_the_prompt(site: Any) -> None:
         body = {"prompt": "a very private prompt", "bogus": 1}
         site.client.post("/videos", json=body, headers={"x-request-id": "mine"})
         body.pop("bogus")
-        site.client.post("/videos", json=body)
+        made = site.client.post("/videos", json=body).json()["id"]
+        site.client.get(f"/videos/{made}")
+        site.client.get("/videos/not%20an%20id")
         site.client.get("/livez")
-        wait_until(lambda: stream.getvalue().count('"event": "request"') == 2, 20, "two log lines")
+        wait_until(lambda: stream.getvalue().count('"event": "request"') == 4, 20, "four log lines")
     finally:
         root.handlers = handlers
         root.setLevel(level)
@@ -214,6 +216,9 @@ def test_log_lines_name_the_request_and_never_the_prompt(site: Any) -> None:
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     first = next(line for line in lines if line["event"] == "request")
     assert (first["request_id"], first["route"], first["status"]) == ("mine", "/videos", 422)
+    about = [line.get("job_id") for line in lines if line["event"] == "request"]
+    assert about == [None, made, made, None]
+    assert {line["tenant"] for line in lines if line["event"] == "request"} == {"default"}
     assert "private" not in stream.getvalue()
     assert "/livez" not in stream.getvalue()
 
