@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from rig.boards import Asked, of_panels, of_rules, selectors
 from rig.metered import Metered, metered_service
-from rig.processes import wait_until
+from rig.processes import ROOT, wait_until
 
 from models.nano import write_nano
 
@@ -73,6 +75,29 @@ def test_every_panel_shows_something(loaded: Metered) -> None:
     empty = _empty(loaded, of_panels())
     assert [one for one in empty if one.expression not in RIGHTLY_EMPTY] == []
     assert {one.expression for one in empty} == set(RIGHTLY_EMPTY)
+
+
+def test_what_is_rightly_empty_answers_once_its_fault_is_there(tmp_path: Path) -> None:
+    faults = {
+        'microcinema_redis_up{instance="g1"}': "1x5 0x15",
+        'microcinema_worker_restarts_total{instance="w",place="gpu1"}': "0x10 1x10",
+        'microcinema_worker_given_up{instance="w",place="gpu1"}': "0x10 1x10",
+    }
+    there = {"interval": "1m", "input_series": [{"series": n, "values": v} for n, v in faults.items()]}
+    # `count(...) > 0`: whatever it comes to, it is no longer empty. promtool has no other way to say so.
+    asked = [
+        {
+            "expr": f"count({one} > 0)",
+            "eval_time": "20m",
+            "exp_samples": [{"labels": "{}", "value": 1}],
+        }
+        for one in RIGHTLY_EMPTY
+    ]
+    file = tmp_path / "faults.yml"
+    rules = [str(each) for each in (ROOT / "deploy/rules").glob("*.yml")]
+    file.write_text(yaml.safe_dump({"rule_files": rules, "tests": [{**there, "promql_expr_test": asked}]}))
+    checked = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_every_recording_rule_records_something(loaded: Metered) -> None:

@@ -15,6 +15,12 @@ def test_the_page_is_what_the_code_shows():
     assert PAGE.read_text() == page(), "PYTHONPATH=.:tests python -m rig.metrics_page writes it anew"
 
 
+def test_every_metric_says_what_it_counts():
+    for registry in registries().values():
+        for name, _, _, meaning in rows(registry):
+            assert len(meaning.split()) > 2, name
+
+
 def test_no_label_names_a_job_an_owner_or_a_prompt():
     for registry in registries().values():
         for name, _, labels, _ in rows(registry):

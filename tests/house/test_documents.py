@@ -114,3 +114,28 @@ def test_every_make_target_that_a_document_names_exists():
     for page in PAGES:
         named = set(re.findall(r"`make ([a-z][a-z-]*)", page.read_text()))
         assert named <= targets, page.name
+
+
+#: Of others' software, named for whoever has it.
+FOREIGN = {"kubelet_volume_stats_available_bytes", "node_filesystem_avail_bytes"}
+
+
+@pytest.mark.parametrize("name", ["operations", "runbook", "security", "limits", "moderation", "kubernetes"])
+def test_whoever_looks_for_a_name_of_the_operators_pages_finds_it(name):
+    """Lines of logs, metrics and codes in backticks: in the code, as they stand or as a worker's event."""
+    code = "".join(
+        file.read_text()
+        for folder in ("service", "worker", "models", "deploy")
+        for file in (ROOT / folder).rglob("*")
+        if file.suffix in {".py", ".lua", ".yml", ".yaml"}
+    )
+    metrics = (ROOT / "docs/metrics.md").read_text()  # made of the code, which composes some of their names
+    known = set(re.findall(r"[a-z]+(?:_[a-z0-9]+)+", code + metrics)) | FOREIGN
+    known |= {_snake(kind) for kind in re.findall(r"^class ([A-Z]\w+)", code, re.M)}
+    named = re.findall(r"`([a-z]+(?:_[a-z]+)+)`", (ROOT / f"docs/{name}.md").read_text())
+    assert set(named) <= known
+
+
+def _snake(kind: str) -> str:
+    """How worker/logbook.py names the line of an event."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
