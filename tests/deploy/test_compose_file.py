@@ -10,6 +10,7 @@ from rig.compose_file import Compose, container_ports
 from rig.compose_stack import NOT_STARTED, ORDER, answers
 from rig.image_packages import GATEWAY, WORKER, copied, steps
 from rig.processes import ROOT
+from rig.walls import image_user
 
 from worker.settings import WorkerSettings
 from worker.signing_certificate import own_certificate
@@ -77,6 +78,16 @@ def test_the_next_container_signs_by_the_same_certificate(compose, tmp_path):
     assert made, "a new volume gets the owner of the image's folder"
     mounts = [volume.split(":")[1] for volume in compose.services["worker-cpu"]["volumes"]]
     assert set(made[1].replace("\\\n", " ").split()) == set(mounts)
+
+
+def test_what_runs_our_code_has_a_read_only_root_and_its_volumes(compose, tmp_path):
+    ours = {name for name, service in compose.services.items() if "build" in service}
+    assert {name for name in compose.services if compose.container(name).read_only} == ours
+    assert set(compose.container("worker-cpu").volumes) == {
+        tmp_path / name for name in ("weights", "spool", "credentials")
+    }
+    assert compose.container("gateway").volumes == ()
+    assert image_user() == 10001
 
 
 def test_the_notifier_is_the_gateways_image_with_another_command(compose):

