@@ -15,7 +15,7 @@ from service.client import MicroCinemaError
 from service.contracts.environment import UnusableSettings, read_settings
 from service.stack.demo import DemoFailed, make_demo
 from service.stack.embedded import EmbeddedValkeyMissing
-from service.stack.plan import WorkerMissing, plan_stack
+from service.stack.plan import WorkerMissing, check_stack, plan_stack
 from service.stack.settings import StackSettings
 from service.stack.state_folder import StateFolder, StateFolderBusy, StateFolderForeign
 from service.stack.terminal import prefixed_log
@@ -38,9 +38,12 @@ STOPPED_BY_CTRL_C = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 it did not work (a sentence says why), 2 wrong usage, 130 Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if words[:1] in (["up"], ["demo"]):
+            check_stack()
         settings = read_settings(StackSettings)
-        chosen = _parser(settings).parse_args(arguments)
+        chosen = _parser(settings).parse_args(words)
         return int(chosen.run(settings, chosen))
     except UnusableSettings as error:
         return _complain(str(error), 2)

@@ -4,6 +4,7 @@ Every process reads its settings through here, so that the same fault reads the 
 variables themselves are in the settings.py files.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args
@@ -26,17 +27,20 @@ class UnusableSettings(ValueError):
         self.sentences = sentences
 
 
-def check_settings(*kinds: type[BaseModel]) -> None:
+def check_settings(*kinds: type[BaseModel], given: Collection[str] = ()) -> None:
     """Read them all, so that whoever mends an environment sees every fault of it at once.
 
-    A rule between several variables is looked at where each of them can be used. Raises UnusableSettings.
+    A rule between several variables is looked at where each of them can be used. Variables that are `given`
+    by whoever asks may be unset. Raises UnusableSettings.
     """
+    unset = {_unset(variable) for variable in given}
     faults: dict[str, None] = {}
     for kind in kinds:
         try:
             read_settings(kind)
         except UnusableSettings as error:
-            faults |= dict.fromkeys(error.sentences)  # several kinds read the same variable
+            # Several kinds read the same variable.
+            faults |= dict.fromkeys(sentence for sentence in error.sentences if sentence not in unset)
     if faults:
         raise UnusableSettings(*faults)
 
@@ -59,6 +63,10 @@ def variable(kind: type[BaseModel], field: str) -> str:
     return alias if isinstance(alias, str) else f"{kind.model_config.get('env_prefix', '')}{field}".upper()
 
 
+def _unset(name: str) -> str:
+    return f"{name} is required and not set"
+
+
 def _sentence(kind: type[BaseModel], fault: ErrorDetails) -> str:
     said = fault["msg"].removeprefix("Value error, ")
     if not fault["loc"]:  # a rule between several variables, which names them itself
@@ -67,7 +75,7 @@ def _sentence(kind: type[BaseModel], fault: ErrorDetails) -> str:
     field = next((name for name in kind.model_fields if place in (name, variable(kind, name))), None)
     name = place if field is None else variable(kind, field)
     if fault["type"] == "missing":
-        return f"{name} is required and not set"
+        return _unset(name)
     within = "".join(f"[{index}]" for index in fault["loc"][1:])
     rule = said.replace("Input should be", "must be", 1).replace("should", "must", 1)
     colon = "" if rule.startswith("must be") else ":"

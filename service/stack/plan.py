@@ -10,12 +10,18 @@ import httpx
 
 from service.auth import is_loopback
 from service.contracts.api_key import PREFIX
+from service.contracts.environment import check_settings
+from service.notifier.settings import NotifierSettings
+from service.settings import GatewaySettings
 from service.stack.embedded import embedded_valkey
 from service.stack.settings import StackSettings, child_environment
 from service.stack.state_folder import StateFolder
 from service.stack.storage import ARTIFACTS
+from service.storage.settings import StorageSettings
+from service.store.settings import RedisSettings
 from service.supervision.child_process import Child
 from service.supervision.ports import free_ports, reachable
+from service.tracing import TraceSettings
 
 PROBE_TIMEOUT_S = 1.0
 #: The secret of the state folder that is the gateway's first API key.
@@ -41,6 +47,17 @@ class Stack:
         """What a person reads once all is up; `key_file` has the key that was made for the gateway."""
         key = "" if self.key_file is None else f"; it asks for an API key, the first is in {self.key_file}"
         return f"MicroCinema is ready: {self.url} (API at {self.url}/docs){key}"
+
+
+def check_stack() -> None:
+    """Every fault of the variables that `up`, its gateway and its notifier read, all in one UnusableSettings.
+
+    The worker's own are said by the worker: nothing here may know it.
+    """
+    check_settings(
+        *(StackSettings, StorageSettings, TraceSettings, RedisSettings, GatewaySettings, NotifierSettings),
+        given=("REDIS_URL", "MICROCINEMA_WEBHOOK_SECRET"),
+    )
 
 
 def plan_stack(

@@ -154,6 +154,25 @@ def test_every_fault_of_an_environment_is_said_at_once(process, own):
     assert said.count("; ") == len(THREE) + len(own) - 1
 
 
+@pytest.mark.parametrize("command", [["up"], ["demo", "--prompt", "x"]])
+def test_the_whole_service_says_the_faults_of_all_its_parts_before_it_starts_any(command, tmp_path):
+    faults = {**THREE, "MICROCINEMA_RATE_LIMITS": "often", "MICROCINEMA_WEBHOOK_SECRET": "x"}
+    environment = {
+        **os.environ,
+        **faults,
+        "MICROCINEMA_STATE_DIR": str(tmp_path / "state"),
+        "PYTHONPATH": str(ROOT),
+    }
+    whole = [sys.executable, "-m", "service.cli.main", *command]
+    ended = subprocess.run(whole, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    (said,) = ended.stderr.splitlines()
+    for variable in faults:
+        assert said.count(variable) == 1, said
+    assert said.count("; ") == len(faults) - 1
+    assert not list(tmp_path.iterdir()), "nothing was begun"
+
+
 @pytest.mark.parametrize("process", ["service.main", "service.notifier.main", "worker.main"])
 def test_all_processes_say_it_alike_and_end_with_78(process):
     sound = {"REDIS_URL": "redis://127.0.0.1:1/0", "MICROCINEMA_WEBHOOK_SECRET": SECRET}
