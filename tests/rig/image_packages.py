@@ -1,9 +1,10 @@
 """Replays the install steps of the Dockerfiles in fresh environments, and weighs what the images would hold.
 
-python -m rig.image_packages
+python -m rig.image_packages          # the gateway's, and the worker's for CPUs: `make stack-test`
+python -m rig.image_packages cuda     # the worker's for GPUs: gigabytes, so it is asked for by name
 
 A Dockerfile's first stage is done line by line: its RUN lines by a shell, its COPY lines as copies. Only the
-environment and the sources lie elsewhere, in a temporary folder. The worker's is done for CPUs (`TORCH=cpu`).
+environment and the sources lie elsewhere, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ GATEWAY = Image(
 WORKER = Image(
     "worker for CPUs", "Dockerfile.cuda", ("worker.main", "worker.command"), arguments={"TORCH": "cpu"}
 )
+
+WORKER_CUDA = Image("worker for GPUs", "Dockerfile.cuda", WORKER.modules)
 
 
 def steps(dockerfile: str) -> list[tuple[str, str]]:
@@ -110,7 +113,11 @@ def torch_at(folder: Path) -> bool:
     return subprocess.run([*command, *given], check=False).returncode == 0
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
+    if list(arguments) == ["cuda"]:
+        with tempfile.TemporaryDirectory(prefix="microcinema-cuda-") as name:
+            weighed(WORKER_CUDA, Path(name))
+        return
     with tempfile.TemporaryDirectory(prefix="microcinema-gateway-") as name:
         weighed(GATEWAY, Path(name))
     with tempfile.TemporaryDirectory(prefix="microcinema-worker-") as name:
@@ -122,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
