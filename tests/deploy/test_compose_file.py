@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rig.compose_file import Compose, container_ports
-from rig.compose_stack import NOT_STARTED, ORDER, answers
+from rig.compose_stack import NOT_STARTED, ON_GPUS, ORDER, answers
 from rig.image_packages import GATEWAY, WORKER, copied, steps
 from rig.processes import ROOT
 from rig.walls import image_user
@@ -38,7 +38,7 @@ def test_every_port_of_the_file_is_found(compose):
 
 
 def test_every_service_is_started_or_named_as_not(compose):
-    assert set(compose.services) == {*ORDER, *NOT_STARTED}
+    assert set(compose.services) == {*ORDER, ON_GPUS, *NOT_STARTED}
 
 
 def test_names_and_ports_become_this_hosts(compose):

@@ -1,8 +1,8 @@
 """`make stack-test`: every command of docker-compose.yml as a plain process, from POST to MP4 and metrics.
 
 No engine for containers is needed or used: commands, environment and ports are read out of the file and the
-Dockerfiles; Valkey and SeaweedFS come from PyPI, Prometheus from Debian. Grafana is not started, nor is the
-worker with a GPU; images are not built.
+Dockerfiles; Valkey and SeaweedFS come from PyPI, Prometheus from Debian. Grafana is not started, and no image
+is built.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from rig.prometheus import Prometheus, configuration
 from rig.seaweed import PORTS as WEED_PORTS
 
 ORDER = ("valkey", "s3", "gateway", "notifier", "worker-cpu", "prometheus")
-NOT_STARTED = {"worker": "needs a GPU", "grafana": "is in no package"}
+NOT_STARTED = {"grafana": "is in no package"}
+#: Started last and by itself: where there is no GPU it has to say so, and end.
+ON_GPUS = "worker"
 READY_S = 180.0
 
 
@@ -125,7 +127,9 @@ def main() -> None:
         inside = sorted(container_ports(text))
         ports = dict(zip(inside, map(str, free_ports(len(inside))), strict=True))
         compose = Compose(answers(), ports, folder)
-        assert set(compose.services) == {*ORDER, *NOT_STARTED}, "a service that this script does not know"
+        assert set(compose.services) == {*ORDER, ON_GPUS, *NOT_STARTED}, (
+            "a service that this script does not know"
+        )
         record = compose.container("gateway").environment["REDIS_URL"]
         for service in ORDER:
             container = compose.container(service)
@@ -137,19 +141,41 @@ def main() -> None:
             wait_until(
                 lambda of=container, at=process: healthy(of, at, record), READY_S, f"{service} is healthy"
             )
-            inside = (
-                f", as uid {walls.image_user()} on a read-only root"
-                if container.read_only and not absent
-                else ""
-            )
-            print(f"{service}: {'healthy' if container.health else 'started'}{inside}", flush=True)
+            behind = f", as uid {walls.image_user()} on a read-only root" if container.read_only else ""
+            said = "healthy" if container.health else "started"
+            print(f"{service}: {said}{'' if absent else behind}", flush=True)
         url = f"http://127.0.0.1:{ports['8000']}"
         video(url, compose.answers["API_KEY"])
         scraped(Prometheus(f"http://127.0.0.1:{ports['9090']}"))
+        on_gpus(compose, folder, walled=not absent)
     if absent:
         print(f"READ-ONLY ROOTS AND THE IMAGES' USER: NOT TRIED, {absent}")
     for service, why in NOT_STARTED.items():
         print(f"{service}: not started, it {why}")
+
+
+def on_gpus(compose: Compose, folder: Path, walled: bool) -> None:
+    """The worker with GPUs, on ports of its own: ready where there is one, else ended by its own word."""
+    port = str(free_ports(1)[0])
+    container = replace(compose, ports={**compose.ports, "9100": port}).container(ON_GPUS)
+    process = running(container, folder, walled)
+
+    def ready() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    wait_until(
+        lambda: not process.alive() or ready(), READY_S, "the worker with GPUs is ready, or says why not"
+    )
+    if process.alive():
+        end(process)
+        print(f"{ON_GPUS}: ready, on a GPU of this machine")
+        return
+    assert process.wait() == os.EX_CONFIG, process.output()[-3000:]
+    (why,) = re.findall(r'"problem": "([^"]*)", "event": "cannot_start"', process.output())
+    print(f"{ON_GPUS}: ended with {os.EX_CONFIG}, as it must: {why}")
 
 
 def end(process: Running) -> None:
@@ -170,7 +196,7 @@ def rescraped(container: Container, compose: Compose, folder: Path) -> Container
     for job in shipped["scrape_configs"]:
         named = [target for one in job.get("static_configs", []) for target in one["targets"]]
         for one in job.get("dns_sd_configs", []):
-            named += [f"{name}:{one['port']}" for name in one["names"] if name not in NOT_STARTED]
+            named += [f"{name}:{one['port']}" for name in one["names"] if name != ON_GPUS]
         targets[job["job_name"]] = [compose.here(target, {}) for target in named]
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(configuration(targets, scrape_s=1)))
