@@ -1,6 +1,9 @@
 """docs/metrics.md says what the code shows, and no label in it can grow without bound."""
 
+import re
+
 from rig.metrics_page import PAGE, page, registries, rows
+from rig.processes import ROOT
 
 BOUNDED = {
     *("method", "route", "status", "state", "pool", "model", "share"),  # the gateway's
@@ -13,6 +16,20 @@ BOUNDED = {
 
 def test_the_page_is_what_the_code_shows():
     assert PAGE.read_text() == page(), "PYTHONPATH=.:tests python -m rig.metrics_page writes it anew"
+
+
+def test_no_metric_is_made_where_the_page_does_not_look():
+    made = {
+        str(file.relative_to(ROOT))
+        for folder in ("service", "worker", "models")
+        for file in (ROOT / folder).rglob("*.py")
+        if "prometheus_client" in (text := file.read_text())
+        and re.search(r"\b(?:Counter|Gauge|Histogram|Summary|\w*MetricFamily)\(", text)
+    }
+    assert made == {
+        *("service/metrics.py", "service/notifier/metrics.py"),
+        *("worker/metrics.py", "worker/host/metrics.py"),
+    }
 
 
 def test_every_metric_says_what_it_counts():

@@ -68,6 +68,25 @@ def test_every_setting_is_documented_with_its_default(settings):
             assert said == str(default), variable
 
 
+def test_no_variable_is_read_past_the_settings_that_are_documented():
+    sources = {
+        str(file.relative_to(ROOT)): file.read_text()
+        for folder in ("service", "worker", "models")
+        for file in (ROOT / folder).rglob("*.py")
+    }
+    kinds = {
+        kind for text in sources.values() for kind in re.findall(r"^class (\w+)\(BaseSettings\)", text, re.M)
+    }
+    assert kinds == {kind.__name__ for kind in SETTINGS}
+    reading = {
+        name
+        for name, text in sources.items()
+        if re.search(r"\bos\.environ\b|\bgetenv\b|import environ", text)
+    }
+    # What children get of ours: none of it is looked at.
+    assert reading == {"service/stack/settings.py", "worker/host/settings.py"}
+
+
 def test_the_tables_of_settings_are_as_the_code_writes_them():
     page = PAGE.read_text()
     assert written(page) == page, "PYTHONPATH=.:tests python -m rig.configuration_page"
