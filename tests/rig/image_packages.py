@@ -26,7 +26,10 @@ HEAVY = ("torch", "diffusers", "transformers", "av")
 
 @dataclass(frozen=True)
 class Image:
-    """`modules` start in it; `absent` must not be in it; `bound_mb`: of its packages, None: none."""
+    """`modules` start in it; `absent` must not be in it; `bound_mb`: of its packages, None: none.
+
+    `tried`: what it must be able to do with nothing but these packages.
+    """
 
     name: str
     dockerfile: str
@@ -34,16 +37,24 @@ class Image:
     absent: tuple[str, ...] = ()
     bound_mb: int | None = None
     arguments: Mapping[str, str] | None = None
+    tried: str = ""
 
 
+FILMED = (
+    "from models.cinema import Cinema; assert len(Cinema.load()('a red circle', 7, steps=4).frames) == 16"
+)
 GATEWAY = Image(
     "gateway", "deploy/Dockerfile.gateway", ("service.main", "service.notifier.main"), HEAVY, bound_mb=250
 )
 WORKER = Image(
-    "worker for CPUs", "Dockerfile.cuda", ("worker.main", "worker.command"), arguments={"TORCH": "cpu"}
+    "worker for CPUs",
+    "Dockerfile.cuda",
+    ("worker.main", "worker.command"),
+    arguments={"TORCH": "cpu"},
+    tried=FILMED,
 )
 
-WORKER_CUDA = Image("worker for GPUs", "Dockerfile.cuda", WORKER.modules)
+WORKER_CUDA = Image("worker for GPUs", "Dockerfile.cuda", WORKER.modules, tried=FILMED)
 
 
 def steps(dockerfile: str) -> list[tuple[str, str]]:
@@ -92,8 +103,9 @@ def weighed(image: Image, folder: Path, **more: str) -> None:
     subprocess.run([place / "bin/pip", "check"], check=True)  # the lock is whole: nobody misses anything
     (packages,) = (place / "lib").glob("python*/site-packages")
     size = sum(file.stat().st_size for file in packages.rglob("*") if file.is_file()) / 1e6
-    for module in image.modules:
-        subprocess.run([place / "bin/python", "-c", f"import {module}"], cwd=folder, check=True)
+    for code in (*(f"import {module}" for module in image.modules), image.tried):
+        # Isolated: the installed packages, not those of this repository.
+        subprocess.run([place / "bin/python", "-I", "-c", code], cwd=folder, check=True)
     found = [name for name in image.absent if (packages / name).exists()]
     bound = f" (bound {image.bound_mb})" if image.bound_mb else ""
     print(f"image of the {image.name}: {size:.0f} MB of packages{bound}, each by its hash", flush=True)
