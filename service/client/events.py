@@ -6,14 +6,15 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import field_validator
 
-from service.client.answers import FINAL, Answered, Video
+from service.client.answers import FINAL, Answered, Reproduction, Video
 from service.client.errors import VideoError
 
 
 class VideoEvent(Answered):
     """One thing that happened. `id` is the place to come back to.
 
-    `stage`, `step` and `steps` are there while it runs.
+    `stage`, `step` and `steps` are there while it runs; `frame_digest` when it has succeeded, and of a
+    repetition the video that it repeats and what came of that.
     `type` is `video.queued`, `video.started`, `video.progress`, `video.keyframe_ready`, `video.completed`,
     `video.failed`, `video.cancelled`, or one that came after this client.
     """
@@ -31,6 +32,9 @@ class VideoEvent(Answered):
     steps: int | None = None
     reason: str | None = None
     error: VideoError | None = None
+    frame_digest: str | None = None
+    reproduces_video_id: str | None = None
+    reproduction: Reproduction | None = None
 
     @property
     def over(self) -> bool:

@@ -38,11 +38,14 @@ def test_a_film_of_an_upload_is_equal_though_its_original_was_deleted(start_serv
         assert new["receipt"] == old["receipt"]
         assert new["reproduces_video_id"] == old["id"]
 
-        def told() -> set[str]:
+        def told() -> dict[str, Any]:
             told = [json.loads(each.body) for each in list(receiver.received)]
-            return {each["data"]["id"] for each in told if each["type"] == "video.completed"}
+            return {each["data"]["id"]: each["data"] for each in told if each["type"] == "video.completed"}
 
         wait_until(lambda: new["id"] in told(), 60, "the same webhook hears of the new job")
+        end = told()[new["id"]]
+        assert (end["reproduces_video_id"], end["reproduction"]) == (old["id"], {"verdict": "equal"})
+        assert end["frame_digest"] == told()[old["id"]]["frame_digest"] == old["receipt"]["frame_digest"]
 
 
 @pytest.mark.timeout(480)

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from rig.receipts import WEIGHTS
 
+from service.client import Client, VideoEvent
+
 ASKED = {"num_frames": 8, "fps": 4, "seed": 7, "num_inference_steps": 9, "sampler": "ddim", "priority": 3}
 
 
@@ -74,6 +76,18 @@ def test_the_picture_of_the_client_is_copied_byte_by_byte(site: Any, png: Any) -
     assert (after.sha256, after.fit) == (before.sha256, "cover")
     assert new["id"] in after.key
     assert site.artifacts.head(after.key).sha256 == before.sha256
+
+
+def test_the_last_event_brings_the_verdict(site: Any) -> None:
+    old = rendered(site)
+    new = reproduce(site, old).json()["id"]
+    site.worker.render(frame_digest="0" * 64, batch=2)
+    with Client(site.url) as client:
+        end = list(client.events(new))[-1]
+    assert isinstance(end, VideoEvent)
+    assert (end.type, end.reproduces_video_id) == ("video.completed", old)
+    assert end.reproduction is not None
+    assert end.reproduction.in_words == "different: 40.5 dB apart; changed since: batch"
 
 
 def test_what_was_chosen_at_a_gate_stands(site: Any, png: Any) -> None:

@@ -1,8 +1,7 @@
 -- Shared by every script, behind the tables KEY, STATUS, TYPE, TERMINAL, FOLLOWS (made from the contracts),
--- now(), waiting.lua, allowance.lua and flaws.lua. A record is changed by move() and nothing else, so state, queues,
--- leases, counters, events and outbox can never tell different stories.
+-- now(), waiting.lua, allowance.lua, flaws.lua and telling.lua. A record is changed by move() and nothing else, so
+-- state, queues, leases, counters, events and outbox can never tell different stories.
 
-local EVENTS_KEPT = 200
 local GONE_KEPT_S = 30 * 86400
 local RECENT_S = 60 -- how long a library's own repeats of a submission find it
 local PLACE_KEPT_S = 3600 -- far longer than anybody takes from one page of a listing to the next
@@ -72,48 +71,6 @@ end
 
 local function failure(code, message, retryable)
   return cjson.encode({ code = code, message = message, retryable = retryable })
-end
-
--- ---- events ------------------------------------------------------------------------------------------
-
--- Append a fact to the job's stream; the entry id is the seq, so a reader resumes by seq alone.
-local function tell(job, kind, t, reason)
-  local seq = redis.call('HINCRBY', KEY.JOB .. job.id, 'seq', 1)
-  job.seq = tostring(seq)
-  local facts = {
-    id = job.id,
-    state = job.state,
-    status = STATUS[job.state],
-    attempt = tonumber(job.attempt),
-    progress = tonumber(job.progress),
-    reason = reason,
-  }
-  if job.stage ~= '' then
-    facts.stage, facts.step, facts.steps = job.stage, tonumber(job.step), tonumber(job.steps)
-  end
-  if job.failure ~= '' then facts.error = cjson.decode(job.failure) end
-  local entry = {
-    'id', 'evt_' .. job.id .. '_' .. seq, 'seq', seq, 'type', kind, 'job_id', job.id,
-    'tenant', job.tenant, 'created_at', stamp(t), 'data', cjson.encode(facts), 'schema', SCHEMA,
-  }
-  redis.call('XADD', KEY.EVENTS .. job.id, 'MAXLEN', '~', EVENTS_KEPT, seq .. '-0', unpack(entry))
-  return entry
-end
-
--- What a webhook receiver hears: the first start, a keyframe to approve, and the end.
-local function worth_telling(job)
-  return TERMINAL[job.state] or job.state == 'awaiting_approval'
-    or (job.state == 'running' and job.attempt == '1')
-end
-
-local function announce_state(job, t, reason)
-  local entry = tell(job, TYPE[job.state], t, reason)
-  local heard = job.webhook_url ~= '' or redis.call('EXISTS', KEY.ENDPOINTS .. job.tenant) == 1
-  if heard and worth_telling(job) then -- the relay finds out which endpoints want to hear it
-    entry[#entry + 1] = 'url'
-    entry[#entry + 1] = job.webhook_url
-    redis.call('XADD', KEY.OUTBOX, '*', unpack(entry))
-  end
 end
 
 -- ---- running -----------------------------------------------------------------------------------------
