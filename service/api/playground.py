@@ -16,7 +16,17 @@ ASSETS = {
     "playground.css": "text/css",
     "icon.svg": "image/svg+xml",
     **dict.fromkeys(
-        ("app.js", "api.js", "form.js", "stage.js", "gallery.js", "snippets.js"), "text/javascript"
+        (
+            "app.js",
+            "api.js",
+            "form.js",
+            "page.js",
+            "stage.js",
+            "receipt.js",
+            "gallery.js",
+            "snippets.js",
+        ),
+        "text/javascript",
     ),
 }
 PREFIX = "/playground/"

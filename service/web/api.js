@@ -40,6 +40,7 @@ export const list = async (after) => (await ask("GET", `videos?limit=12${after ?
 export const get = (id) => ask("GET", at(id));
 export const cancel = async (id) => (await ask("POST", at(id, "/cancel"))).body;
 export const approve = async (id, candidate) => (await ask("POST", at(id, "/approve"), { json: { candidate } })).body;
+export const reproduce = async (id) => (await ask("POST", at(id, "/reproduce"))).body;
 export const estimate = async (wish, signal) => (await ask("POST", "videos/estimate", { json: wish, signal })).body;
 
 /**

@@ -3,9 +3,9 @@
 import * as api from "./api.js";
 import * as form from "./form.js";
 import * as gallery from "./gallery.js";
+import { el } from "./page.js";
 import * as stage from "./stage.js";
 
-const el = (id) => document.getElementById(id);
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 let watched = null; // the id on the stage: a look at another one that comes late is thrown away
@@ -58,17 +58,32 @@ async function watch(id) {
   }
 }
 
+/** A new video takes the stage; whoever pressed a key on what is hidden now goes on from its title. */
+function take(video) {
+  stage.show(video);
+  gallery.put(video);
+  el("stage").scrollIntoView({ block: "nearest" });
+  if (!el("wish").contains(document.activeElement)) el("title").focus({ preventScroll: true });
+  watch(video.id);
+}
+
+/** For buttons of the stage: an answer that comes when another video is there changes nothing. */
+const stillShown = (video) => {
+  if (watched === video.id) stage.show(video);
+};
+
+const refused = (error) => {
+  unlocked(error);
+  throw error;
+};
+
 async function submit() {
   const button = el("make");
   if (button.disabled) return;
   button.disabled = true;
   form.showFaults(null);
   try {
-    const video = await api.create(form.wish(), form.picture());
-    stage.show(video);
-    gallery.put(video);
-    el("stage").scrollIntoView({ block: "nearest" });
-    watch(video.id);
+    take(await api.create(form.wish(), form.picture()));
   } catch (error) {
     form.showFaults(error);
     unlocked(error);
@@ -98,6 +113,12 @@ function unlocked(error) {
   if (error.status === 401 || error.status === 403) el("key-dialog").showModal();
 }
 
+/** The video that the address names takes the stage. */
+function addressed() {
+  const id = location.hash.slice(1);
+  if (/^video_[0-9a-f]+$/.test(id) && id !== watched) watch(id);
+}
+
 async function start() {
   try {
     const models = await api.models();
@@ -105,8 +126,7 @@ async function start() {
     const live = models.filter((model) => model.live_workers > 0).length;
     el("service").textContent = models.length ? `${live} of ${models.length} model${models.length > 1 ? "s" : ""} ready` : "no model is served yet";
     await gallery.refresh();
-    const id = location.hash.slice(1);
-    if (/^video_[0-9a-f]+$/.test(id)) watch(id);
+    addressed();
     if (!models.length) setTimeout(start, 3000);
   } catch (error) {
     el("service").textContent = error.message;
@@ -136,9 +156,11 @@ el("key-dialog").addEventListener("close", () => {
 });
 form.begin({ onSubmit: submit, onChange: estimate });
 stage.begin({
-  onCancel: (video) => api.cancel(video.id).then(stage.show, form.showFaults),
-  onChoose: (video, candidate) => api.approve(video.id, candidate).then(stage.show, form.showFaults),
+  onCancel: (video) => api.cancel(video.id).then(stillShown).catch(refused),
+  onChoose: (video, candidate) => api.approve(video.id, candidate).then(stillShown).catch(refused),
+  onReproduce: (video) => api.reproduce(video.id).then(take).catch(refused),
   onAgain: form.fill,
 });
+addEventListener("hashchange", addressed);
 gallery.begin({ onOpen: watch, onError: form.showFaults });
 start();

@@ -1,8 +1,10 @@
 // The form: its fields follow what the chosen model says that it can do (GET /models).
 
-const form = document.getElementById("wish");
+import { el, make } from "./page.js";
+
+const form = el("wish");
 const field = (name) => form.elements[name];
-const gate = document.getElementById("gate");
+const gate = el("gate");
 const MOST_CANDIDATES = 4;
 
 const EXAMPLES = [
@@ -52,12 +54,12 @@ function fit() {
   bound("num_inference_steps", now.steps);
   bound("guidance_scale", now.guidance_scale);
   bound("gamma", now.gamma);
-  document.getElementById("gamma-label").hidden = now.gamma.max === 0;
-  document.getElementById("negative-label").hidden = !now.negative_prompt;
-  document.getElementById("picture-label").hidden = !now.image_input;
+  el("gamma-label").hidden = now.gamma.max === 0;
+  el("negative-label").hidden = !now.negative_prompt;
+  el("picture-label").hidden = !now.image_input;
   const paints = now.keyframe !== null && !now.image_required;
   gate.closest("label").hidden = !paints;
-  document.getElementById("picture-fields").hidden = !now.image_input && !paints;
+  el("picture-fields").hidden = !now.image_input && !paints;
   if (!paints) gate.checked = false;
   field("prompt").maxLength = now.prompt_max_chars;
   gateOrPicture();
@@ -68,7 +70,7 @@ function gateOrPicture() {
   const picture = field("input_reference").files.length > 0;
   gate.disabled = picture;
   if (picture) gate.checked = false;
-  document.getElementById("candidates-label").hidden = !gate.checked;
+  el("candidates-label").hidden = !gate.checked;
 }
 
 /** What is asked, without the fields that were left alone. */
@@ -104,7 +106,7 @@ export function showFaults(error) {
   for (const marked of form.querySelectorAll("[aria-invalid]")) marked.removeAttribute("aria-invalid");
   const names = error ? (error.faults || []).map((fault) => fault.field) : [];
   for (const name of names) if (field(name)) field(name).setAttribute("aria-invalid", "true");
-  const said = document.getElementById("fault");
+  const said = el("fault");
   said.hidden = !error;
   said.textContent = error ? (error.faults?.length ? error.faults.map((fault) => fault.message).join("\n") : error.message) : "";
 }
@@ -118,9 +120,9 @@ export function offer(models) {
 export function begin({ onSubmit, onChange }) {
   options(field("candidates"), Array.from({ length: MOST_CANDIDATES }, (_, index) => [index + 1, index + 1]));
   field("candidates").value = MOST_CANDIDATES;
-  document.getElementById("examples").replaceChildren(
+  el("examples").replaceChildren(
     ...EXAMPLES.map((text) => {
-      const button = Object.assign(document.createElement("button"), { type: "button", textContent: text });
+      const button = make("button", { type: "button", textContent: text });
       button.addEventListener("click", () => {
         field("prompt").value = text;
         onChange();

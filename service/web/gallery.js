@@ -1,10 +1,10 @@
 // What was made before: one button per video, its thumbnail fetched when it comes into view.
 
 import * as api from "./api.js";
+import { el, make } from "./page.js";
 
-const gallery = document.getElementById("gallery");
-const more = document.getElementById("more");
-const make = (tag, props = {}) => Object.assign(document.createElement(tag), props);
+const gallery = el("gallery");
+const more = el("more");
 
 let last = null;
 let open = () => {};

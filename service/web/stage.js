@@ -1,10 +1,9 @@
 // One video on the stage: how far it is, what it looks like so far, the choice of its keyframe, its code.
 
 import { key } from "./api.js";
+import { el, make, offerCopy, rows } from "./page.js";
+import * as receipt from "./receipt.js";
 import { snippet } from "./snippets.js";
-
-const el = (id) => document.getElementById(id);
-const make = (tag, props = {}) => Object.assign(document.createElement(tag), props);
 
 const STAGES = {
   text_to_image: "painting the keyframe", image_to_video: "making it move", text_to_video: "making it move",
@@ -68,15 +67,13 @@ function choice(video) {
 
 function facts(video) {
   const usage = video.usage || {};
-  const rows = [
+  const told = [
     ["state", video.state], ["seed", video.seed], ["size", `${video.size}, ${video.num_frames} frames at ${video.fps}/s`],
     ["sampling", `${video.num_inference_steps} steps of ${video.sampler}, guidance ${video.guidance_scale}, γ ${video.gamma}`],
   ];
-  if (usage.seconds) rows.push(["took", `${usage.seconds.toFixed(1)} s, ${Math.round(usage.bytes / 1024)} KiB`]);
-  rows.push(["id", video.id]);
-  el("facts").replaceChildren(
-    ...rows.flatMap(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })]),
-  );
+  if (usage.seconds) told.push(["took", `${usage.seconds.toFixed(1)} s, ${Math.round(usage.bytes / 1024)} KiB`]);
+  told.push(["id", video.id]);
+  rows(el("facts"), told);
 }
 
 function share() {
@@ -87,6 +84,7 @@ function share() {
 
 /** Draw `video`; called again with every look at it. */
 export function show(video) {
+  if (shown?.id !== video.id) refuse(null);
   shown = video;
   el("stage").hidden = false;
   el("title").textContent = video.prompt;
@@ -103,7 +101,22 @@ export function show(video) {
   el("download").hidden = !video.urls.video_link;
   if (video.urls.video_link) Object.assign(el("download"), { href: video.urls.video_link, download: `${video.id}.mp4` });
   facts(video);
+  receipt.show(video);
   share();
+}
+
+/** Why something that was asked of the video on the stage was refused; null takes it away. */
+function refuse(error) {
+  el("refusal").hidden = !error;
+  el("refusal").textContent = error ? error.message : "";
+}
+
+/** The button asks once at a time, and what is refused stands beside it. */
+async function act(button, ask) {
+  refuse(null);
+  button.disabled = true;
+  await ask().catch(refuse);
+  button.disabled = false;
 }
 
 /** What the video looks like so far; its film takes this one's place. */
@@ -125,12 +138,15 @@ export function say(sentence) {
   el("screen").replaceChildren(make("p", { textContent: sentence }));
 }
 
-export function begin({ onCancel, onChoose, onAgain }) {
-  el("cancel").addEventListener("click", () => onCancel(shown));
+/** `onCancel`, `onChoose` and `onReproduce` ask the service, and reject with its refusals. */
+export function begin({ onCancel, onChoose, onReproduce, onAgain }) {
+  el("cancel").addEventListener("click", () => act(el("cancel"), () => onCancel(shown)));
+  el("reproduce").addEventListener("click", () => act(el("reproduce"), () => onReproduce(shown)));
   el("again").addEventListener("click", () => onAgain(shown));
   el("choice").addEventListener("submit", (event) => {
     event.preventDefault();
-    onChoose(shown, Number(new FormData(el("choice")).get("candidate")));
+    const candidate = Number(new FormData(el("choice")).get("candidate"));
+    act(event.submitter || el("take"), () => onChoose(shown, candidate));
   });
   el("replay").addEventListener("click", () => {
     const player = el("screen").querySelector("video");
@@ -145,14 +161,6 @@ export function begin({ onCancel, onChoose, onAgain }) {
       share();
     });
   }
-  el("copy").addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(el("snippet").textContent);
-      el("copy").textContent = "Copied";
-    } catch {
-      getSelection().selectAllChildren(el("snippet")); // plain http elsewhere than here: no clipboard
-      el("copy").textContent = "Selected";
-    }
-    setTimeout(() => (el("copy").textContent = "Copy"), 1500);
-  });
+  offerCopy(el("copy"), () => el("snippet").textContent, el("snippet"));
+  receipt.begin();
 }

@@ -2,81 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
+from rig.browsing import SECONDS, OpenPage, chromium, fits, has_pixels, keep, pages
 
 from models.cinema import MICRO_WEIGHTS
-
-CHROMIUM = shutil.which("chromium")
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"]
-SECONDS = 1000
-#: Where the pictures of docs/ come from: MICROCINEMA_SCREENSHOTS=folder keeps what this test sees.
-KEPT = os.environ.get("MICROCINEMA_SCREENSHOTS")
 
 pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        sentence = "THE PLAYGROUND IS NOT TESTED: no chromium here, `make setup-system` installs it"
-        if os.environ.get("CI"):
-            pytest.fail(sentence)
-        pytest.skip(sentence)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens the page of a service. Its scripts may make no error and ask no other machine."""
-    wrong: list[str] = []
-    contexts = []
-
-    def open_it(url: str, **options: Any) -> Page:
-        def foreign(address: str) -> None:
-            if not address.startswith("http://127.0.0.1:"):
-                wrong.append(address)
-
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60 * SECONDS)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda asked: foreign(asked.url))
-        page.goto(url)
-        return page
-
-    yield open_it
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-def keep(page: Page, name: str) -> None:
-    if KEPT:
-        Path(KEPT).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{KEPT}/{name}.png", full_page=True)
-
-
-def has_pixels(page: Page, selector: str) -> None:
-    """The picture or film is really there, and has a size."""
-    page.wait_for_function(
-        "s => { const e = document.querySelector(s); return e && (e.videoWidth || e.naturalWidth) > 0 }",
-        arg=selector,
-    )
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    with pages(browser) as open_it:
+        yield open_it
 
 
 def test_from_a_prompt_over_the_choice_of_a_keyframe_to_a_video_that_plays(
-    start_service: Callable[..., Any], open_page: Callable[..., Page]
+    start_service: Callable[..., Any], open_page: OpenPage
 ) -> None:
     service = start_service(MICROCINEMA_WEIGHTS=str(MICRO_WEIGHTS))
     service.worker()
@@ -130,10 +82,24 @@ def test_from_a_prompt_over_the_choice_of_a_keyframe_to_a_video_that_plays(
     page.get_by_role("button", name="Ask again like this").click()
     expect(page.get_by_label("What shall the video show?")).to_have_value(service.video(video_id)["prompt"])
     expect(page.get_by_label("Seed")).to_have_value("5")
+    the_receipt_is_readable_and_the_same_comes_out_again(page)
     on_a_phone_in_the_dark(service, open_page)
 
 
-def content_opened_by_itself_is_shown(service: Any, video_id: str, open_page: Callable[..., Page]) -> None:
+def the_receipt_is_readable_and_the_same_comes_out_again(page: Page) -> None:
+    page.locator("#receipt summary").click()
+    expect(page.locator("#receipt-lines")).to_contain_text("painted from seed 6")  # the second candidate
+    expect(page.locator("#receipt-lines")).to_contain_text("8 steps of dpm++2m")
+    page.get_by_role("button", name="Reproduce").click()
+    expect(page.locator("#comparison")).to_contain_text("Making it again")
+    expect(page.locator("#comparison")).to_contain_text(
+        "Equal: every frame is the same.", timeout=90 * SECONDS
+    )
+    has_pixels(page, "#screen video")
+    keep(page, "playground-equal")
+
+
+def content_opened_by_itself_is_shown(service: Any, video_id: str, open_page: OpenPage) -> None:
     """The browser makes a page around a film or picture; the answer's own policy must let it."""
     content = f"{service.url}/videos/{video_id}/content"
     has_pixels(open_page(content), "video")
@@ -150,7 +116,7 @@ WATCH_THE_SCREEN = """() => {
 """What each preview is called, in the order in which the page shows them."""
 
 
-def on_a_phone_in_the_dark(service: Any, open_page: Callable[..., Page]) -> None:
+def on_a_phone_in_the_dark(service: Any, open_page: OpenPage) -> None:
     """Nothing is cut off and everything can be touched."""
     page = open_page(
         service.url,
@@ -164,14 +130,14 @@ def on_a_phone_in_the_dark(service: Any, open_page: Callable[..., Page]) -> None
     page.get_by_role("button", name="Make the video").tap()
     expect(page.locator("#screen figcaption")).to_contain_text("so far, behind step", timeout=60 * SECONDS)
     has_pixels(page, "#screen figure img")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert fits(page)
     keep(page, "playground-preview")
     has_pixels(page, "#screen video")
     steps = page.evaluate("captions.map(words => Number(words.match(/step (\\d+)/)?.[1] ?? 0))")
     assert steps[-1] > 0
     assert steps == sorted(set(steps)), "further on with every picture; a keyframe, if it was seen, first"
     expect(page.locator("#screen figure")).to_have_count(0)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert fits(page)
     small = page.evaluate(
         "[...document.querySelectorAll('button, select, textarea')]"
         ".filter(e => e.offsetParent && !e.closest('#examples') && e.offsetHeight < 36)"
@@ -186,7 +152,7 @@ def on_a_phone_in_the_dark(service: Any, open_page: Callable[..., Page]) -> None
 
 
 def test_with_keys_a_fault_stands_beside_its_field_and_a_waiting_job_can_be_called_off(
-    start_service: Callable[..., Any], open_page: Callable[..., Page]
+    start_service: Callable[..., Any], open_page: OpenPage
 ) -> None:
     secret = "mck_" + "k" * 43
     service = start_service(MICROCINEMA_REQUIRE_KEYS="true", MICROCINEMA_BOOTSTRAP_KEY=secret)

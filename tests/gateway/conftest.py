@@ -22,6 +22,7 @@ from service.contracts.artifact import Artifact
 from service.contracts.keys import attempt_prefix, candidate_name
 from service.contracts.lifecycle import Stage
 from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec
+from service.contracts.receipt import Reproduction
 from service.main import compose
 from service.settings import GatewaySettings
 from service.storage.artifact_store import ArtifactStore
@@ -128,8 +129,8 @@ class FakeWorker:
         assert self.jobs.hold(job.id, claim.attempt, job.request.gate.approval_s, {"gpu_seconds": 0.5})
         return job.id
 
-    def film(self, claim: Claim, **of_receipt: Any) -> Succeeded:
-        """Stage 2, encoded and stored."""
+    def film(self, claim: Claim, verdict: Reproduction | None = None, **of_receipt: Any) -> Succeeded:
+        """Stage 2, encoded and stored; of a repetition with `verdict`, or that of the digests."""
         job, prefix = claim.job, attempt_prefix(claim.job.tenant, claim.job.id, claim.attempt)
         key = f"{prefix}video.mp4"
         stored = self.artifacts.put(key, MP4, "video/mp4")
@@ -148,7 +149,7 @@ class FakeWorker:
                 thumbnail=self._still(f"{prefix}thumbnail.webp", "image/webp", png(kind="WEBP")),
                 spritesheet=self._still(f"{prefix}spritesheet.jpg", "image/jpeg", png(kind="JPEG")),
                 receipt=(receipt := receipt_of(request, **of_receipt)),
-                reproduction=request.reproduces and verdict_of(request.reproduces, receipt),
+                reproduction=request.reproduces and (verdict or verdict_of(request.reproduces, receipt)),
             ),
             {"gpu_seconds": 1.5},
         )
