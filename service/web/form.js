@@ -101,14 +101,26 @@ export function fill(video) {
   field("prompt").focus();
 }
 
-/** Faults beside their fields; what belongs to no field that is shown goes below. */
+/** Whatever is wrong is in sight: a field may lie in a disclosure that is closed. */
+const uncover = (now) => now.closest("details")?.setAttribute("open", "");
+
+/** The fields at fault are marked, and the first one has the focus; the sentences stand above the button. */
 export function showFaults(error) {
-  for (const marked of form.querySelectorAll("[aria-invalid]")) marked.removeAttribute("aria-invalid");
-  const names = error ? (error.faults || []).map((fault) => fault.field) : [];
-  for (const name of names) if (field(name)) field(name).setAttribute("aria-invalid", "true");
+  for (const marked of form.querySelectorAll("[aria-invalid]")) {
+    marked.removeAttribute("aria-invalid");
+    marked.removeAttribute("aria-describedby");
+  }
+  const faults = error?.faults || [];
+  const wrong = faults.map((fault) => field(fault.field)).filter((now) => now && !now.closest("[hidden]"));
+  for (const now of wrong) {
+    now.setAttribute("aria-invalid", "true");
+    now.setAttribute("aria-describedby", "fault");
+    uncover(now);
+  }
   const said = el("fault");
   said.hidden = !error;
-  said.textContent = error ? (error.faults?.length ? error.faults.map((fault) => fault.message).join("\n") : error.message) : "";
+  said.textContent = error ? faults.map((fault) => fault.message).join("\n") || error.message : "";
+  wrong[0]?.focus();
 }
 
 export function offer(models) {
@@ -135,6 +147,7 @@ export function begin({ onSubmit, onChange }) {
     event.preventDefault();
     onSubmit();
   });
+  form.addEventListener("invalid", (event) => uncover(event.target), true); // else the browser can point at nothing
   form.addEventListener("input", (event) => {
     if (["model", "fps"].includes(event.target.name)) fit();
     gateOrPicture();

@@ -1,29 +1,16 @@
 """The receipt on the page, and a video made again from there: what people read, press and are told."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from rig.browsing import OpenPage, chromium, fits, keep, pages
+from playwright.sync_api import Page, expect
+from rig.browsing import OpenPage, fits, keep
 from rig.receipts import WEIGHTS
 
 from service.contracts.receipt import MAX_PSNR_DB, Reproduction, Verdict
 
 pytestmark = pytest.mark.timeout(200)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[OpenPage]:
-    with pages(browser) as open_it:
-        yield open_it
 
 
 @pytest.fixture

@@ -1,0 +1,43 @@
+"""The page where nothing is there yet, or something is wrong: what people see, and where the focus goes."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+from rig.browsing import OpenPage, keep
+
+pytestmark = pytest.mark.timeout(200)
+
+
+def test_faults_are_marked_uncovered_and_led_to(site: Any, open_page: OpenPage) -> None:
+    page = open_page(site.url)
+    page.locator("#wish").evaluate("form => { form.noValidate = true }")
+    page.get_by_label("What shall the video show?").fill("a red circle")
+    page.locator("#wish summary").click()
+    page.get_by_label("Steps").fill("999")
+    page.get_by_label("Seed").fill("99999999999")
+    page.locator("#wish summary").click()
+    expect(page.get_by_label("Steps")).to_be_hidden()
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.get_by_role("alert")).to_contain_text("num_inference_steps must be 4 to 50, got 999")
+    for name in ("Steps", "Seed"):
+        expect(page.get_by_label(name)).to_be_visible()
+        expect(page.get_by_label(name)).to_have_attribute("aria-invalid", "true")
+        expect(page.get_by_label(name)).to_have_accessible_description(page.locator("#fault").inner_text())
+    assert page.evaluate("document.activeElement.getAttribute('aria-invalid')") == "true"
+    keep(page, "playground-fault")
+    page.get_by_label("Steps").fill("5")
+    page.get_by_label("Seed").fill("5")
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.locator("#doing")).to_contain_text("next in line")
+    expect(page.locator("[aria-invalid]")).to_have_count(0)
+
+
+def test_what_the_browser_itself_finds_wrong_is_uncovered_too(site: Any, open_page: OpenPage) -> None:
+    page = open_page(site.url)
+    page.get_by_label("What shall the video show?").fill("a red circle")
+    page.locator("#wish summary").click()
+    page.get_by_label("Steps").fill("999")
+    page.locator("#wish summary").click()
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.get_by_label("Steps")).to_be_focused()
