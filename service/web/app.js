@@ -21,6 +21,7 @@ async function listen(id) {
     else if (kind === "video.progress" && video) Object.assign(video, said);
     else return mine.abort(); // a new state has more to show than its event says: look
     stage.show(video);
+    gallery.put(video);
     if (stage.over(video)) mine.abort();
   };
   await api.follow(id, hear, mine.signal).catch((error) => {
@@ -48,10 +49,13 @@ async function watch(id) {
       if (heard && performance.now() - began > 200) continue; // else looking sets the pace
     } catch (error) {
       if (watched !== id) return;
-      if (error.status === 404 || error.status === 410) return stage.say(error.message);
+      if (error.status === 404 || error.status === 410) {
+        stage.say(error.message);
+        return gallery.drop(id);
+      }
       if (error.status === 401) return unlocked(error);
       misses += 1;
-      if (misses > 3) stage.say(`${error.message}; looking again…`);
+      if (misses > 3) stage.say(`${error.message}; looking again…`, id);
       wait = Math.min(1000 * 2 ** misses, 15_000);
     }
     await sleep(wait);
@@ -119,19 +123,27 @@ function addressed() {
   if (/^video_[0-9a-f]+$/.test(id) && id !== watched) watch(id);
 }
 
+let listed = false; // the gallery, once for each key
+let again = null;
+
+/** What is served; again as long as nobody answers or no worker is there. */
 async function start() {
+  clearTimeout(again);
   try {
     const models = await api.models();
     form.offer(models);
     const live = models.filter((model) => model.live_workers > 0).length;
     el("service").textContent = models.length ? `${live} of ${models.length} model${models.length > 1 ? "s" : ""} ready` : "no model is served yet";
+    if (!live) again = setTimeout(start, 3000);
+    if (listed) return;
     await gallery.refresh();
+    listed = true;
     addressed();
-    if (!models.length) setTimeout(start, 3000);
   } catch (error) {
+    clearTimeout(again);
     el("service").textContent = error.message;
     unlocked(error);
-    if (![401, 403].includes(error.status)) setTimeout(start, 3000);
+    if (![401, 403].includes(error.status)) again = setTimeout(start, 3000);
   }
 }
 
@@ -152,6 +164,7 @@ el("key").addEventListener("click", () => {
 el("key-dialog").addEventListener("close", () => {
   if (el("key-dialog").returnValue !== "ok") return;
   api.key.set(el("secret").value.trim());
+  listed = false;
   start();
 });
 form.begin({ onSubmit: submit, onChange: estimate });

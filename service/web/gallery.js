@@ -42,7 +42,14 @@ export function put(video) {
     if (focused) fresh.focus();
   } else {
     gallery.prepend(fresh);
+    el("none").hidden = true;
   }
+}
+
+/** It is deleted, or its time is over. */
+export function drop(id) {
+  gallery.querySelector(`[data-id="${CSS.escape(id)}"]`)?.remove();
+  el("none").hidden = gallery.children.length > 0;
 }
 
 export function mark(id) {
@@ -60,6 +67,7 @@ async function page() {
   }
   last = end || last;
   more.hidden = !goesOn;
+  el("none").hidden = gallery.children.length > 0;
 }
 
 export async function begin({ onOpen, onError }) {

@@ -86,7 +86,8 @@ function share() {
 export function show(video) {
   if (shown?.id !== video.id) refuse(null);
   shown = video;
-  el("stage").hidden = false;
+  el("stage").removeAttribute("data-gone");
+  open();
   el("title").textContent = video.prompt;
   screen(video);
   choice(video);
@@ -133,9 +134,18 @@ export function preview({ id, shows, step, steps, frames, picture }) {
   el("screen").querySelector("figcaption").textContent = words;
 }
 
-export function say(sentence) {
+function open() {
+  el("empty").hidden = true;
+  el("stage").hidden = false;
+}
+
+/** Instead of a picture. Without the `id` of the video on the stage nothing of that is left to see or press. */
+export function say(sentence, id) {
   drawn = "";
-  el("screen").replaceChildren(make("p", { textContent: sentence }));
+  if (shown?.id !== id) shown = null;
+  el("stage").toggleAttribute("data-gone", !shown);
+  el("screen").replaceChildren(make("p", { textContent: sentence, role: "alert" }));
+  open();
 }
 
 /** `onCancel`, `onChoose` and `onReproduce` ask the service, and reject with its refusals. */

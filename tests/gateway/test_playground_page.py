@@ -41,3 +41,42 @@ def test_what_the_browser_itself_finds_wrong_is_uncovered_too(site: Any, open_pa
     page.locator("#wish summary").click()
     page.get_by_role("button", name="Make the video").click()
     expect(page.get_by_label("Steps")).to_be_focused()
+
+
+def test_before_the_first_video_the_page_says_what_will_be_where(site: Any, open_page: OpenPage) -> None:
+    page = open_page(site.url, color_scheme="dark")
+    expect(page.locator("#empty")).to_be_visible()
+    expect(page.locator("#none")).to_be_visible()
+    keep(page, "playground-empty")
+    page.get_by_role("button", name="a red circle moving right").click()
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.locator("#stage")).to_be_visible()
+    expect(page.locator("#empty")).to_be_hidden()
+    expect(page.locator("#none")).to_be_hidden()
+
+
+def test_a_video_that_is_not_there_is_told_and_leaves_nothing_to_press(
+    site: Any, open_page: OpenPage
+) -> None:
+    there = site.create()["id"]
+    page = open_page(f"{site.url}/#video_0123456789abcdef")
+    expect(page.locator("#screen")).to_contain_text("no video")
+    expect(page.locator("#actions")).to_be_hidden()
+    page.locator("#gallery button").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    site.client.delete(f"/videos/{there}")
+    expect(page.locator("#screen")).to_contain_text("no video")
+    expect(page.locator("#actions")).to_be_hidden()
+    expect(page.locator("#gallery button")).to_have_count(0)
+    keep(page, "playground-gone")
+
+
+def test_the_page_learns_that_a_worker_has_come(
+    empty_record: None, start_gateway: Any, open_page: OpenPage
+) -> None:
+    site = start_gateway()
+    page = open_page(site.url)
+    expect(page.get_by_role("status").first).to_have_text("no model is served yet")
+    site.worker.announce()
+    expect(page.get_by_role("status").first).to_have_text("1 of 1 model ready")
+    assert page.locator("select[name=size] option").all_text_contents() == ["64 × 64", "96 × 64"]
