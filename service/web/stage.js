@@ -43,10 +43,18 @@ function screen(video) {
     el("screen").replaceChildren(player);
   } else if (image) {
     el("screen").replaceChildren(make("img", { src: image, alt: `The keyframe: ${video.prompt}` }));
+  } else if (video.state === "awaiting_approval") {
+    enlarge();
   } else {
-    const said = video.error ? video.error.message : video.state === "awaiting_approval" ? "Choose a keyframe below." : "The keyframe comes first.";
+    const said = video.error ? video.error.message : "The keyframe comes first.";
     el("screen").replaceChildren(make("p", { textContent: said }));
   }
+}
+
+/** The candidate that is picked, as large as the video will be. */
+function enlarge() {
+  const { src, alt } = el("candidates").querySelector(":checked + img");
+  el("screen").replaceChildren(make("img", { src, alt }));
 }
 
 function choice(video) {
@@ -89,8 +97,8 @@ export function show(video) {
   el("stage").removeAttribute("data-gone");
   open();
   el("title").textContent = video.prompt;
-  screen(video);
   choice(video);
+  screen(video);
   el("progress").hidden = over(video);
   el("progress").querySelector("progress").value = video.progress;
   const words = doing(video);
@@ -153,6 +161,7 @@ export function begin({ onCancel, onChoose, onReproduce, onAgain }) {
   el("cancel").addEventListener("click", () => act(el("cancel"), () => onCancel(shown)));
   el("reproduce").addEventListener("click", () => act(el("reproduce"), () => onReproduce(shown)));
   el("again").addEventListener("click", () => onAgain(shown));
+  el("candidates").addEventListener("change", enlarge);
   el("choice").addEventListener("submit", (event) => {
     event.preventDefault();
     const candidate = Number(new FormData(el("choice")).get("candidate"));

@@ -80,3 +80,16 @@ def test_the_page_learns_that_a_worker_has_come(
     site.worker.announce()
     expect(page.get_by_role("status").first).to_have_text("1 of 1 model ready")
     assert page.locator("select[name=size] option").all_text_contents() == ["64 × 64", "96 × 64"]
+
+
+def test_the_keyframe_that_is_picked_is_shown_large(site: Any, open_page: OpenPage) -> None:
+    gated = site.create(pause_after="image", candidates=3)["id"]
+    site.worker.offer()
+    page = open_page(f"{site.url}/#{gated}")
+    shown = page.locator("#screen img")
+    expect(shown).to_have_attribute("alt", "Keyframe 1")
+    page.get_by_role("radio").first.press("ArrowRight")
+    expect(shown).to_have_attribute("alt", "Keyframe 2")
+    page.get_by_role("button", name="Take this one").click()
+    expect(page.locator("#choice")).to_be_hidden()
+    assert site.client.get(f"/videos/{gated}").json()["gate"]["chosen"] == 1
