@@ -4,7 +4,7 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 const ours = (wish) => Object.fromEntries(Object.entries(wish).filter(([name]) => !["prompt", "model", "size", "seconds"].includes(name)));
 const python = (value) => (typeof value === "string" ? JSON.stringify(value) : String(value));
 
-/** What was asked, with the seed that was drawn: whoever runs it gets the same video. */
+/** What was asked, with the seed that was drawn: whoever runs it gets the same video, but for what `unsaid` says. */
 export function wishOf(video) {
   const wish = {
     prompt: video.prompt, model: video.model, size: video.size, num_frames: video.num_frames, fps: video.fps,
@@ -13,6 +13,16 @@ export function wishOf(video) {
   };
   if (video.negative_prompt) wish.negative_prompt = video.negative_prompt;
   return wish;
+}
+
+/** Why the code of `video` does not make the same one; empty where it does. */
+export function unsaid(video) {
+  const keyframe = video.receipt?.keyframe;
+  const picture = keyframe ? keyframe.origin !== "painted" : video.fit || video.extended_from_video_id;
+  const chosen = keyframe ? keyframe.seed !== video.seed : video.gate;
+  const whole = keyframe ? " Reproduce makes the same video." : "";
+  if (picture) return `The video begins with a picture that this code does not send.${whole}`;
+  return chosen ? `This code lets nobody choose a keyframe: it takes the first.${whole}` : "";
 }
 
 export function snippet(kind, video, base, withKey) {

@@ -3,7 +3,7 @@
 import { key } from "./api.js";
 import { el, make, offerCopy, rows } from "./page.js";
 import * as receipt from "./receipt.js";
-import { snippet } from "./snippets.js";
+import { snippet, unsaid } from "./snippets.js";
 
 const STAGES = {
   text_to_image: "painting the keyframe", image_to_video: "making it move", text_to_video: "making it move",
@@ -88,6 +88,29 @@ function share() {
   if (!shown) return;
   const base = new URL(".", location.href).href.replace(/\/$/, "");
   el("snippet").textContent = snippet(kind, shown, base, Boolean(key.get()));
+  el("snippet-note").textContent = unsaid(shown);
+}
+
+/** One stop for Tab; arrows go from one to the next, as everywhere. */
+function tabs() {
+  const all = [...document.querySelectorAll("[role=tab]")];
+  const choose = (tab) => {
+    kind = tab.id.slice("tab-".length);
+    for (const each of all) Object.assign(each, { ariaSelected: String(each === tab), tabIndex: each === tab ? 0 : -1 });
+    el("snippet").setAttribute("aria-labelledby", tab.id);
+    share();
+  };
+  for (const [index, tab] of all.entries()) {
+    tab.addEventListener("click", () => choose(tab));
+    tab.addEventListener("keydown", ({ key: pressed }) => {
+      const step = { ArrowRight: 1, ArrowLeft: all.length - 1 }[pressed];
+      if (!step) return;
+      const next = all[(index + step) % all.length];
+      choose(next);
+      next.focus();
+    });
+  }
+  choose(all[0]);
 }
 
 /** Draw `video`; called again with every look at it. */
@@ -172,14 +195,7 @@ export function begin({ onCancel, onChoose, onReproduce, onAgain }) {
     player.currentTime = 0;
     player.play();
   });
-  const tabs = [...document.querySelectorAll("[role=tab]")];
-  for (const tab of tabs) {
-    tab.addEventListener("click", () => {
-      kind = tab.id.slice("tab-".length);
-      for (const each of tabs) each.setAttribute("aria-selected", String(each === tab));
-      share();
-    });
-  }
+  tabs();
   offerCopy(el("copy"), () => el("snippet").textContent, el("snippet"));
   receipt.begin();
 }

@@ -6,6 +6,8 @@ import pytest
 from playwright.sync_api import expect
 from rig.browsing import OpenPage, keep
 
+from service.contracts.receipt import KeyframeOrigin, KeyframeReceipt
+
 pytestmark = pytest.mark.timeout(200)
 
 
@@ -90,6 +92,35 @@ def test_the_keyframe_that_is_picked_is_shown_large(site: Any, open_page: OpenPa
     expect(shown).to_have_attribute("alt", "Keyframe 1")
     page.get_by_role("radio").first.press("ArrowRight")
     expect(shown).to_have_attribute("alt", "Keyframe 2")
+    expect(page.locator("#snippet-note")).to_contain_text("takes the first")
     page.get_by_role("button", name="Take this one").click()
     expect(page.locator("#choice")).to_be_hidden()
     assert site.client.get(f"/videos/{gated}").json()["gate"]["chosen"] == 1
+
+
+def test_the_code_says_where_it_makes_another_video(site: Any, png: Any, open_page: OpenPage) -> None:
+    files = {"input_reference": ("a.png", png(64, 64))}
+    site.client.post("/videos", data={"prompt": "with a picture"}, files=files)
+    uploaded = KeyframeReceipt(origin=KeyframeOrigin.UPLOAD, pixels_sha256="e" * 64)
+    pictured = site.worker.render(keyframe=uploaded)
+    site.create(prompt="from words alone")
+    painted = site.worker.render()
+    page = open_page(f"{site.url}/#{painted}")
+    expect(page.locator("#snippet")).to_contain_text("from words alone")
+    expect(page.locator("#snippet-note")).to_be_empty()
+    page.goto(f"{site.url}/#{pictured}")
+    expect(page.locator("#snippet")).to_contain_text("with a picture")
+    expect(page.locator("#snippet-note")).to_contain_text("a picture that this code does not send")
+
+
+def test_the_languages_are_one_stop_and_arrows_go_between_them(site: Any, open_page: OpenPage) -> None:
+    page = open_page(f"{site.url}/#{site.create()['id']}")
+    page.get_by_role("tab", name="curl").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("tab", name="JavaScript")).to_be_focused()
+    expect(page.get_by_role("tabpanel", name="JavaScript")).to_contain_text("await fetch(")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tabpanel", name="curl")).to_contain_text("curl -s")
+    expect(page.get_by_role("tab", name="curl")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Tab")
+    expect(page.locator("#copy")).to_be_focused()
