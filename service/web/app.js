@@ -64,11 +64,16 @@ async function watch(id) {
 
 /** A new video takes the stage; whoever pressed a key on what is hidden now goes on from its title. */
 function take(video) {
+  stage.face();
   stage.show(video);
   gallery.put(video);
-  el("stage").scrollIntoView({ block: "nearest" });
   if (!el("wish").contains(document.activeElement)) el("title").focus({ preventScroll: true });
   watch(video.id);
+}
+
+function open(id) {
+  stage.face();
+  watch(id);
 }
 
 /** For buttons of the stage: an answer that comes when another video is there changes nothing. */
@@ -175,5 +180,5 @@ stage.begin({
   onAgain: form.fill,
 });
 addEventListener("hashchange", addressed);
-gallery.begin({ onOpen: watch, onError: form.showFaults });
+gallery.begin({ onOpen: open, onError: form.showFaults });
 start();

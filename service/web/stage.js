@@ -14,6 +14,7 @@ const OVER = new Set(["succeeded", "failed", "cancelled", "expired"]);
 let shown = null; // the video on the stage
 let drawn = ""; // what the screen holds: links change with every look, pictures do not
 let kind = "curl";
+let facing = false;
 
 export const over = (video) => OVER.has(video.state);
 export const current = () => shown;
@@ -76,7 +77,7 @@ function choice(video) {
 function facts(video) {
   const usage = video.usage || {};
   const told = [
-    ["state", video.state], ["seed", video.seed], ["size", `${video.size}, ${video.num_frames} frames at ${video.fps}/s`],
+    ["state", video.error ? `${video.state}: ${video.error.message}` : video.state], ["seed", video.seed], ["size", `${video.size}, ${video.num_frames} frames at ${video.fps}/s`],
     ["sampling", `${video.num_inference_steps} steps of ${video.sampler}, guidance ${video.guidance_scale}, γ ${video.gamma}`],
   ];
   if (usage.seconds) told.push(["took", `${usage.seconds.toFixed(1)} s, ${Math.round(usage.bytes / 1024)} KiB`]);
@@ -135,6 +136,8 @@ export function show(video) {
   facts(video);
   receipt.show(video);
   share();
+  if (facing) el("screen").scrollIntoView({ block: "nearest" });
+  facing = false;
 }
 
 /** Why something that was asked of the video on the stage was refused; null takes it away. */
@@ -163,6 +166,11 @@ export function preview({ id, shows, step, steps, frames, picture }) {
   const words = shows === "keyframe" ? "the keyframe" : `so far, behind step ${step} of ${steps}`;
   Object.assign(el("screen").querySelector("img"), { src: picture, alt: `${shown.prompt}: ${words}` });
   el("screen").querySelector("figcaption").textContent = words;
+}
+
+/** The next one that is shown comes into sight: on a phone the stage lies below the form, the gallery below both. */
+export function face() {
+  facing = true;
 }
 
 function open() {

@@ -6,7 +6,9 @@ import pytest
 from playwright.sync_api import expect
 from rig.browsing import OpenPage, keep
 
+from service.contracts.failure import Failure, FailureCode
 from service.contracts.receipt import KeyframeOrigin, KeyframeReceipt
+from service.store.nouns import Failed
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -111,6 +113,27 @@ def test_the_code_says_where_it_makes_another_video(site: Any, png: Any, open_pa
     page.goto(f"{site.url}/#{pictured}")
     expect(page.locator("#snippet")).to_contain_text("with a picture")
     expect(page.locator("#snippet-note")).to_contain_text("a picture that this code does not send")
+
+
+def test_what_is_opened_from_the_gallery_comes_into_sight(site: Any, open_page: OpenPage) -> None:
+    for _ in range(4):
+        site.create()
+    page = open_page(site.url, viewport={"width": 375, "height": 740}, has_touch=True, is_mobile=True)
+    page.locator("#gallery button").last.tap()
+    expect(page.locator("#screen")).to_be_in_viewport(ratio=1)
+    page.locator("#gallery button").first.tap()
+    expect(page.locator("#screen")).to_be_in_viewport(ratio=1)
+
+
+def test_a_failure_is_told_though_its_keyframe_is_shown(site: Any, open_page: OpenPage) -> None:
+    failed = site.create()["id"]
+    claim = site.worker.claim()
+    site.worker.paint(claim)
+    failure = Failure(code=FailureCode.NON_FINITE, message="The frames are not numbers.", retryable=True)
+    site.worker.finish(claim, Failed(failure))
+    page = open_page(f"{site.url}/#{failed}")
+    expect(page.locator("#screen img")).to_be_visible()
+    expect(page.locator("#facts")).to_contain_text("failed: The frames are not numbers.")
 
 
 def test_the_languages_are_one_stop_and_arrows_go_between_them(site: Any, open_page: OpenPage) -> None:
