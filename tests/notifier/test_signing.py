@@ -12,6 +12,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from service.contracts.event import Event
 from service.notifier.signing import Signer, body_of
 
+VERDICT = {"verdict": "different", "psnr_db": 71.2, "changed": ["batch"]}
 EVENT = Event(
     id="evt_video_1_3",
     seq=3,
@@ -19,7 +20,16 @@ EVENT = Event(
     job_id="video_1",
     tenant="default",
     created_at=1_800_000_000.25,
-    data={"id": "video_1", "state": "succeeded", "status": "completed", "attempt": 1, "note": "ü"},
+    data={
+        "id": "video_1",
+        "state": "succeeded",
+        "status": "completed",
+        "attempt": 1,
+        "note": "ü",
+        "frame_digest": "f" * 64,
+        "reproduces_video_id": "video_0",
+        "reproduction": VERDICT,
+    },
 )
 
 
@@ -40,6 +50,9 @@ def test_the_body_serves_openai_and_standard_webhooks() -> None:
             "status": "completed",
             "attempt": 1,
             "note": "ü",
+            "frame_digest": "f" * 64,
+            "reproduces_video_id": "video_0",
+            "reproduction": VERDICT,
         },
     }
     assert body_of(EVENT) == body_of(EVENT)
@@ -64,6 +77,7 @@ def test_openai_unwraps_what_we_sign() -> None:
     client = openai.OpenAI(api_key="unused", webhook_secret=secret)
     event = client.webhooks.unwrap(body.decode(), headers)
     assert (event.id, event.type, event.data.id) == (EVENT.id, EVENT.type, EVENT.job_id)
+    assert (event.data.frame_digest, event.data.reproduction) == ("f" * 64, VERDICT)  # type: ignore[union-attr]
     client.close()
 
 
