@@ -33,7 +33,7 @@ export function snippet(kind, video, base, withKey) {
     return `curl -s ${base}/videos -H 'content-type: application/json'${auth} \\\n  -d ${quoted(body)}`;
   }
   if (kind === "python") {
-    const extra = Object.entries(ours(wish)).map(([name, value]) => `"${name}": ${python(value)}`);
+    const extra = Object.entries(ours(wish)).map(([name, value]) => `        "${name}": ${python(value)},\n`);
     const secret = withKey ? `os.environ["MICROCINEMA_API_KEY"]` : `"none"`;
     return `${withKey ? "import os\n" : ""}from openai import OpenAI  # pip install openai
 
@@ -42,7 +42,8 @@ video = client.videos.create_and_poll(
     prompt=${python(wish.prompt)},
     model=${python(wish.model)},
     size=${python(wish.size)},
-    extra_body={${extra.join(", ")}},
+    extra_body={
+${extra.join("")}    },
 )
 client.videos.download_content(video.id).write_to_file("video.mp4")`;
   }
