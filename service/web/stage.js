@@ -136,7 +136,8 @@ export function show(video) {
   facts(video);
   receipt.show(video);
   share();
-  if (facing) el("screen").scrollIntoView({ block: "nearest" });
+  // In the next frame: what lies above the view has just grown, and the browser still scrolls to make up for that.
+  if (facing) requestAnimationFrame(() => el("screen").scrollIntoView({ block: "nearest" }));
   facing = false;
 }
 
