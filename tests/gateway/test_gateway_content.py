@@ -82,6 +82,8 @@ def test_a_range_of_it(site: Any, video_id: str, mp4: bytes) -> None:
     assert answer.headers["content-length"] == "4"
     tail = site.client.get(url, headers={"range": "bytes=-10"})
     assert tail.content == mp4[-10:]
+    same = {"range": "bytes=4-7", "if-range": answer.headers["etag"]}
+    assert site.client.get(url, headers=same).content == b"ftyp"
     # a resumed download of another version starts again from the front
     stale = site.client.get(url, headers={"range": "bytes=4-7", "if-range": '"another"'})
     assert (stale.status_code, stale.content) == (200, mp4)

@@ -30,6 +30,15 @@ def test_a_repeat_answers_with_the_first_job_as_it_is_now(site: Any) -> None:
     assert again.headers["location"] == first.headers["location"]
 
 
+def test_a_repeat_while_the_job_runs_is_the_job_and_no_conflict(site: Any) -> None:
+    """The draft of Idempotency-Key has a 409 there, which OpenAI's clients would send again and again."""
+    first = post(site, "k")
+    site.worker.paint(site.worker.claim())
+    again = post(site, "k")
+    assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+    assert (again.json()["state"], again.json()["attempts"]) == ("running", 1)
+
+
 def test_the_same_key_for_another_request_is_422(site: Any, png: Any) -> None:
     first = post(site, "k").json()["id"]
     for other in ({"seed": 1}, {"prompt": "y"}, {"metadata": {"a": "b"}}):

@@ -34,7 +34,7 @@ def test_from_then_on_nothing_is_served_and_then_nothing_is_left(site: Any, star
     link = site.parts.link_signer.events_link(video_id, 60)
     link = link.removeprefix(site.parts.link_signer.public_base_url)
     then = start_gateway(parts=at_that_time)
-    for variant in ("video", "thumbnail", "image"):
+    for variant in ("video", "thumbnail", "spritesheet", "image"):
         answer = then.client.get(f"/videos/{video_id}/content", params={"variant": variant})
         assert then.problem(410, answer)["code"] == "content_gone"
     assert then.client.get(f"/videos/{video_id}").json()["urls"]["video_link"] is None

@@ -84,6 +84,7 @@ def test_every_route_of_the_issue_is_there(document: dict[str, Any]) -> None:
 def test_every_refusal_is_documented_as_a_problem(document: dict[str, Any]) -> None:
     for _, path, operation in operations(document):
         assert operation["summary"], path
+        assert "default" not in operation["responses"], path
         for status, answer in operation["responses"].items():
             if int(status) >= 400 and path != "/readyz":
                 assert list(answer["content"]) == ["application/problem+json"], (path, status)
