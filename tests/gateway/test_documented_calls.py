@@ -1,5 +1,6 @@
 """Every curl line of the README and of docs/api.md does what it says, against a real gateway."""
 
+import json
 import os
 import re
 import shutil
@@ -24,6 +25,28 @@ def curl_lines() -> list[str]:
 def host() -> Iterator[PictureHost]:
     with picture_host() as host:
         yield host
+
+
+def asked(line: str) -> tuple[str, str]:
+    """Method and route of a line."""
+    given = re.search(r" -X (\w+)", line)
+    method = given[1].lower() if given else "post" if re.search(r" -[dF] ", line) else "get"
+    (path,) = re.findall(r"\$URL([^\s\"'?]*)", line)
+    for variable, name in (("ID", "video_id"), ("HOOK", "endpoint_id"), ("DELIVERY", "delivery_id")):
+        path = path.replace(f"${variable}", f"{{{name}}}")
+    return method, path.replace("microcinema/$MODEL", "{owner}/{name}")
+
+
+def test_every_call_of_an_owner_has_its_line() -> None:
+    document = json.loads(Path(__file__).with_name("openapi.json").read_text())
+    theirs = ("/videos", "/models", "/webhook", "/predictions")
+    routes = {
+        (method, path)
+        for path, methods in document["paths"].items()
+        for method in methods
+        if path.startswith(theirs)
+    }
+    assert {asked(line) for line in curl_lines()} == routes
 
 
 def test_there_are_such_lines() -> None:
@@ -57,7 +80,7 @@ def test_a_documented_call(
     strict = "set -o pipefail; " + line.replace("curl -s ", "curl -sS --fail ")
     environment = {**os.environ, "URL": site.url, "ID": video_id, "no_proxy": "*"}
     environment["PICTURE_URL"] = f"{host.url}/a.png"
-    environment |= {"HOOK": endpoint, "DELIVERY": ping}
+    environment |= {"HOOK": endpoint, "DELIVERY": ping, "MODEL": "micro"}
     ended = subprocess.run(
         ["bash", "-c", strict], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
     )
