@@ -24,6 +24,7 @@ GATEWAYS = {
     "url": {},
     "redirecting_url": {"MICROCINEMA_CONTENT": "redirect"},
     "narrow_url": {"MICROCINEMA_QUEUE_LIMIT": "1"},
+    "locked_url": {"MICROCINEMA_REQUIRE_KEYS": "true", "MICROCINEMA_BOOTSTRAP_KEY": "mck_" + "k" * 43},
 }
 
 
@@ -74,7 +75,7 @@ class Scene:
 
 @contextmanager
 def running_scene(folder: Path, weights: Path) -> Iterator[Scene]:
-    """Three gateways, a notifier and a worker, for as long as the block lasts."""
+    """The gateways, a notifier and a worker, for as long as the block lasts."""
     with ExitStack() as stack:
         s3 = stack.enter_context(running_s3(folder / "s3"))
         receiver = stack.enter_context(Receiver())

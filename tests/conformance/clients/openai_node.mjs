@@ -83,11 +83,21 @@ const calls = {
       return true;
     });
     await assert.rejects(client.videos.create({ prompt: "x", model: "no-such-model" }), OpenAI.UnprocessableEntityError);
+    await assert.rejects(client.videos.retrieve(`video_${"0".repeat(24)}`), OpenAI.NotFoundError);
+    await assert.rejects(client.post("/videos", { body: ["no object"] }), OpenAI.BadRequestError);
+    const { id } = await made();
+    await assert.rejects(client.post(`/videos/${id}/cancel`), OpenAI.ConflictError);
+    const stranger = new OpenAI({ baseURL: scene.locked_url, apiKey: "sk-of-nobody" });
+    await assert.rejects(stranger.videos.list(), OpenAI.AuthenticationError);
   },
   "429 retried": async () => {
     let tries = 0;
     const counting = (...call) => ((tries += 1), fetch(...call));
     const narrow = new OpenAI({ baseURL: scene.narrow_url, apiKey: "unused", maxRetries: 20, fetch: counting });
+    const hasty = Array.from({ length: WAITERS }, () => narrow.videos.create(asked, { maxRetries: 0 }));
+    const refusals = (await Promise.allSettled(hasty)).flatMap(({ reason }) => reason ?? []);
+    assert.ok(refusals.length && refusals.every((error) => error instanceof OpenAI.RateLimitError), String(refusals));
+    tries = 0;
     const videos = await Promise.all(Array.from({ length: WAITERS }, () => narrow.videos.create(asked)));
     assert.equal(new Set(videos.map((video) => video.id)).size, WAITERS);
     assert.ok(tries > WAITERS, "the queue was never full");

@@ -23,7 +23,6 @@ WAITERS = 6
 TOO_LONG_S = 120
 
 client = OpenAI(base_url=SCENE["url"], api_key="sk-never-for-the-bucket", max_retries=2)
-hasty = client.with_options(max_retries=0)
 
 
 def finished(video_id):
@@ -114,17 +113,28 @@ def remix():
 
 
 def errors():
+    """Each in the client's own class."""
     bad = refused(openai.UnprocessableEntityError, lambda: client.videos.create(prompt="x", size="1x1"))
     assert (bad.code, bad.param) == ("invalid_fields", "size"), bad.body
     assert bad.request_id, "no request id"
     refused(openai.UnprocessableEntityError, lambda: client.videos.create(prompt="x", model="no-such-model"))
     refused(openai.NotFoundError, lambda: client.videos.retrieve("video_" + "0" * 24))
+    refused(openai.BadRequestError, lambda: client.post("/videos", body=["no object"], cast_to=object))
+    over = client.videos.create_and_poll(**ASKED, poll_interval_ms=100)
+    late = refused(openai.ConflictError, lambda: client.post(f"/videos/{over.id}/cancel", cast_to=object))
+    assert late.response.headers["x-should-retry"] == "false", late.response.headers
+    stranger = OpenAI(base_url=SCENE["locked_url"], api_key="sk-of-nobody")
+    refused(openai.AuthenticationError, stranger.videos.list)
 
 
 def full_queue_retried():
     """As many at once as no queue of one holds: every one gets in, by the client's own retries alone."""
     narrow = OpenAI(base_url=SCENE["narrow_url"], api_key="unused", max_retries=20)
+    hasty = narrow.with_options(max_retries=0)
     with ThreadPoolExecutor(WAITERS) as pool:
+        hasty_ones = [pool.submit(hasty.videos.create, **ASKED) for _ in range(WAITERS)]
+        refusals = {type(error) for each in hasty_ones if (error := each.exception())}
+        assert refusals == {openai.RateLimitError}, refusals
         raws = list(pool.map(lambda _: narrow.videos.with_raw_response.create(**ASKED), range(WAITERS)))
     assert len({raw.parse().id for raw in raws}) == WAITERS
     assert any(raw.retries_taken for raw in raws), "the queue was never full"
