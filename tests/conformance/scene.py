@@ -18,7 +18,11 @@ from rig.receiver import Received, Receiver
 from rig.seaweed import running_s3
 from rig.valkey import running_valkey
 
-SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
+#: In the middle of a rotation: the new one and the old one sign every letter.
+SECRETS = (
+    "whsec_dGhlLW5ldy1zZWNyZXQtb2YtMzItYnl0ZXMtaGVyZS4=",
+    "whsec_dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM=",
+)
 #: How each gateway differs; they share the record, the bucket and the worker.
 GATEWAYS = {
     "url": {},
@@ -70,7 +74,7 @@ class Scene:
         wait_until(lambda: bool(arrived()), 120, f"the webhook of {video_id} arrives")
         (sent, *_) = arrived()
         headers = {name: text for name, text in sent.headers.items() if name.startswith("webhook-")}
-        return {"video_id": video_id, "secret": SECRET, "headers": headers, "body": sent.body.decode()}
+        return {"video_id": video_id, "secrets": SECRETS, "headers": headers, "body": sent.body.decode()}
 
 
 @contextmanager
@@ -83,7 +87,7 @@ def running_scene(folder: Path, weights: Path) -> Iterator[Scene]:
             "REDIS_URL": stack.enter_context(running_valkey(folder / "valkey")),
             "MICROCINEMA_WEIGHTS": str(weights),
             "MICROCINEMA_DEVICE": "cpu",
-            "MICROCINEMA_WEBHOOK_SECRET": SECRET,
+            "MICROCINEMA_WEBHOOK_SECRET": " ".join(SECRETS),
             "MICROCINEMA_WEBHOOK_ALLOW_PRIVATE": "true",
             "MICROCINEMA_LEASE_S": "60",
             "OMP_NUM_THREADS": "1",

@@ -141,13 +141,15 @@ def full_queue_retried():
 
 
 def webhook():
+    """In the middle of a rotation, so that the new secret and the old one are both good."""
     sent = SCENE["webhook"]
-    event = client.webhooks.unwrap(sent["body"], sent["headers"], secret=sent["secret"])
-    assert (event.type, event.data.id) == ("video.completed", sent["video_id"]), event
+    for secret in sent["secrets"]:
+        event = client.webhooks.unwrap(sent["body"], sent["headers"], secret=secret)
+        assert (event.type, event.data.id) == ("video.completed", sent["video_id"]), event
     forged = sent["body"].replace("completed", "cancelled")
     refused(
         openai.InvalidWebhookSignatureError,
-        lambda: client.webhooks.unwrap(forged, sent["headers"], secret=sent["secret"]),
+        lambda: client.webhooks.unwrap(forged, sent["headers"], secret=sent["secrets"][0]),
     )
 
 
