@@ -92,7 +92,7 @@ def delete():
 
 
 def download(variant, begins, content_type):
-    """By the gateway that sends clients to the bucket, which must not learn the key."""
+    """By the gateway that sends clients to the bucket, which hears of the range and not of the key."""
 
     def call():
         made = client.videos.create_and_poll(**ASKED, poll_interval_ms=100)
@@ -101,7 +101,11 @@ def download(variant, begins, content_type):
         assert content.response.history[0].status_code == 302, content.response.history
         assert "authorization" not in content.response.request.headers
         assert content.response.headers["content-type"] == content_type, content.response.headers
-        assert begins in content.read()[:12]
+        whole = content.read()
+        assert begins in whole[:12]
+        only = {"range": "bytes=2-11"}
+        part = moved.videos.download_content(made.id, variant=variant, extra_headers=only)
+        assert (part.response.status_code, part.read()) == (206, whole[2:12]), part.response
 
     return call
 
