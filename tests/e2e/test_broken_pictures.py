@@ -27,6 +27,12 @@ def resident_bytes(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
+def wait_for_all(service: Any, accepted: list[str]) -> None:
+    """What was taken could be read, and becomes a video."""
+    for video_id in accepted:
+        assert service.wait_for(video_id, "succeeded", "failed", seconds=60)["state"] == "succeeded"
+
+
 @pytest.mark.timeout(600)
 def test_broken_pictures_hurt_nobody(start_service: StartService) -> None:
     with picture_host() as host:
@@ -35,7 +41,7 @@ def test_broken_pictures_hurt_nobody(start_service: StartService) -> None:
         gateway = service.running[0]
         answers: Counter[int] = Counter()
         accepted: list[str] = []
-        grown_from = 0
+        grown_from: list[int] = []
 
         def note(name: str, answer: httpx.Response) -> None:
             answers[answer.status_code] += 1
@@ -55,15 +61,14 @@ def test_broken_pictures_hurt_nobody(start_service: StartService) -> None:
                 by_url = {"input_reference": {"image_url": f"{host.url}/x"}}
                 note(name, client.post("/videos", json=fields | by_url))
                 if index == len(KINDS):
-                    grown_from = resident_bytes(gateway.pid)
-        grown = resident_bytes(gateway.pid) - grown_from
-        print(
-            f"{dict(answers)} in {time.monotonic() - began:.0f} s, resident {grown_from / 2**20:.0f} MiB",
-            end="",
-        )
-        print(f" and {grown / 2**20:+.1f} MiB since, {len(accepted)} accepted")
-        assert grown < GROWTH_BYTES
-        assert answers[422] > COUNT
+                    wait_for_all(service, accepted)
+                    grown_from = [resident_bytes(each.pid) for each in (gateway, worker)]
+        took_s = time.monotonic() - began
+        wait_for_all(service, accepted)
         assert (gateway.alive(), worker.alive()) == (True, True)
-        for video_id in accepted:  # what was taken could be read, and becomes a video
-            assert service.wait_for(video_id, "succeeded", "failed", seconds=60)["state"] == "succeeded"
+        for process, before in zip((gateway, worker), grown_from, strict=True):
+            grown = resident_bytes(process.pid) - before
+            print(f"{process.name}: resident {before / 2**20:.0f} MiB and {grown / 2**20:+.1f} MiB since")
+            assert grown < GROWTH_BYTES, process.name
+        print(f"{dict(answers)} in {took_s:.0f} s, {len(accepted)} accepted")
+        assert answers[422] > COUNT
