@@ -113,6 +113,12 @@ class UnknownDelivery(Refusal):
     status, code, title = 404, "unknown_webhook_delivery", "No such webhook delivery"
 
 
+class NoSuchModel(Refusal):
+    """No worker has ever announced a model of this name, and it stands for none. The code is OpenAI's."""
+
+    status, code, title = 404, "model_not_found", "No model of this name"
+
+
 class NoContent(Refusal):
     """The job ended without the file that was asked for."""
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.contracts.model_spec import ModelSpec
 from service.fields.aliases import Aliases
+from service.refusals import NoSuchModel, shown
 from service.store.nouns import CatalogueEntry
 
 
@@ -45,10 +46,21 @@ class ModelListView(BaseModel):
 
 def model_list(entries: Sequence[CatalogueEntry], aliases: Aliases) -> ModelListView:
     """The catalogue as clients see it, in this order."""
-    return ModelListView(data=[_model(entry, aliases) for entry in entries])
+    return ModelListView(data=[model_view(entry, aliases) for entry in entries])
 
 
-def _model(entry: CatalogueEntry, aliases: Aliases) -> ModelView:
+def named_model(name: str, entries: Sequence[CatalogueEntry], aliases: Aliases) -> ModelView:
+    """The model of this name, or the one that it stands for. Raises NoSuchModel."""
+    wanted = aliases[name].model if name in aliases else name
+    for entry in entries:
+        if entry.spec.name == wanted:
+            return model_view(entry, aliases)
+    known = ", ".join([*(entry.spec.name for entry in entries), *aliases])
+    raise NoSuchModel(f"no model {shown(name)}; there are {known or 'none yet'}", param="name")
+
+
+def model_view(entry: CatalogueEntry, aliases: Aliases) -> ModelView:
+    """One of the catalogue as clients see it."""
     names = [name for name, alias in aliases.items() if alias.model == entry.spec.name]
     measured = None
     if entry.render_p50_s is not None:

@@ -13,7 +13,7 @@ from service.api.asking import (
 )
 from service.api.body import read_body
 from service.api.metadata_filter import METADATA_PARAMETER, asked_metadata
-from service.api.model_views import ModelListView, model_list
+from service.api.model_views import ModelListView, ModelView, model_list, named_model
 from service.api.parts import Parts, Tenant, owner_of, parts_of, served_base
 from service.api.presenting import Head, answer_accepted, asked_wait, is_repeat, outlooks, present
 from service.api.problems import documented
@@ -24,7 +24,14 @@ from service.api.views import (
     video_view,
 )
 from service.fields.video import CreateVideo
-from service.refusals import AlreadyFinished, InvalidFields, RecordUnavailable, UnknownVideo, VideoGone
+from service.refusals import (
+    AlreadyFinished,
+    InvalidFields,
+    NoSuchModel,
+    RecordUnavailable,
+    UnknownVideo,
+    VideoGone,
+)
 from service.store.nouns import Order
 
 router = APIRouter()
@@ -128,3 +135,14 @@ async def cancel_video(request: Request, parts: Parts, tenant: Tenant, video_id:
 async def list_models(parts: Parts) -> ModelListView:
     """With the bounds that requests are checked against, and what their last videos took here."""
     return model_list(await parts.intake.catalogue.now(), parts.intake.aliases)
+
+
+@router.get(
+    "/models/{name}",
+    tags=["models"],
+    summary="Look at one model",
+    responses=documented(NoSuchModel, RecordUnavailable),
+)
+async def retrieve_model(parts: Parts, name: str) -> ModelView:
+    """As the list shows it. A foreign name that the operator lets stand for one of ours shows that one."""
+    return named_model(name, await parts.intake.catalogue.now(), parts.intake.aliases)

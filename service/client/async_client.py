@@ -141,6 +141,7 @@ class AsyncClient:
     delete = _Method(calls.delete)
     download = _Method(download)
     models = _Method(calls.models)
+    model = _Method(calls.model)
     deliveries = _Pages(webhook_calls.delivery_page)
     create_endpoint = _Method(webhook_calls.create_endpoint)
     endpoints = _Method(webhook_calls.endpoints)

@@ -163,6 +163,12 @@ def models() -> Call[tuple[Model, ...]]:
 
 
 @asked
+def model(name: str) -> Call[Model]:
+    """One model and its bounds; a foreign name is answered by the model that it stands for."""
+    return Call("GET", path_of("/models", "name", name), reading(Model))
+
+
+@asked
 def video_page(
     after: str | None,
     *,

@@ -34,7 +34,7 @@ def asked(line: str) -> tuple[str, str]:
     (path,) = re.findall(r"\$URL([^\s\"'?]*)", line)
     for variable, name in (("ID", "video_id"), ("HOOK", "endpoint_id"), ("DELIVERY", "delivery_id")):
         path = path.replace(f"${variable}", f"{{{name}}}")
-    return method, path.replace("microcinema/$MODEL", "{owner}/{name}")
+    return method, path.replace("microcinema/$MODEL", "{owner}/{name}").replace("$MODEL", "{name}")
 
 
 def test_every_call_of_an_owner_has_its_line() -> None:

@@ -27,6 +27,9 @@ def test_old_code_gets_our_video_and_is_told(mapping: Any) -> None:
     assert again["asked_as"] == SORA
     (model,) = mapping.client.get("/models").json()["data"]
     assert (model["id"], model["aliases"]) == ("micro", ["sora-2"])
+    assert (
+        mapping.client.get("/v1/models/sora-2").json() == mapping.client.get("/models/micro").json() == model
+    )
     as_form = {name: (None, value) for name, value in {"prompt": "x", **SORA}.items()}
     assert mapping.client.post("/videos", files=as_form).json()["asked_as"] == SORA
     estimate = mapping.client.post("/videos/estimate", json={"prompt": "x", **SORA}).json()

@@ -51,6 +51,28 @@ def test_what_was_measured_is_foretold_by_work_and_place(site: Any) -> None:
     assert queues[0]["eta_p90_seconds"] is None
 
 
+def test_one_worker_runs_one_of_three_and_the_others_move_up(site: Any) -> None:
+    """Nobody is shown as begun who waits, and no place ever gets worse."""
+    ids = [site.create()["id"] for _ in range(3)]
+
+    def stand() -> list[tuple[str, int | None]]:
+        videos = [site.client.get(f"/videos/{each}").json() for each in ids]
+        return [(video["status"], video["queue"] and video["queue"]["ahead"]) for video in videos]
+
+    seen = [stand()]
+    for _ in ids:
+        claim = site.worker.claim()
+        seen.append(stand())
+        site.worker.finish(claim, site.worker.film(claim))
+    done, runs = ("completed", None), ("in_progress", None)
+    assert seen == [
+        [("queued", 0), ("queued", 1), ("queued", 2)],
+        [runs, ("queued", 0), ("queued", 1)],
+        [done, runs, ("queued", 0)],
+        [done, done, runs],
+    ]
+
+
 def test_the_error_of_what_was_foretold_is_a_metric_and_corrects_it(site: Any) -> None:
     rendered(site, gpu_seconds=10.0)
     for _ in range(5):

@@ -14,7 +14,7 @@ DOCUMENT = json.loads(Path(__file__).with_name("openapi.json").read_text())
 #: The permission is in the link itself: a wrong one is a 403 whoever asks.
 SIGNED = ("/artifacts/{key}", "/events/{video_id}")
 #: The name of a model is nobody's secret.
-OF_NOBODY = ("/models/{owner}/{name}/predictions",)
+OF_NOBODY = ("/models/{name}", "/models/{owner}/{name}/predictions")
 #: What a route wants in its body before it looks for whom it is asked about.
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/videos/{video_id}/remix"): {"prompt": "a ring"},

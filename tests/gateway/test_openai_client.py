@@ -124,8 +124,17 @@ def test_a_full_queue_is_ridden_out_by_the_clients_own_retries(start_gateway: An
     assert second.id != first["id"]
 
 
-def test_models_are_listed(client: OpenAI) -> None:
+def test_models_are_listed_and_looked_at(client: OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["micro"]
+    model = client.models.retrieve("micro")
+    assert (model.id, model.object, (model.model_extra or {})["spec"]["sizes"]) == (
+        "micro",
+        "model",
+        [[64, 64], [96, 64]],
+    )
+    with pytest.raises(openai.NotFoundError, match="there are micro") as caught:
+        client.models.retrieve("sora-2")
+    assert caught.value.code == "model_not_found"
 
 
 def test_a_picture_by_url_goes_through_extra_body(

@@ -74,6 +74,7 @@ def test_every_route_of_the_issue_is_there(document: dict[str, Any]) -> None:
         ("post", "/predictions/{video_id}/cancel"),
         ("post", "/models/{owner}/{name}/predictions"),
         ("get", "/models"),
+        ("get", "/models/{name}"),
         ("get", "/artifacts/{key}"),
         ("get", "/livez"),
         ("get", "/readyz"),

@@ -118,6 +118,8 @@ const calls = {
     const names = [];
     for await (const model of client.models.list()) names.push(model.id);
     assert.ok(names.includes(scene.model));
+    assert.equal((await client.models.retrieve(scene.model)).id, scene.model);
+    await assert.rejects(client.models.retrieve("no-such-model"), OpenAI.NotFoundError);
   },
 };
 

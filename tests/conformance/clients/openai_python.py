@@ -159,6 +159,8 @@ def webhook():
 
 def models():
     assert SCENE["model"] in [model.id for model in client.models.list()]
+    assert client.models.retrieve(SCENE["model"]).id == SCENE["model"]
+    refused(openai.NotFoundError, lambda: client.models.retrieve("no-such-model"))
 
 
 CALLS = {
