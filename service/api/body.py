@@ -28,6 +28,7 @@ from service.refusals import (
 Read = TypeVar("Read")
 
 _METADATA_PART = re.compile(r"metadata\[([^\]]*)\]")
+_EVENTS_PART = "webhook_events[]"  # as OpenAI's clients write each of a list
 _PICTURE_PART = re.compile(rf"{PICTURE_FIELD}\[([^\]]*)\]")
 _MAX_PARTS, _MAX_FILES = 64, 4
 #: Longer JSON is read in a thread: at ten megabytes a second this much takes longer than most requests.
@@ -174,6 +175,7 @@ class _Ending:
 async def _named_parts(parts: list[tuple[str, UploadFile | str]]) -> Body:
     given: dict[str, object] = {}
     metadata: dict[str, str] = {}
+    events: list[str] = []
     picture: Picture | None = None
     for name, value in parts:
         if isinstance(value, UploadFile):
@@ -186,17 +188,23 @@ async def _named_parts(parts: list[tuple[str, UploadFile | str]]) -> Body:
             picture = read_reference(value) if value else None
         elif bracket := _PICTURE_PART.fullmatch(name):
             picture = read_reference({bracket[1]: value})
+        elif name == _EVENTS_PART:
+            events.append(value)
         elif bracket := _METADATA_PART.fullmatch(name):
             metadata[bracket[1]] = value
         else:
             given[name] = value
-    return Body({**given, "metadata": metadata} if metadata else given, picture)
+    if metadata:
+        given["metadata"] = metadata
+    if events:
+        given[_EVENTS_PART.removesuffix("[]")] = events
+    return Body(given, picture)
 
 
 def _refuse_repeats(names: list[str]) -> None:
     """A part given twice is a mistake; so is a field as one part and in brackets at once."""
     for name in names:
-        if names.count(name) > 1 or ("[" in name and name.split("[")[0] in names):
+        if (names.count(name) > 1 and name != _EVENTS_PART) or ("[" in name and name.split("[")[0] in names):
             raise InvalidFields(
                 [FieldFault(shown(name), "", "given once", f"{shown(name)} must be given once")]
             )

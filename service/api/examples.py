@@ -97,6 +97,7 @@ VIDEO: dict[str, Any] = {
     "priority": 0,
     "fit": None,
     "webhook_url": "https://example.com/hook",
+    "webhook_events": ["video.completed", "video.failed"],
     "metadata": {"order": "4711"},
     "usage": {
         "text_to_image_seconds": 1.9,

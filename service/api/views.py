@@ -115,6 +115,7 @@ class VideoView(BaseModel):
     priority: int
     fit: str | None = Field(None, description="How `input_reference` met the size; null without one.")
     webhook_url: str | None = None
+    webhook_events: list[str] = Field(description="What `webhook_url` hears of; empty: all events.")
     metadata: dict[str, str]
     usage: dict[str, float | str] = Field(
         description="Of a finished video, as its worker measured it: seconds, GPU seconds and bytes by name."
@@ -235,6 +236,7 @@ def video_view(
             "priority": request.priority,
             "fit": request.input_picture.fit if request.input_picture else None,
             "webhook_url": request.webhook_url,
+            "webhook_events": list(request.webhook_events),
             "metadata": request.metadata,
             "usage": job.usage,
             "video": _file(job.artifact),

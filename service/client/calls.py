@@ -3,7 +3,7 @@ their methods from here."""
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import quote
@@ -43,6 +43,7 @@ class VideoOptions(TypedDict, total=False):
     candidates: int
     approve_within: str | float
     webhook_url: str
+    webhook_events: Sequence[str]
     metadata: dict[str, str]
 
 
@@ -54,6 +55,7 @@ class ReproduceOptions(TypedDict, total=False):
     finish_by: str | float
     expires_after: str | float
     webhook_url: str
+    webhook_events: Sequence[str]
     metadata: dict[str, str]
 
 
@@ -232,7 +234,11 @@ def _body(told: Mapping[str, Any], picture: Picture | None) -> dict[str, Any]:
         return {"content": json.dumps(told), "headers": {"Content-Type": "application/json"}}
     path = Path(picture)
     pairs = dict(told.get("metadata") or {})
-    form = {name: _form_text(value) for name, value in told.items() if name != "metadata"}
+    form: dict[str, Any] = {
+        name: json.dumps(value) if name == "webhook_events" else _form_text(value)
+        for name, value in told.items()
+        if name != "metadata"
+    }
     form |= {f"metadata[{name}]": _form_text(value) for name, value in pairs.items()}
     return {"data": form, "files": {"input_reference": (path.name, path.read_bytes())}, "headers": {}}
 

@@ -93,6 +93,7 @@ class VideoRequest(BaseModel):
     `asked_as` is what the client wrote in place of these values, by field, where an alias stood for ours.
     A higher `priority` runs earlier among the tenant's own jobs. `remixed_from` is the video that a remix was
     made of, which may be gone by now. `reproduces` is the video that this one is to be equal to.
+    `webhook_events` are the types of events that `webhook_url` hears of; none: all.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -117,6 +118,7 @@ class VideoRequest(BaseModel):
     reproduces: Original | None = None
     asked_as: dict[str, str] = Field(default_factory=dict)
     webhook_url: str | None = Field(default=None, max_length=2048)
+    webhook_events: tuple[str, ...] = ()
     metadata: dict[
         Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]
     ] = Field(default_factory=dict, max_length=MAX_METADATA_PAIRS)

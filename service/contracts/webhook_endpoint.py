@@ -7,10 +7,12 @@ from service.contracts.lifecycle import TABLE, State
 DISABLED_TYPE = "webhook_endpoint.disabled"
 """Tells an owner's other endpoints that one of them gets nothing any more."""
 
-EVENT_TYPES: tuple[str, ...] = (
-    *dict.fromkeys(row.webhook_type for state, row in TABLE.items() if state is not State.QUEUED),
-    DISABLED_TYPE,
+JOB_EVENT_TYPES: tuple[str, ...] = tuple(
+    dict.fromkeys(row.webhook_type for state, row in TABLE.items() if state is not State.QUEUED)
 )
+"""What receivers hear of a job."""
+
+EVENT_TYPES: tuple[str, ...] = (*JOB_EVENT_TYPES, DISABLED_TYPE)
 """What an endpoint can ask for. The ping of a test comes unasked."""
 
 

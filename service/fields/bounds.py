@@ -54,6 +54,12 @@ class BoundsCheck:
         priority = self._within(
             "priority", asked.priority, Bounds[int](min=MIN_PRIORITY, max=MAX_PRIORITY, default=0)
         )
+        if (
+            asked.webhook_events is not None
+            and asked.webhook_url is None
+            and "webhook_url" not in self.unread
+        ):
+            self._fault("webhook_events", list(asked.webhook_events), "left out without webhook_url")
         if self.faults or self.unread or asked.prompt is None:
             return None
         return VideoRequest(
@@ -72,6 +78,7 @@ class BoundsCheck:
             priority=priority,
             input_picture=picture,
             webhook_url=asked.webhook_url,
+            webhook_events=asked.webhook_events or (),
             metadata=asked.metadata or {},
         )
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from service.contracts.webhook_endpoint import EVENT_TYPES
+from service.fields.readers import read_event_types
 from service.fields.shapes import read_shape
 from service.fields.video import Text, WebhookUrl
 from service.refusals import FieldFault, InvalidFields
@@ -15,16 +15,9 @@ MAX_DESCRIPTION_CHARS = 200
 _EXAMPLE_URL = "https://example.com/microcinema"
 
 
-def _read_events(value: object) -> tuple[str, ...]:
-    known = ", ".join(EVENT_TYPES)
-    if not isinstance(value, list) or not all(each in EVENT_TYPES for each in value):
-        raise PydanticCustomError("bound", "{bound}", {"bound": f"a list of some of {known}"})
-    return tuple(dict.fromkeys(value))
-
-
 Events = Annotated[
     tuple[str, ...],
-    BeforeValidator(_read_events),
+    BeforeValidator(lambda value: read_event_types(value, EVENT_TYPES)),
     WithJsonSchema({"type": "array", "items": {"enum": list(EVENT_TYPES)}}),
 ]
 

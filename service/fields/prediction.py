@@ -13,8 +13,14 @@ from service.refusals import FieldFault, InvalidFields
 
 #: Who our models belong to in the names of predictions, which are always `owner/name`.
 MODEL_OWNER = "microcinema"
-#: What a webhook can be asked to tell of there.
-WEBHOOK_WORDS = ("start", "output", "logs", "completed")
+#: What a webhook can be asked to tell of there, and our events of that kind: a film has no output before its
+#: end, and its logs are read from the prediction.
+WEBHOOK_WORDS: Mapping[str, tuple[str, ...]] = {
+    "start": ("video.started",),
+    "output": (),
+    "logs": (),
+    "completed": ("video.completed", "video.failed", "video.cancelled"),
+}
 
 
 def _read_input(value: object) -> Mapping[str, object]:
@@ -24,12 +30,16 @@ def _read_input(value: object) -> Mapping[str, object]:
 
 
 def _read_filter(value: object) -> tuple[str, ...]:
-    bound = f"a list of some of {', '.join(WEBHOOK_WORDS)}, with start and completed: it tells of both"
-    if not isinstance(value, list) or not all(each in WEBHOOK_WORDS for each in value):
+    bound = f"a list of some of {', '.join(WEBHOOK_WORDS)}, with start or completed: of nothing else it tells"
+    if not isinstance(value, list) or not all(
+        isinstance(each, str) and each in WEBHOOK_WORDS for each in value
+    ):
         raise PydanticCustomError("bound", "{bound}", {"bound": bound})
-    if not {"start", "completed"} <= set(value):
+    if not (
+        events := tuple(event for word in WEBHOOK_WORDS if word in value for event in WEBHOOK_WORDS[word])
+    ):
         raise PydanticCustomError("bound", "{bound}", {"bound": bound})
-    return tuple(value)
+    return events
 
 
 def _read_stream(value: object) -> bool:
@@ -64,7 +74,7 @@ class CreatePrediction(BaseModel):
         tuple[str, ...] | None,
         BeforeValidator(_read_filter),
         WithJsonSchema({"type": "array", "items": {"enum": list(WEBHOOK_WORDS)}}),
-    ] = Field(None, description="Only lists with `start` and `completed`: the webhook tells of both.")
+    ] = Field(None, description="What `webhook` tells of: `start`, `completed` (every end) or both.")
     stream: Annotated[bool | None, BeforeValidator(_read_stream), WithJsonSchema({"const": False})] = None
 
 
@@ -86,7 +96,8 @@ def read_prediction(
         )
     named = model if asked.version is None else asked.version.removeprefix(f"{MODEL_OWNER}/")
     fields = dict(asked.input)
-    for field, value in (("model", named), ("webhook_url", asked.webhook)):
+    wished = list(asked.webhook_events_filter) if asked.webhook and asked.webhook_events_filter else None
+    for field, value in (("model", named), ("webhook_url", asked.webhook), ("webhook_events", wished)):
         if value is None:
             continue
         if fields.get(field) is not None:

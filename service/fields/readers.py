@@ -8,7 +8,7 @@ which carries the bound that was missed.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
@@ -184,6 +184,19 @@ def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
                 raise ValueError(f"the name {shown(name)} is given more than once")
             seen.add(name)
     return named
+
+
+def read_event_types(value: object, known: Sequence[str]) -> tuple[str, ...]:
+    """Some of the `known` types of events, each once, given as a list or as JSON text of one."""
+    bound = f"a list of some of {', '.join(known)}"
+    if isinstance(value, str) and len(value) <= MAX_URL_CHARS:
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise _out_of(bound) from None
+    if not isinstance(value, list) or not all(isinstance(each, str) and each in known for each in value):
+        raise _out_of(bound)
+    return tuple(dict.fromkeys(value))
 
 
 def read_pause(value: object) -> str:

@@ -19,6 +19,7 @@ from service.contracts.request import (
     MIN_PRIORITY,
     Fit,
 )
+from service.contracts.webhook_endpoint import JOB_EVENT_TYPES
 from service.fields.readers import (
     MAX_METADATA_KEY_CHARS,
     MAX_METADATA_VALUE_CHARS,
@@ -26,6 +27,7 @@ from service.fields.readers import (
     MAX_URL_CHARS,
     read_deadline,
     read_decimal_number,
+    read_event_types,
     read_metadata,
     read_name,
     read_pause,
@@ -68,6 +70,11 @@ WebhookUrl = Annotated[
     str,
     BeforeValidator(read_webhook_url),
     WithJsonSchema({"type": "string", "format": "uri", "maxLength": MAX_URL_CHARS}),
+]
+WebhookEvents = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: read_event_types(value, JOB_EVENT_TYPES)),
+    WithJsonSchema({"type": "array", "items": {"enum": list(JOB_EVENT_TYPES)}}),
 ]
 Metadata = Annotated[
     dict[str, str],
@@ -185,6 +192,9 @@ class CreateVideo(BaseModel):
     )
     webhook_url: WebhookUrl | None = Field(
         None, description="Receives a signed POST (Standard Webhooks) when the job starts and when it ends."
+    )
+    webhook_events: WebhookEvents | None = Field(
+        None, description="The events that `webhook_url` hears of; left out or empty: all."
     )
     metadata: Metadata | None = Field(None, description="Your own text, given back with the job.")
     n: Single | None = Field(None, description="Only 1; accepted because OpenAI-shaped clients send it.")

@@ -79,6 +79,7 @@ def inherited(source: VideoJob, told: Mapping[str, object], spec: ModelSpec | No
         "sampler": old.sampler,
         "priority": old.priority,
         "webhook_url": old.webhook_url,
+        "webhook_events": list(old.webhook_events) or None,
     }
     if told.get("seconds") is None:
         fields["num_frames"] = old.num_frames
@@ -86,7 +87,7 @@ def inherited(source: VideoJob, told: Mapping[str, object], spec: ModelSpec | No
         fields["fit"] = old.input_picture.fit
     if told.get("model") not in (None, old.model) or spec is None:
         # Bounds differ from model to model: of another one its own defaults hold.
-        kept = ("model", "seed", "priority", "webhook_url", "fit")
+        kept = ("model", "seed", "priority", "webhook_url", "webhook_events", "fit")
         fields = {name: value for name, value in fields.items() if name in kept}
     return fields
 

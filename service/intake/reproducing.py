@@ -17,6 +17,7 @@ from service.fields.video import (
     Delay,
     Metadata,
     Moment,
+    WebhookEvents,
     WebhookUrl,
     Whole,
     read_fields,
@@ -38,6 +39,7 @@ class ReproduceVideo(BaseModel):
     """What a reproduction may say: nothing that a frame depends on."""
 
     webhook_url: WebhookUrl | None = Field(None, description="Left out, the original's.")
+    webhook_events: WebhookEvents | None = Field(None, description="Left out, the original's.")
     metadata: Metadata | None = Field(None, description="Your own text; the original's is not taken over.")
     priority: Whole | None = Field(None, description="Left out, the original's.")
     start_by: Moment | None = Field(None, description="As in `POST /videos`.")
@@ -140,13 +142,19 @@ def _repeated(source: VideoJob, receipt: Receipt, asked: CreateVideo) -> VideoRe
         receipt=receipt,
         candidate=_candidate(source),
     )
+    url = old.webhook_url if asked.webhook_url is None else asked.webhook_url
+    if asked.webhook_events is not None and url is None:
+        raise InvalidFields(
+            [FieldFault.of("webhook_events", list(asked.webhook_events), "left out without webhook_url")]
+        )
     changes = {
         "gate": None,
         "reproduces": original,
         "input_picture": _own_picture(source),
         "metadata": asked.metadata or {},
         "priority": old.priority if asked.priority is None else asked.priority,
-        "webhook_url": old.webhook_url if asked.webhook_url is None else asked.webhook_url,
+        "webhook_url": url,
+        "webhook_events": old.webhook_events if asked.webhook_events is None else asked.webhook_events,
     }
     return old.model_copy(update=changes)
 

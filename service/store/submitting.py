@@ -48,6 +48,7 @@ def submit(submission: Submission) -> Command[Submitted]:
             submission.traceparent,
             quotas.window_s,
             *("" if limit is None else limit for limit in limits),
+            ",".join(request.webhook_events),
         ),
         _submitted,
     )

@@ -42,6 +42,28 @@ def test_a_prediction_is_a_video(site: Any) -> None:
     assert site.client.get(f"{link.path}?{link.query}").content[4:8] == b"ftyp"
 
 
+@pytest.mark.parametrize(
+    ("words", "events"),
+    [
+        (["completed"], ["video.completed", "video.failed", "video.cancelled"]),
+        (["start"], ["video.started"]),
+        (
+            ["output", "completed", "start"],
+            ["video.started", "video.completed", "video.failed", "video.cancelled"],
+        ),
+        (None, []),
+    ],
+)
+def test_a_webhook_tells_of_what_was_asked(site: Any, words: Any, events: list[str]) -> None:
+    made = predict(site, webhook="https://example.com/hook", webhook_events_filter=words)
+    assert site.client.get(f"/videos/{made['id']}").json()["webhook_events"] == events
+
+
+def test_a_filter_of_no_webhook_is_nobodys(site: Any) -> None:
+    made = predict(site, webhook_events_filter=["completed"])
+    assert site.client.get(f"/videos/{made['id']}").json()["webhook_events"] == []
+
+
 def test_progress_stands_in_the_logs_as_the_client_reads_it(site: Any) -> None:
     made = predict(site)
     claim = site.worker.claim()
@@ -96,6 +118,9 @@ def test_a_picture_comes_as_a_data_url(site: Any, png: Any) -> None:
         ({"input": ASKED, "stream": True}, "stream"),
         ({"input": ASKED, "webhook": "ftp://example.com/"}, "webhook"),
         ({"input": ASKED, "webhook_events_filter": ["video.completed"]}, "webhook_events_filter"),
+        ({"input": ASKED, "webhook_events_filter": ["output", "logs"]}, "webhook_events_filter"),
+        ({"input": ASKED, "webhook_events_filter": [["completed"]]}, "webhook_events_filter"),
+        ({"input": ASKED, "webhook_events_filter": []}, "webhook_events_filter"),
         ({"input": ASKED, "webhook_events_filter": "completed"}, "webhook_events_filter"),
     ],
 )

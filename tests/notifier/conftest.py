@@ -204,7 +204,11 @@ def timed(redis: Redis, server_clock: ServerClock) -> DeliveryStore:
 
 
 def submission(
-    url: str | None, job_id: str = "", tenant: str = "default", retention_s: float = 3600.0
+    url: str | None,
+    job_id: str = "",
+    tenant: str = "default",
+    retention_s: float = 3600.0,
+    webhook_events: tuple[str, ...] = (),
 ) -> Submission:
     request = VideoRequest(
         prompt="a red circle moves left",
@@ -219,6 +223,7 @@ def submission(
         gamma=0.02,
         sampler="ddim",
         webhook_url=url,
+        webhook_events=webhook_events,
     )
     return Submission(
         job_id=job_id or f"video_{secrets.token_hex(8)}",

@@ -46,7 +46,7 @@ end
 
 local function wants(endpoint, kind)
   if endpoint.enabled ~= '1' then return false end
-  return endpoint.events == '' or string.find(',' .. endpoint.events .. ',', ',' .. kind .. ',', 1, true) ~= nil
+  return wished(endpoint.events, kind)
 end
 
 -- Write a delivery that is due at once; one that exists already stays as it is. `entry` is the event as a flat list,

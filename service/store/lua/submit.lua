@@ -6,6 +6,7 @@ local queue_limit, retention_s, webhook_url, warnings = tonumber(ARGV[10]), ARGV
 local start_by, finish_by, work, sent, traceparent = ARGV[14], ARGV[15], ARGV[16], ARGV[17], ARGV[18]
 local window_s = tonumber(ARGV[19])
 local limits = { requests = ARGV[20], concurrent_jobs = ARGV[21], gpu_seconds = ARGV[22] }
+local webhook_events = ARGV[23]
 local t = now()
 limits.window = whole(math.floor(t / window_s)) .. '/' .. whole(window_s)
 limits.resets_at = (math.floor(t / window_s) + 1) * window_s
@@ -63,7 +64,7 @@ redis.call('SET', KEY.ARRIVALS, whole(arrival))
 local job = {
   schema = SCHEMA, id = id, tenant = tenant, pool = pool, model = model, state = 'queued', request = request,
   compat = compat, digest = digest, idempotency = idempotency, retention_s = retention_s,
-  webhook_url = webhook_url, warnings = warnings,
+  webhook_url = webhook_url, webhook_events = webhook_events, warnings = warnings,
   work = work, charged = '', charged_to = '', reserved = whole(gpu), quota_window = limits.window,
   rank = whole(arrival - tonumber(priority) * PRIORITY_WORTH),
   attempt = 0, lost = 0, alone = 0, cancel_requested = 0, deleted = 0, winner_attempt = 0,

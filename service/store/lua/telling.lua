@@ -52,12 +52,19 @@ local function worth_telling(job)
     or (job.state == 'running' and job.attempt == '1')
 end
 
+-- Whether a receiver asked for events of this kind: by commas; none named, all of them.
+local function wished(kinds, kind)
+  return is_none(kinds) or string.find(',' .. kinds .. ',', ',' .. kind .. ',', 1, true) ~= nil
+end
+
 local function announce_state(job, t, reason)
-  local entry = tell(job, TYPE[job.state], t, reason)
-  local heard = job.webhook_url ~= '' or redis.call('EXISTS', KEY.ENDPOINTS .. job.tenant) == 1
+  local kind = TYPE[job.state]
+  local entry = tell(job, kind, t, reason)
+  local url = wished(job.webhook_events, kind) and job.webhook_url or ''
+  local heard = url ~= '' or redis.call('EXISTS', KEY.ENDPOINTS .. job.tenant) == 1
   if heard and worth_telling(job) then -- the relay finds out which endpoints want to hear it
     entry[#entry + 1] = 'url'
-    entry[#entry + 1] = job.webhook_url
+    entry[#entry + 1] = url
     redis.call('XADD', KEY.OUTBOX, '*', unpack(entry))
   end
 end

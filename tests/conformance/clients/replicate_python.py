@@ -40,7 +40,8 @@ def is_film(url):
 
 
 def create():
-    made = client.predictions.create(version=MODEL, input=ASKED)
+    nowhere = {"webhook": "http://127.0.0.1:1/hook", "webhook_events_filter": ["completed"]}
+    made = client.predictions.create(version=MODEL, input=ASKED, **nowhere)
     assert (made.status, made.model, made.input["seed"]) == ("starting", MODEL, 7), made
     made.wait()
     assert (made.status, made.error) == ("succeeded", None), made
