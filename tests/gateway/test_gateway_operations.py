@@ -279,3 +279,17 @@ def test_unusable_settings_stop_it_with_a_sentence(
         gateway.end()
     assert says in gateway.output()
     assert "Traceback" not in gateway.output()
+
+
+def test_a_public_address_without_a_key_stops_it_and_says_how_to_get_one(
+    empty_record: None, redis_url: str, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    environment = {"REDIS_URL": redis_url, "MICROCINEMA_HOST": "0.0.0.0", "MICROCINEMA_PORT": str(port)}
+    environment["MICROCINEMA_STORAGE_DIR"] = str(tmp_path / "artifacts")
+    gateway = python_module("service.main", environment, tmp_path, "gateway").start()
+    try:
+        assert gateway.wait(60) == os.EX_CONFIG
+    finally:
+        gateway.end()
+    assert "microcinema keys create" in gateway.output()
