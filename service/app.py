@@ -18,6 +18,7 @@ from service.api import (
     estimates,
     events,
     health,
+    openai_webhooks,
     playground,
     predictions,
     remixes,
@@ -51,6 +52,7 @@ _KEYED = (
     approvals.router,
     events.router,
     webhooks.router,
+    openai_webhooks.router,
     predictions.router,
 )
 _OPEN = (content.router, events.open_router, health.router, playground.router)
@@ -63,7 +65,7 @@ class Gateway(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             schemas = document["components"]["schemas"]
-            for named in (videos, remixes, reproductions, approvals, webhooks, predictions):
+            for named in (videos, remixes, reproductions, approvals, webhooks, openai_webhooks, predictions):
                 schemas |= named.SCHEMAS
             problem = ProblemView.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= problem.pop("$defs")

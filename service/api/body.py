@@ -72,6 +72,12 @@ async def read_json(request: Request) -> dict[str, object]:
     return await _in_time(_json_object, await request.body())
 
 
+def has_body(request: Request) -> bool:
+    """Whether anything was sent. Libraries name a content type also for nothing, so it is not looked at."""
+    length = request.headers.get("content-length", "").strip()
+    return length not in ("", "0") or "transfer-encoding" in request.headers
+
+
 async def _in_time(read: Callable[[bytes], Read], raw: bytes) -> Read:
     """What `read` makes of these bytes, without keeping others waiting."""
     return read(raw) if len(raw) <= _READ_AT_ONCE_BYTES else await asyncio.to_thread(read, raw)

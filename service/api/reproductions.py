@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from service.api.asking import ACCEPTED, JOB_REFUSALS, IdempotencyKey, Prefer, RetryCount, body_of, schemas_of
-from service.api.body import Body, read_body
+from service.api.body import Body, has_body, read_body
 from service.api.parts import Parts, Tenant
 from service.api.presenting import answer_accepted, asked_wait, is_repeat
 from service.api.problems import documented
@@ -71,17 +71,9 @@ async def reproduce_video(
     """A new job from the same prompts, seeds, picture and film as the succeeded one, on the same weights:
     with others it is a 409 `cannot_reproduce`. Its `reproduction` says in the end whether the frames are
     `equal`, how far they are apart, or why that says nothing. The body may be left out."""
-    body = await _body_if_any(request, parts.settings.max_text_bytes)
+    body = await read_body(request, parts.settings.max_text_bytes) if has_body(request) else Body({})
     repeat = is_repeat(x_stainless_retry_count)
     accepted = await reproduce(
         parts.intake, tenant, video_id, body.given, body.picture, idempotency_key, repeat
     )
     return await answer_accepted(request, response, parts, tenant, accepted, asked_wait(prefer))
-
-
-async def _body_if_any(request: Request, max_text_bytes: int) -> Body:
-    """What was sent. Libraries name a content type also for nothing, so nothing is looked for first."""
-    length = request.headers.get("content-length", "").strip()
-    if length in ("", "0") and "transfer-encoding" not in request.headers:
-        return Body({})
-    return await read_body(request, max_text_bytes)

@@ -1,10 +1,12 @@
 """Webhook endpoints and deliveries as clients see them. Times are Unix seconds."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from service.contracts.webhook_endpoint import Endpoint
+from service.contracts.webhook_endpoint import EVENT_TYPES, Endpoint
+from service.refusals import FieldFault, InvalidFields
 from service.store.delivery_log import LoggedDelivery
 
 
@@ -15,9 +17,11 @@ class EndpointView(BaseModel):
     object: Literal["webhook_endpoint"] = "webhook_endpoint"
     url: str
     events: list[str] = Field(description="Empty: all.")
+    event_types: list[str] = Field(description="The same for OpenAI's clients, where all are written out.")
     description: str
+    name: str = Field(description="The description, for OpenAI's clients.")
     enabled: bool
-    created_at: float
+    created_at: int
     failing_since: float | None = Field(description="The first failure since the last success.")
     disabled_at: float | None
     disabled_reason: Literal["owner", "gone", "failing"] | None = Field(
@@ -32,13 +36,24 @@ class EndpointWithSecretView(EndpointView):
     """With the secret that signs, which is shown in this answer and never again."""
 
     secret: str
+    signing_secret: str = Field(description="The secret, for OpenAI's clients.")
 
 
 class EndpointListView(BaseModel):
-    """All of an owner's endpoints, the oldest first."""
+    """An owner's endpoints, the oldest first; ask for the next page with after=<last_id>."""
 
     object: Literal["list"] = "list"
     data: list[EndpointView]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class EventTypeListView(BaseModel):
+    """What an endpoint can ask for."""
+
+    object: Literal["list"] = "list"
+    data: list[str]
 
 
 class DeletedEndpointView(BaseModel):
@@ -91,13 +106,37 @@ class RedeliveredView(BaseModel):
 
 
 def endpoint_view(endpoint: Endpoint) -> EndpointView:
-    return EndpointView.model_validate(vars(endpoint) | {"events": list(endpoint.events)})
+    return EndpointView.model_validate(_facts(endpoint))
 
 
 def endpoint_with_secret(endpoint: Endpoint, secret: str) -> EndpointWithSecretView:
     return EndpointWithSecretView.model_validate(
-        vars(endpoint) | {"events": list(endpoint.events), "secret": secret}
+        _facts(endpoint) | {"secret": secret, "signing_secret": secret}
     )
+
+
+def endpoint_list(endpoints: Sequence[Endpoint], after: str | None, limit: int) -> EndpointListView:
+    """`limit` of them behind the id `after`. Raises InvalidFields for an id that none of them has."""
+    ids = [endpoint.id for endpoint in endpoints]
+    if after is not None and after not in ids:
+        raise InvalidFields([FieldFault.of("after", after, "the id of one of your webhook endpoints")])
+    rest = endpoints[0 if after is None else ids.index(after) + 1 :]
+    page = [endpoint_view(each) for each in rest[:limit]]
+    return EndpointListView(
+        data=page,
+        has_more=len(rest) > limit,
+        first_id=page[0].id if page else None,
+        last_id=page[-1].id if page else None,
+    )
+
+
+def _facts(endpoint: Endpoint) -> dict[str, Any]:
+    return vars(endpoint) | {
+        "events": list(endpoint.events),
+        "event_types": list(endpoint.events or EVENT_TYPES),
+        "name": endpoint.description,
+        "created_at": int(endpoint.created_at),
+    }
 
 
 def delivery_view(delivery: LoggedDelivery) -> DeliveryView:

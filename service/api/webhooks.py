@@ -16,6 +16,7 @@ from service.api.webhook_views import (
     EndpointWithSecretView,
     RedeliveredView,
     delivery_view,
+    endpoint_list,
     endpoint_view,
     endpoint_with_secret,
 )
@@ -44,25 +45,26 @@ LATEST = 4102444800.0  # the year 2100: a bound that floats keep exactly
 SCHEMAS: dict[str, Any] = {
     shape.__name__: shape.model_json_schema() for shape in (CreateEndpoint, ChangeEndpoint)
 }
-_READING = (UnreadableBody, UploadTooSlow, BodyTooLarge, UnsupportedBody, InvalidFields)
-_ALWAYS = (RecordUnavailable, ServiceBusy)
+READING = (UnreadableBody, UploadTooSlow, BodyTooLarge, UnsupportedBody, InvalidFields)
+ALWAYS = (RecordUnavailable, ServiceBusy)
 
 After = Annotated[str | None, Query(description="Go on behind this delivery: the last one of a page.")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Moment = Annotated[float | None, Query(ge=0, le=LATEST, allow_inf_nan=False)]
 
 
-def _body(name: str) -> dict[str, Any]:
+def json_body(name: str, *, required: bool = True) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads JSON of this schema by itself."""
     schema = {"$ref": f"#/components/schemas/{name}"}
-    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
+    return {"requestBody": {"required": required, "content": {JSON: {"schema": schema}}}}
 
 
 @router.post(
     "/webhook_endpoints",
     summary="Add a webhook endpoint",
     status_code=201,
-    openapi_extra=_body("CreateEndpoint"),
-    responses=documented(*_READING, TooManyEndpoints, *_ALWAYS),
+    openapi_extra=json_body("CreateEndpoint"),
+    responses=documented(*READING, TooManyEndpoints, *ALWAYS),
 )
 async def create_webhook_endpoint(request: Request, parts: Parts, tenant: Tenant) -> EndpointWithSecretView:
     """It hears of all your jobs from now on. The answer holds its secret, which is never shown again."""
@@ -70,16 +72,25 @@ async def create_webhook_endpoint(request: Request, parts: Parts, tenant: Tenant
     return endpoint_with_secret(*await parts.webhooks.create(tenant, asked))
 
 
-@router.get("/webhook_endpoints", summary="List your webhook endpoints", responses=documented(*_ALWAYS))
-async def list_webhook_endpoints(parts: Parts, tenant: Tenant) -> EndpointListView:
+@router.get(
+    "/webhook_endpoints",
+    summary="List your webhook endpoints",
+    responses=documented(InvalidFields, *ALWAYS),
+)
+async def list_webhook_endpoints(
+    parts: Parts,
+    tenant: Tenant,
+    after: Annotated[str | None, Query(description="Go on behind this id: the last page's last_id.")] = None,
+    limit: Limit = 100,
+) -> EndpointListView:
     """The oldest first."""
-    return EndpointListView(data=[endpoint_view(each) for each in await parts.webhooks.listed(tenant)])
+    return endpoint_list(await parts.webhooks.listed(tenant), after, limit)
 
 
 @router.get(
     "/webhook_endpoints/{endpoint_id}",
     summary="Look at a webhook endpoint",
-    responses=documented(UnknownEndpoint, *_ALWAYS),
+    responses=documented(UnknownEndpoint, *ALWAYS),
 )
 async def retrieve_webhook_endpoint(parts: Parts, tenant: Tenant, endpoint_id: str) -> EndpointView:
     """Without its secret."""
@@ -89,8 +100,8 @@ async def retrieve_webhook_endpoint(parts: Parts, tenant: Tenant, endpoint_id: s
 @router.patch(
     "/webhook_endpoints/{endpoint_id}",
     summary="Change a webhook endpoint",
-    openapi_extra=_body("ChangeEndpoint"),
-    responses=documented(UnknownEndpoint, *_READING, *_ALWAYS),
+    openapi_extra=json_body("ChangeEndpoint"),
+    responses=documented(UnknownEndpoint, *READING, *ALWAYS),
 )
 async def change_webhook_endpoint(
     request: Request, parts: Parts, tenant: Tenant, endpoint_id: str
@@ -103,7 +114,7 @@ async def change_webhook_endpoint(
 @router.delete(
     "/webhook_endpoints/{endpoint_id}",
     summary="Delete a webhook endpoint",
-    responses=documented(UnknownEndpoint, *_ALWAYS),
+    responses=documented(UnknownEndpoint, *ALWAYS),
 )
 async def delete_webhook_endpoint(parts: Parts, tenant: Tenant, endpoint_id: str) -> DeletedEndpointView:
     """Nothing more is sent to it, and its secret is forgotten."""
@@ -114,7 +125,7 @@ async def delete_webhook_endpoint(parts: Parts, tenant: Tenant, endpoint_id: str
 @router.post(
     "/webhook_endpoints/{endpoint_id}/rotate",
     summary="Change the secret of a webhook endpoint",
-    responses=documented(UnknownEndpoint, InvalidFields, *_ALWAYS),
+    responses=documented(UnknownEndpoint, InvalidFields, *ALWAYS),
 )
 async def rotate_webhook_secret(
     parts: Parts,
@@ -133,7 +144,7 @@ async def rotate_webhook_secret(
     "/webhook_endpoints/{endpoint_id}/test",
     summary="Send a webhook endpoint a ping",
     status_code=202,
-    responses=documented(UnknownEndpoint, *_ALWAYS),
+    responses=documented(UnknownEndpoint, *ALWAYS),
 )
 async def ping_webhook_endpoint(parts: Parts, tenant: Tenant, endpoint_id: str) -> DeliveryView:
     """An event `webhook_endpoint.ping`, sent and logged like every other, to a disabled endpoint too."""
@@ -143,7 +154,7 @@ async def ping_webhook_endpoint(parts: Parts, tenant: Tenant, endpoint_id: str) 
 @router.get(
     "/webhook_endpoints/{endpoint_id}/deliveries",
     summary="What was sent to a webhook endpoint",
-    responses=documented(UnknownEndpoint, InvalidFields, *_ALWAYS),
+    responses=documented(UnknownEndpoint, InvalidFields, *ALWAYS),
 )
 async def list_endpoint_deliveries(
     parts: Parts, tenant: Tenant, endpoint_id: str, after: After = None, limit: Limit = 20
@@ -157,7 +168,7 @@ async def list_endpoint_deliveries(
     "/webhook_endpoints/{endpoint_id}/redeliver",
     summary="Send an endpoint its deliveries again",
     status_code=202,
-    responses=documented(UnknownEndpoint, EndpointDisabled, InvalidFields, *_ALWAYS),
+    responses=documented(UnknownEndpoint, EndpointDisabled, InvalidFields, *ALWAYS),
 )
 async def redeliver_range(
     parts: Parts,
@@ -177,7 +188,7 @@ async def redeliver_range(
 @router.get(
     "/videos/{video_id}/deliveries",
     summary="What was sent about a video",
-    responses=documented(UnknownVideo, VideoGone, InvalidFields, *_ALWAYS),
+    responses=documented(UnknownVideo, VideoGone, InvalidFields, *ALWAYS),
 )
 async def list_video_deliveries(
     parts: Parts, tenant: Tenant, video_id: str, after: After = None, limit: Limit = 20
@@ -192,7 +203,7 @@ async def list_video_deliveries(
     "/webhook_deliveries/{delivery_id}/redeliver",
     summary="Send one delivery again",
     status_code=202,
-    responses=documented(UnknownDelivery, *_ALWAYS),
+    responses=documented(UnknownDelivery, *ALWAYS),
 )
 async def redeliver_one(parts: Parts, tenant: Tenant, delivery_id: str) -> DeliveryView:
     """Under its old `webhook-id`, with all tries before it. One that waits already is left alone."""

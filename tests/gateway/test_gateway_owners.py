@@ -22,6 +22,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/videos/{video_id}/approve"): {"candidate": 0},
     ("post", "/videos/{video_id}/reproduce"): {},
     ("patch", "/webhook_endpoints/{endpoint_id}"): {"description": "another"},
+    ("post", "/webhook_endpoints/{endpoint_id}"): {"name": "another"},
 }
 NAMING = [
     (method, path)

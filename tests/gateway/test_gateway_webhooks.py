@@ -39,7 +39,7 @@ def test_a_secret_is_shown_once(site, add):
     assert (made["enabled"], made["events"], made["description"]) == (True, ["video.completed"], "orders")
     path = f"/webhook_endpoints/{made['id']}"
     shown = site.client.get(path).json()
-    assert shown == {name: value for name, value in made.items() if name != "secret"}
+    assert shown == {name: value for name, value in made.items() if name not in ("secret", "signing_secret")}
     assert site.client.get("/webhook_endpoints").json()["data"] == [shown]
     rotated = site.client.post(f"{path}/rotate", params={"overlap_s": 60}).json()
     assert rotated["secret"] not in (made["secret"], "")
@@ -75,6 +75,9 @@ def test_an_endpoint_is_changed_and_deleted(site, add):
         ({"url": URL, "events": "video.failed"}, "events"),
         ({"url": URL, "description": "x" * 201}, "description"),
         ({"url": URL, "secret": "mine"}, "secret"),
+        ({"url": URL, "events": [], "event_types": ["video.failed"]}, "event_types"),
+        ({"url": URL, "description": "a", "name": "b"}, "name"),
+        ({"url": URL, "event_types": ["batch.completed"]}, "event_types"),
     ],
 )
 def test_a_bound_is_named(site, body, field):

@@ -123,6 +123,19 @@ const calls = {
   },
 };
 
+if (client.webhooks.rotateSecret) calls["webhook endpoints"] = async () => {
+  const made = await client.webhooks.create({ name: "n", url: "http://127.0.0.1:1/hook", event_types: ["video.failed"] });
+  const ids = [];
+  for await (const endpoint of client.webhooks.list({ limit: 2 })) ids.push(endpoint.id);
+  assert.ok(ids.includes(made.id));
+  const changed = await client.webhooks.update(made.id, { event_types: ["video.completed"] });
+  assert.deepEqual([changed.name, changed.event_types], ["n", ["video.completed"]]);
+  const rotated = await client.webhooks.rotateSecret(made.id, { keep_old_secret_active_for_24_hours: true });
+  assert.ok(rotated.signing_secret && rotated.signing_secret !== made.signing_secret);
+  assert.equal((await client.webhooks.delete(made.id)).deleted, true);
+  await assert.rejects(client.webhooks.retrieve(made.id), OpenAI.NotFoundError);
+};
+
 // A route or a variant that the service does not have is told from one that does not work.
 const missing = (error) => error.code === "unknown_route" || (error.status === 422 && error.param === "variant");
 

@@ -163,6 +163,25 @@ def models():
     refused(openai.NotFoundError, lambda: client.models.retrieve("no-such-model"))
 
 
+def endpoints():
+    made = [
+        client.webhooks.create(name=f"n{n}", url="http://127.0.0.1:1/hook", event_types=["video.failed"])
+        for n in range(3)
+    ]
+    assert len({each.signing_secret for each in made}) == len(made), "a secret of its own for each"
+    ids = [each.id for each in made]
+    assert [each.id for each in client.webhooks.list(limit=2) if each.id in ids] == ids
+    changed = client.webhooks.update(ids[0], name="other", event_types=["video.completed"])
+    assert (changed.name, changed.event_types, changed.url) == ("other", ["video.completed"], made[0].url)
+    assert client.webhooks.retrieve(ids[0]).name == "other"
+    rotated = client.webhooks.rotate_secret(ids[0], keep_old_secret_active_for_24_hours=True)
+    assert rotated.signing_secret not in (None, made[0].signing_secret), "no new secret"
+    assert "video.completed" in client.webhooks.event_types.list().data
+    for each in ids:
+        assert client.webhooks.delete(each).deleted
+    refused(openai.NotFoundError, lambda: client.webhooks.retrieve(ids[0]))
+
+
 CALLS = {
     "create": create,
     "create as JSON": create_as_json,
@@ -179,6 +198,7 @@ CALLS = {
     "429 retried": full_queue_retried,
     "webhook verified": webhook,
     "models": models,
+    **({"webhook endpoints": endpoints} if hasattr(client.webhooks, "rotate_secret") else {}),
 }
 
 
