@@ -108,6 +108,12 @@ def check_kill(service: Any, first: Running, receiver: Receiver) -> None:
         f"default/{video['id']}/2/video.mp4"
     ]
     assert terminal(service.events(video["id"])) == ["video.completed"]
+    steps = [
+        event.data["progress"] for event in service.events(video["id"]) if event.type == "video.progress"
+    ]
+    assert steps == sorted(steps), "the second attempt goes on where the first was"
+    assert max(steps) <= 99
+    assert len(set(steps)) >= 10, "more than beginnings and ends of stages"
 
     def told() -> list[str]:
         return [json.loads(r.body)["type"] for r in list(receiver.received)]
