@@ -40,6 +40,10 @@ def test_job_becomes_a_decodable_film(ward: Any) -> None:
     shares = [job.usage[f"{stage}_gpu_seconds"] for stage in stages]
     assert sum(shares) == pytest.approx(job.usage["gpu_seconds"], abs=0.003)
     assert (job.usage["device"], job.usage["peak_memory_bytes"]) == ("cpu", 7 * 2**30)
+    stored = [
+        ward.body(each.key) for each in (job.artifact, job.artifact.thumbnail, job.artifact.spritesheet)
+    ]
+    assert job.usage["bytes"] == sum(len(each) for each in stored)
     assert ward.accelerator.forgotten == 1
 
 
