@@ -103,7 +103,7 @@ def compose(
     allowed = rates_for(settings.rate_limits, settings.host)
     snapshots = Remembered(jobs.snapshot, time.monotonic)
 
-    bell = Bell(tickets)
+    bell, guard = Bell(tickets), Guard(allow_private=settings.webhook_allow_private)
 
     async def close() -> None:
         await to_thread.run_sync(traces.close)
@@ -132,6 +132,7 @@ def compose(
             retention_s=settings.retention_s,
             approval_s=settings.approval_s,
             quotas=settings.quotas(),
+            guard=guard,
             clock=time.time,
         ),
         shelf=shelf,
@@ -148,7 +149,7 @@ def compose(
         webhooks=WebhookDesk(
             EndpointStore(AsyncStore(asynchronous)),
             DeliveryLog(AsyncStore(asynchronous)),
-            Guard(allow_private=settings.webhook_allow_private),
+            guard,
             settings.webhook_endpoints,
         ),
         broadcast=broadcast,

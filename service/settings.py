@@ -85,7 +85,7 @@ class GatewaySettings(BaseSettings):
     extended_max_s: float = Field(default=120.0, gt=0, le=3600)
     #: Webhook endpoints that one owner may have.
     webhook_endpoints: int = Field(default=10, ge=0, le=100)
-    #: Lets webhook endpoints lie at private and loopback addresses. The notifier reads it too, at every try.
+    #: Lets webhooks lead to private and loopback addresses. The notifier reads it too, at every try.
     webhook_allow_private: bool = False
     #: Longest request body, pictures included.
     max_upload_bytes: int = Field(default=16 * 1024**2, ge=1024)

@@ -74,12 +74,29 @@ def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
         yield IPv4Address(int(address) & 0xFFFFFFFF)
 
 
+def _names_our_own(host: str) -> bool:
+    """Whether a host is an address in any form that the system reads, or `localhost` (RFC 6761), and not
+    public. Nobody is asked for names."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return False
+    return not all(is_public(ip_address(entry[4][0])) for entry in found)
+
+
 @dataclass(frozen=True)
 class Guard:
     """Turns a URL into the addresses that may be connected to. `allow_private` lets every address pass."""
 
     allow_private: bool = False
     resolve: Resolve = resolve_by_system
+
+    def refuses_at_sight(self, url: httpx.URL) -> bool:
+        """Whether the URL itself says, before any name is looked up, that nothing will be sent there."""
+        return not self.allow_private and _names_our_own(url.raw_host.decode("ascii"))
 
     async def addresses(self, url: httpx.URL) -> list[str]:
         """At least one address. Raises AddressRefused or NameUnresolved.

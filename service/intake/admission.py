@@ -5,6 +5,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import httpx
+
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
@@ -14,6 +16,7 @@ from service.fields.bounds import BoundsCheck
 from service.fields.references import Picture, picture_digest
 from service.fields.video import PICTURE_FIELD, CreateVideo
 from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel
+from service.ssrf import Guard
 from service.store.nouns import CatalogueEntry, Forecast
 
 MAX_IDEMPOTENCY_KEY_CHARS = 255
@@ -88,6 +91,14 @@ def gate_faults(asked: CreateVideo, spec: ModelSpec, *, own_picture: bool) -> li
     if asked.candidates is not None and not 1 <= asked.candidates <= MAX_CANDIDATES:
         return [FieldFault.of("candidates", asked.candidates, f"1 to {MAX_CANDIDATES}")]
     return []
+
+
+def webhook_faults(asked: CreateVideo, guard: Guard) -> list[FieldFault]:
+    """What is wrong with where the webhook leads, as its URL alone says it; names are judged at each try."""
+    if asked.webhook_url is None or not guard.refuses_at_sight(httpx.URL(asked.webhook_url)):
+        return []
+    bound = "a URL that leads to public addresses alone (the operator has not set WEBHOOK_ALLOW_PRIVATE)"
+    return [FieldFault.of("webhook_url", asked.webhook_url, bound)]
 
 
 def gate_of(asked: CreateVideo, approval_s: float) -> KeyframeGate | None:

@@ -32,6 +32,7 @@ from service.intake.admission import (
     credited,
     gate_of,
     request_digest,
+    webhook_faults,
 )
 from service.intake.catalogue import Catalogue
 from service.intake.picture_intake import PictureIntake
@@ -49,6 +50,7 @@ from service.refusals import (
     VideoGone,
     shown,
 )
+from service.ssrf import Guard
 from service.store.errors import StoreUnavailable, UnknownCursor
 from service.store.nouns import (
     CancelOutcome,
@@ -75,7 +77,7 @@ class Intake:
 
     `queue_limit` bounds the jobs that wait in one pool; `retention_s` is how long an ended job stays (s),
     `approval_s` how long one waits for its keyframe to be approved.
-    `quotas` are those of every owner that has none of its own.
+    `quotas` are those of every owner that has none of its own; `guard` judges where webhooks lead.
     `draw_seed` gives a whole number below its argument, `new_id` a fresh job id, `clock` Unix seconds.
     """
 
@@ -86,6 +88,7 @@ class Intake:
     aliases: Aliases
     queue_limit: int
     retention_s: float
+    guard: Guard
     clock: Callable[[], float]
     new_id: Callable[[], str] = new_video_id
     approval_s: float = DAY_S
@@ -124,7 +127,7 @@ class Intake:
         if asked_as:
             asked, faults = read_fields(ours)
         faults += deadline_faults(asked, given, self.clock()) + approval_faults(asked, given)
-        faults += retention_faults(asked, given, self.retention_s)
+        faults += retention_faults(asked, given, self.retention_s) + webhook_faults(asked, self.guard)
         spec = chosen_model(await self.catalogue.lately(asked.model), asked, faults, self.aliases)
         own_picture = picture is not None or (origin is not None and origin.film is not None)
         request = checked_request(asked, spec, faults, self.draw_seed(MAX_SEED + 1), own_picture)

@@ -23,7 +23,7 @@ from service.fields.video import (
     read_fields,
 )
 from service.fields.vocabulary import unknown_words
-from service.intake.admission import Accepted, checked_idempotency_key
+from service.intake.admission import Accepted, checked_idempotency_key, webhook_faults
 from service.intake.intake import Intake
 from service.intake.remix import asked_digest
 from service.intake.sources import finished_source
@@ -109,7 +109,7 @@ def _asked(intake: Intake, given: Mapping[str, object], picture: Picture | None)
     if picture is not None:
         faults.append(FieldFault.of(PICTURE_FIELD, "a picture", _INHERITED))
     faults += deadline_faults(asked, given, intake.clock())
-    faults += retention_faults(asked, given, intake.retention_s)
+    faults += retention_faults(asked, given, intake.retention_s) + webhook_faults(asked, intake.guard)
     if asked.priority is not None and not MIN_PRIORITY <= asked.priority <= MAX_PRIORITY:
         faults.append(FieldFault.of("priority", asked.priority, f"{MIN_PRIORITY} to {MAX_PRIORITY}"))
     if faults:

@@ -94,3 +94,22 @@ def test_a_job_of_before_there_was_such_a_wish_tells_everything(site: Any) -> No
     site.client.post(f"/videos/{video}/cancel")
     (entry,) = (fields for _, fields in site.redis.xrange("{mc}:outbox"))
     assert (entry[b"type"], entry[b"url"]) == (b"video.cancelled", URL.encode())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:3000/hook", "http://127.0.0.1/", "http://0x7f.1/", "https://[::ffff:10.0.0.1]/"]
+)
+def test_a_url_that_will_never_be_called_is_no_promise(site: Any, start_gateway: Any, url: str) -> None:
+    site.create()
+    video = site.worker.render()
+    for route, body in (
+        ("/videos", {"prompt": "x"}),
+        (f"/videos/{video}/remix", {"prompt": "x"}),
+        (f"/videos/{video}/reproduce", {}),
+    ):
+        (fault,) = site.problem(422, site.client.post(route, json={**body, "webhook_url": url}))["errors"]
+        assert (fault["field"], "WEBHOOK_ALLOW_PRIVATE" in fault["bound"]) == ("webhook_url", True)
+    answer = site.client.post("/predictions", json={"input": {"prompt": "x"}, "webhook": url})
+    assert site.problem(422, answer)["error"]["param"] == "webhook_url"
+    closed_network = start_gateway(webhook_allow_private=True)
+    assert closed_network.create(webhook_url=url)["webhook_url"] == url

@@ -110,6 +110,26 @@ async def test_every_form_of_a_private_address_is_refused(url: str) -> None:
         await Guard().addresses(httpx.URL(url))
 
 
+#: But those that no URL may have, which are refused as such.
+READABLE_FORMS = [url for url in LOOPBACK_FORMS if "0177" not in url and "\u3002" not in url]
+
+
+@pytest.mark.parametrize("url", [*READABLE_FORMS, "http://a.localhost./", "http://10.0.0.1:8000/x"])
+def test_what_a_url_itself_says_is_refused_without_asking_anybody(url: str) -> None:
+    resolve, asked = names()
+    assert Guard(resolve=resolve).refuses_at_sight(httpx.URL(url))
+    assert not Guard(allow_private=True, resolve=resolve).refuses_at_sight(httpx.URL(url))
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://example.com/", "http://8.8.8.8/", "http://[2606:4700::1111]/", "http://localhost.example/"],
+)
+def test_names_and_public_addresses_are_left_to_the_try(url: str) -> None:
+    assert not Guard().refuses_at_sight(httpx.URL(url))
+
+
 @pytest.mark.parametrize(
     "url", ["http://2130706433/", "http://0x7f.1/", "http://127.1/", "http://localhost/"]
 )
