@@ -19,3 +19,9 @@ class CannotExtend(Refusal):
     """The model cannot begin where a video ends."""
 
     status, code, title = 422, "cannot_extend", "This model cannot go on with a video"
+
+
+class CannotEdit(Refusal):
+    """OpenAI's videos API has calls for what no model here does."""
+
+    status, code, title = 422, "cannot_edit", "No model here does this"

@@ -11,7 +11,7 @@ from service.api.views import VideoView
 from service.intake.extending import ExtendNamedVideo, ExtendVideo, extend, named_video
 from service.intake.remix import RemixVideo, remix
 from service.refusals import ContentGone, NoContent, UnknownVideo, VideoGone
-from service.source_refusals import CannotExtend, SourceNotReady
+from service.source_refusals import CannotEdit, CannotExtend, SourceNotReady
 
 router = APIRouter()
 
@@ -107,3 +107,18 @@ async def extend_named_video(
     repeat = is_repeat(x_stainless_retry_count)
     accepted = await extend(parts.intake, tenant, video_id, given, body.picture, idempotency_key, repeat)
     return await answer_accepted(request, response, parts, tenant, accepted, asked_wait(prefer))
+
+
+@router.post("/videos/edits", include_in_schema=False)
+async def edit_video() -> None:
+    """OpenAI's route: whoever calls it learns what there is instead, and not that `edits` is no video."""
+    raise CannotEdit(
+        "no model here edits a video; POST /videos/{id}/remix makes it over by another prompt, "
+        "with keep_keyframe from the same picture"
+    )
+
+
+@router.post("/videos/characters", include_in_schema=False)
+async def create_character() -> None:
+    """The same for characters."""
+    raise CannotEdit("no model here keeps characters; send a picture of yours as input_reference")

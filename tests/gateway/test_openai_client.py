@@ -124,6 +124,15 @@ def test_a_full_queue_is_ridden_out_by_the_clients_own_retries(start_gateway: An
     assert second.id != first["id"]
 
 
+@pytest.mark.parametrize(("path", "instead"), [("edits", "remix"), ("characters", "input_reference")])
+def test_what_no_model_here_does_is_told_with_what_there_is_instead(
+    client: OpenAI, path: str, instead: str
+) -> None:
+    with pytest.raises(openai.UnprocessableEntityError, match=instead) as caught:
+        client.post(f"/videos/{path}", body={"prompt": "x"}, cast_to=object)
+    assert caught.value.code == "cannot_edit"
+
+
 def test_models_are_listed_and_looked_at(client: OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["micro"]
     model = client.models.retrieve("micro")
