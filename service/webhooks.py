@@ -107,6 +107,11 @@ class WebhookDesk:
             raise _unknown(endpoint_id)
         return found
 
+    async def first_try(self, tenant: str, endpoint_id: str, sent: LoggedDelivery) -> "FirstTry":
+        """How this delivery of the endpoint's stands now."""
+        page, _ = await self.sent_to(tenant, endpoint_id, None, 100)
+        return FirstTry(next((each for each in page if each.id == sent.id), sent))
+
     async def sent_to(self, tenant: str, endpoint_id: str, after: str | None, limit: int) -> Deliveries:
         """The endpoint's deliveries, the newest first, and whether more follow. Raises InvalidFields."""
         found = await self._page(tenant, Of.ENDPOINT, _checked(endpoint_id), after, limit)
@@ -160,6 +165,17 @@ class WebhookDesk:
             raise InvalidFields([FieldFault.of("url", url, bound)]) from None
         except (NameUnresolved, TimeoutError):
             return
+
+
+@dataclass(frozen=True)
+class FirstTry:
+    """A delivery that somebody waits for; it is at rest once the receiver has been tried."""
+
+    delivery: LoggedDelivery
+
+    @property
+    def at_rest(self) -> bool:
+        return bool(self.delivery.log)
 
 
 def _checked(endpoint_id: str) -> str:

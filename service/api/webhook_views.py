@@ -91,6 +91,15 @@ class DeliveryView(BaseModel):
     log: list[TryView] = Field(description="The last 20 tries.")
 
 
+class PingView(DeliveryView):
+    """The ping's delivery, with what came of its first try where that was waited for, in OpenAI's words."""
+
+    event_type: str = Field(description="The delivery's `type`.")
+    webhook_endpoint_id: str
+    status_code: int | None = Field(description="What the receiver answered; null: nothing, or nothing yet.")
+    success: bool = Field(description="Whether it has answered, whatever it was.")
+
+
 class DeliveryListView(BaseModel):
     """The newest first."""
 
@@ -140,5 +149,14 @@ def _facts(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def delivery_view(delivery: LoggedDelivery) -> DeliveryView:
-    facts = vars(delivery) | {"created_at": delivery.filed_at, "log": [vars(each) for each in delivery.log]}
-    return DeliveryView.model_validate(facts)
+    return DeliveryView.model_validate(_told(delivery))
+
+
+def ping_view(delivery: LoggedDelivery, endpoint_id: str) -> PingView:
+    status = next((each.status for each in delivery.log), None)
+    tested = {"event_type": delivery.type, "webhook_endpoint_id": endpoint_id, "status_code": status}
+    return PingView.model_validate(_told(delivery) | tested | {"success": status is not None})
+
+
+def _told(delivery: LoggedDelivery) -> dict[str, Any]:
+    return vars(delivery) | {"created_at": delivery.filed_at, "log": [vars(each) for each in delivery.log]}

@@ -2,10 +2,12 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
-from service.api.body import read_json
+from service.api.asking import Prefer
+from service.api.body import has_body, read_json
 from service.api.parts import Parts, Tenant
+from service.api.presenting import asked_wait
 from service.api.problems import documented
 from service.api.webhook_views import (
     DeletedEndpointView,
@@ -14,13 +16,22 @@ from service.api.webhook_views import (
     EndpointListView,
     EndpointView,
     EndpointWithSecretView,
+    PingView,
     RedeliveredView,
     delivery_view,
     endpoint_list,
     endpoint_view,
     endpoint_with_secret,
+    ping_view,
 )
-from service.fields.endpoint import ChangeEndpoint, CreateEndpoint, read_changes, read_new_endpoint
+from service.fields.endpoint import (
+    ChangeEndpoint,
+    CreateEndpoint,
+    PingEndpoint,
+    read_changes,
+    read_new_endpoint,
+)
+from service.fields.shapes import read_shape
 from service.limits import JSON
 from service.refusals import (
     BodyTooLarge,
@@ -41,9 +52,10 @@ from service.refusals import (
 router = APIRouter(tags=["webhooks"])
 
 DAY_S = 24 * 3600
+FIRST_TRY_S = 8  # a receiver that takes longer is looked up in the log: callers often give up at ten
 LATEST = 4102444800.0  # the year 2100: a bound that floats keep exactly
 SCHEMAS: dict[str, Any] = {
-    shape.__name__: shape.model_json_schema() for shape in (CreateEndpoint, ChangeEndpoint)
+    shape.__name__: shape.model_json_schema() for shape in (CreateEndpoint, ChangeEndpoint, PingEndpoint)
 }
 READING = (UnreadableBody, UploadTooSlow, BodyTooLarge, UnsupportedBody, InvalidFields)
 ALWAYS = (RecordUnavailable, ServiceBusy)
@@ -144,11 +156,35 @@ async def rotate_webhook_secret(
     "/webhook_endpoints/{endpoint_id}/test",
     summary="Send a webhook endpoint a ping",
     status_code=202,
-    responses=documented(UnknownEndpoint, *ALWAYS),
+    openapi_extra=json_body("PingEndpoint", required=False),
+    responses={
+        200: {"model": PingView, "description": "The same, and the receiver has been tried."},
+        **documented(UnknownEndpoint, *READING, *ALWAYS),
+    },
 )
-async def ping_webhook_endpoint(parts: Parts, tenant: Tenant, endpoint_id: str) -> DeliveryView:
-    """An event `webhook_endpoint.ping`, sent and logged like every other, to a disabled endpoint too."""
-    return delivery_view(await parts.webhooks.ping(tenant, endpoint_id))
+async def ping_webhook_endpoint(
+    request: Request,
+    response: Response,
+    parts: Parts,
+    tenant: Tenant,
+    endpoint_id: str,
+    prefer: Prefer = None,
+) -> PingView:
+    """An event `webhook_endpoint.ping`, sent and logged like every other, to a disabled endpoint too. With
+    `Prefer: wait=N`, or a body as OpenAI's clients send one, the answer waits for the first try."""
+    given = await read_json(request) if has_body(request) else {}
+    openais = read_shape(PingEndpoint, given).event_type is not None
+    wait_s = asked_wait(prefer)
+    if wait_s is None and openais:
+        wait_s = FIRST_TRY_S
+    sent = await parts.webhooks.ping(tenant, endpoint_id)
+    if wait_s is not None:
+        tried = await parts.waiting_room.until_ended(
+            lambda: parts.webhooks.first_try(tenant, endpoint_id, sent), wait_s, request.is_disconnected
+        )
+        sent = sent if tried is None else tried.delivery
+    response.status_code = 200 if sent.log else 202
+    return ping_view(sent, endpoint_id)
 
 
 @router.get(

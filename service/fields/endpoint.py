@@ -58,6 +58,18 @@ class CreateEndpoint(BaseModel):
     name: Text | None = Field(None, max_length=MAX_DESCRIPTION_CHARS, description="And for `description`.")
 
 
+class PingEndpoint(BaseModel):
+    """What OpenAI's clients name when they test an endpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_type: Annotated[
+        str | None,
+        BeforeValidator(lambda value: read_event_types([value], EVENT_TYPES)[0]),
+        WithJsonSchema({"enum": list(EVENT_TYPES)}),
+    ] = Field(None, description="The ping is sent whatever it says; the answer then waits for the first try.")
+
+
 class RotateSecret(BaseModel):
     """How OpenAI's clients change a secret."""
 

@@ -1,14 +1,26 @@
-"""Requests that wait for the end of a job (`Prefer: wait`): so many, for so long, at no one else's cost."""
+"""Requests that wait for a job or a webhook (`Prefer: wait`): so many, for so long, at no one else's cost."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
-from service.contracts.job import VideoJob
 from service.refusals import Refusal
 
 LONGEST_WAIT_S = 60
 LOOK_EVERY_S = 0.25
+
+
+class Awaited(Protocol):
+    """What is looked at until it rests."""
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether there is no use in looking again."""
+        ...
+
+
+Seen = TypeVar("Seen", bound=Awaited)
 
 
 class WaitingRoom:
@@ -27,25 +39,25 @@ class WaitingRoom:
 
     async def until_ended(
         self,
-        look: Callable[[], Awaitable[VideoJob]],
+        look: Callable[[], Awaitable[Seen]],
         wait_s: float,
         gone: Callable[[], Awaitable[bool]],
-    ) -> VideoJob | None:
-        """The job once it is at rest, or as it stands after `wait_s` seconds (LONGEST_WAIT_S at most).
+    ) -> Seen | None:
+        """What `look` saw at rest, or as it stood after `wait_s` seconds (LONGEST_WAIT_S at most).
 
         None where there was no place to wait. It ends early when the client is `gone`, and when the record
-        cannot be asked: the job was accepted all the same.
+        cannot be asked: what was accepted is accepted all the same.
         """
         if self._free <= 0:
             return None
         self._free -= 1
         try:
-            until, job = self._clock() + min(wait_s, LONGEST_WAIT_S), None
+            until, seen = self._clock() + min(wait_s, LONGEST_WAIT_S), None
             try:
-                while not (job := await look()).at_rest and self._clock() < until and not await gone():
+                while not (seen := await look()).at_rest and self._clock() < until and not await gone():
                     await self._pause(LOOK_EVERY_S)
             except Refusal:
                 pass
-            return job
+            return seen
         finally:
             self._free += 1

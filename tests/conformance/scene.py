@@ -55,6 +55,7 @@ class Scene:
             "picture": base64.b64encode(picture.getvalue()).decode(),
             "tokenizer": str(self.folder / "nano" / "tokenizer"),
             "webhook": self._webhook(),
+            "receiver": self.receiver.url,
         }
         path = self.folder / "scene.json"
         path.write_text(json.dumps(told))

@@ -1,11 +1,15 @@
 """Webhook endpoints by OpenAI's own client, and what its words are in ours."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 from openai import OpenAI
+
+from service.store.deliveries import DeliveryStore, Settlement, Verdict
+from service.store.script import Store
 
 URL = "https://receiver.example/hook"
 
@@ -55,6 +59,48 @@ def test_the_old_secret_signs_on_only_where_that_is_asked(
     )  # no body at all
 
 
+@pytest.fixture
+def notifier(site: Any) -> Iterator[list[Settlement]]:
+    """Settles every delivery by these outcomes, the last one for ever, until the test is over."""
+    outcomes = [Settlement(Verdict.DELIVERED, "delivered", 204)]
+    ended = threading.Event()
+    deliveries = DeliveryStore(Store(site.redis))
+
+    def work() -> None:
+        while not ended.wait(0.05):
+            for each in deliveries.take(10, 60.0, 10, {}):
+                deliveries.settle(each.id, each.tries, outcomes[0], 1000.0)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield outcomes
+    ended.set()
+    thread.join(20)
+
+
+def test_a_test_answers_with_what_the_receiver_said(
+    site: Any, client: OpenAI, notifier: list[Settlement]
+) -> None:
+    made = client.webhooks.create(name="", url=URL, event_types=["video.failed"])
+    told = client.webhooks.test(made.id, event_type="video.completed")
+    assert (told.status_code, told.success, told.webhook_endpoint_id) == (204, True, made.id)
+    assert told.event_type == "webhook_endpoint.ping"
+    notifier[:] = [Settlement(Verdict.DEAD, "HTTP 500: no", 500)]
+    assert client.webhooks.test(made.id, event_type="video.failed").status_code == 500
+    waited = site.client.post(f"/webhook_endpoints/{made.id}/test", headers={"prefer": "wait=20"})
+    assert (waited.status_code, waited.json()["log"][0]["status"]) == (200, 500)
+
+
+def test_a_test_that_nobody_waits_for_or_that_comes_to_nothing_says_so(site: Any) -> None:
+    """There is no notifier here."""
+    made = site.client.post("/webhook_endpoints", json={"url": URL}).json()["id"]
+    for headers in ({}, {"prefer": "wait=0"}):
+        answer = site.client.post(f"/webhook_endpoints/{made}/test", headers=headers)
+        told = answer.json()
+        assert (answer.status_code, told["state"]) == (202, "waiting")
+        assert (told["status_code"], told["success"]) == (None, False)
+
+
 def test_lists_have_pages(site: Any, client: OpenAI) -> None:
     ids = [client.webhooks.create(name="", url=URL, event_types=[]).id for _ in range(5)]
     assert [each.id for each in client.webhooks.list(limit=2)] == ids
@@ -73,6 +119,9 @@ def test_lists_have_pages(site: Any, client: OpenAI) -> None:
         ("", {"name": "x" * 201}, "name"),
         ("/rotate_secret", {"keep_old_secret_active_for_24_hours": 1}, "keep_old_secret_active_for_24_hours"),
         ("/rotate_secret", {"overlap_s": 5}, "overlap_s"),
+        ("/test", {"event_type": "batch.completed"}, "event_type"),
+        ("/test", {"event_type": ["video.failed"]}, "event_type"),
+        ("/test", {"event": "video.failed"}, "event"),
     ],
 )
 def test_what_cannot_be_meant_is_named(site: Any, route: str, body: dict[str, Any], field: str) -> None:

@@ -177,6 +177,9 @@ def endpoints():
     rotated = client.webhooks.rotate_secret(ids[0], keep_old_secret_active_for_24_hours=True)
     assert rotated.signing_secret not in (None, made[0].signing_secret), "no new secret"
     assert "video.completed" in client.webhooks.event_types.list().data
+    heard = client.webhooks.create(name="heard", url=SCENE["receiver"], event_types=["video.failed"])
+    assert client.webhooks.test(heard.id, event_type="video.completed").status_code == 200
+    client.webhooks.delete(heard.id)
     for each in ids:
         assert client.webhooks.delete(each).deleted
     refused(openai.NotFoundError, lambda: client.webhooks.retrieve(ids[0]))
