@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import httpx
@@ -128,7 +129,7 @@ def start_service(tmp_path: Path, s3: RunningS3, nano_weights: Path) -> Iterator
         def start(gateway_redis: Callable[[str], str] = lambda url: url, **environment: str) -> Service:
             url = stack.enter_context(running_valkey(tmp_path / "valkey"))
             (port,) = free_ports(1)
-            own_s3 = s3.with_bucket(f"videos-{port}")
+            own_s3 = s3.with_bucket(f"videos-{token_hex(8)}")  # ports come again
             service = Service(
                 environment={
                     "REDIS_URL": url,
