@@ -24,9 +24,10 @@ from service.intake.intake import Intake
 from service.intake.picture_intake import PictureIntake
 from service.intake.waiting_room import WaitingRoom
 from service.logs import configure_logs, get_logger
-from service.metrics import GatewayMetrics, QueueGauges
+from service.metrics import GatewayMetrics
 from service.pictures.fetching import FetchBounds, PictureFetcher
 from service.queue import Tickets
+from service.queue_gauges import QueueGauges
 from service.rates import Rates, rates_for
 from service.remembered import Remembered
 from service.settings import GatewaySettings

@@ -67,6 +67,8 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "STORAGE": f"{TAG}:storage",  # the mark of the storage that belongs to this record
         # ended
         "STATES": f"{TAG}:states",  # hash state -> number of records in it
+        "MOVES": f"{TAG}:moves",  # hash pool ":" model ":" state -> times that a job came into it
+        "CANCELS": f"{TAG}:cancels",  # hash where a job stood when its cancel took effect -> jobs
         "SCHEMAS": f"{TAG}:schemas",  # hash schema -> number of job records of it; those of before have none
         "DOOMED": f"{TAG}:doomed",  # zset id -> time from which record and artifacts may go
         # told to the world

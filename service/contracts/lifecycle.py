@@ -35,6 +35,13 @@ class Stage(StrEnum):
     UPLOAD = "upload"
 
 
+CLAIMED = "claimed"
+"""Where a running job stands that has told no stage yet."""
+
+CANCELLED_AT: tuple[str, ...] = (State.QUEUED, CLAIMED, *Stage, State.AWAITING_APPROVAL)
+"""Everywhere that a job can stand when its cancel takes effect; in metrics the `stage` of a cancelled job."""
+
+
 @dataclass(frozen=True)
 class StateRow:
     """One row of the state table.

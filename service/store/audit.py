@@ -45,6 +45,8 @@ _BOUNDED = frozenset(
     | {
         "STORAGE",
         "STATES",
+        "MOVES",
+        "CANCELS",
         "SCHEMAS",
         "OUTBOX",
         "RUNNING",

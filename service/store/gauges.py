@@ -27,6 +27,15 @@ NO_POOL = PoolDepth(ready=0, oldest_ready_age_s=0.0, live_workers=0, wanted=0)
 
 
 @dataclass(frozen=True)
+class ModelDepth:
+    """One model's jobs in one pool: ready, run by an attempt, and how often one came into each state."""
+
+    ready: int
+    running: int
+    moves: Mapping[State, int]
+
+
+@dataclass(frozen=True)
 class Server:
     """What the Redis server says of itself: its append-only file is kept, the last write to it went well,
     memory in use and the bound that it was given (bytes; 0: none)."""
@@ -47,6 +56,8 @@ class Snapshot:
     `left`: job records of newer versions, which this one leaves as they are.
     `aside`: jobs that are set aside, as their records cannot be gone by.
     `promises`: by pool and model, all videos of which a time was foretold, and those of them that came late.
+    `models`: by pool and model, its jobs.
+    `cancels`: jobs ever cancelled, by where they stood when the cancel took effect (lifecycle.CANCELLED_AT).
     """
 
     states: Mapping[State, int]
@@ -57,6 +68,8 @@ class Snapshot:
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     eta_ratios: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
     promises: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    models: Mapping[tuple[str, str], ModelDepth] = field(default_factory=dict)
+    cancels: Mapping[str, int] = field(default_factory=dict)
     left: int = 0
     aside: int = 0
     server: Server = Server(aof_enabled=False, aof_written=True, memory=0, memory_bound=0)

@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from service.contracts.lifecycle import State
+from service.contracts.lifecycle import CANCELLED_AT, State
 from service.contracts.model_spec import ModelSpec
-from service.store.gauges import PoolDepth, Server, Snapshot
+from service.store.gauges import ModelDepth, PoolDepth, Server, Snapshot
 from service.store.nouns import CatalogueEntry, Pause
 from service.store.script import Command, pairs
 
@@ -45,7 +45,7 @@ def snapshot() -> Command[Snapshot]:
     """Gauges of the whole store."""
 
     def parse(reply: Any) -> Snapshot:
-        counted = pairs(reply[0])
+        counted, cancels = pairs(reply[0]), pairs(reply[12])
         return Snapshot(
             states={state: int(counted.get(state, 0)) for state in State},
             leases=reply[1],
@@ -63,6 +63,11 @@ def snapshot() -> Command[Snapshot]:
             server=_server(*reply[8]),
             left=reply[9],
             aside=reply[10],
+            models={
+                (pool, model): ModelDepth(ready, running, {State(s): n for s, n in pairs(moves).items()})
+                for pool, model, ready, running, moves in reply[11]
+            },
+            cancels={place: int(cancels.get(place, 0)) for place in CANCELLED_AT},
         )
 
     return Command("snapshot", (), parse)

@@ -17,7 +17,7 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import NoScriptError
 
 from service.contracts.keys import REDIS_KEYS
-from service.contracts.lifecycle import PROGRESS_TYPE, TABLE, TERMINAL, TRANSITIONS
+from service.contracts.lifecycle import CLAIMED, PROGRESS_TYPE, TABLE, TERMINAL, TRANSITIONS, Stage
 from service.contracts.schema import RECORD_SCHEMA
 from service.store.errors import reaching_redis
 
@@ -96,9 +96,11 @@ def _tables() -> str:
         "TYPE": _lua_table(
             {state.value: row.webhook_type for state, row in TABLE.items()} | {"progress": PROGRESS_TYPE}
         ),
+        "STAGE": _lua_table({stage.value: True for stage in Stage}),
         "TERMINAL": _lua_table({state.value: True for state in sorted(TERMINAL)}),
         "FOLLOWS": "{" + ", ".join(f"{state} = {table}" for state, table in following.items()) + "}",
     }
+    lines["CLAIMED"] = json.dumps(CLAIMED)
     return "\n".join(f"local {name} = {table}" for name, table in lines.items())
 
 
@@ -116,7 +118,7 @@ def text(reply: Any) -> Any:
     return reply
 
 
-def pairs(flat: Sequence[str]) -> Mapping[str, str]:
+def pairs(flat: Sequence[Any]) -> Mapping[str, Any]:
     """A hash as scripts answer it: name, value, name, value, ..."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 

@@ -70,6 +70,7 @@ class Model(QuotaRules):
 
     jobs: dict[str, ModelJob] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
+    ends: Counter[tuple[State, State]] = field(default_factory=Counter)  # from where to what, purged jobs too
     owed: dict[str, int] = field(default_factory=dict)  # tenant -> virtual time
     entered: dict[str, int] = field(default_factory=dict)  # tenant -> the clock when it came (back)
     pace: float | None = None
@@ -135,6 +136,7 @@ class Model(QuotaRules):
             self.settle(job, job.spent)
         painted = job.spent if job.state is State.AWAITING_APPROVAL else None
         self.account(job, round((painted or 0) * SECOND))
+        self.ends[job.state, state] += 1
         job.state, job.until = state, self.now + (0 if job.deleted else RETENTION)
         job.progress = 100 if state is State.SUCCEEDED else job.progress
         job.checkpoint = False

@@ -18,7 +18,7 @@ from redis import Redis
 from rig.processes import free_ports, python_module, wait_until
 
 from service.logs import configure_logs
-from service.metrics import QueueGauges
+from service.queue_gauges import QueueGauges
 from service.remembered import Remembered
 
 

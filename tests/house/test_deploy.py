@@ -14,8 +14,9 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from service.metrics import GatewayMetrics, QueueGauges
+from service.metrics import GatewayMetrics
 from service.notifier.metrics import NotifierMetrics
+from service.queue_gauges import QueueGauges
 from service.remembered import Remembered
 from worker.host.metrics import CrewMetrics
 from worker.metrics import WorkerMetrics

@@ -109,5 +109,16 @@ class StoreInvariants(RuleBasedStateMachine):
         assert sight.running == dict(Counter(job.tenant for job in self.model.of(State.RUNNING)))
         snapshot = self.store.snapshot()
         assert snapshot.states == {state: len(self.model.of(state)) for state in State}
+        depth = snapshot.models["default", "micro"]
+        assert (depth.ready, depth.running) == (
+            len(self.model.of(State.QUEUED)),
+            len(self.model.of(State.RUNNING)),
+        )
+        for state in TERMINAL:
+            assert depth.moves[state] == sum(n for (_, to), n in self.model.ends.items() if to is state)
+        cancels = dict(snapshot.cancels)
+        for state in (State.QUEUED, State.AWAITING_APPROVAL):
+            assert cancels.pop(state) == self.model.ends[state, State.CANCELLED]
+        assert sum(cancels.values()) == self.model.ends[State.RUNNING, State.CANCELLED]
         assert set(snapshot.pauses) == self.model.paused
         assert snapshot.pools["default"].wanted == self.model.wanted(len(WORKERS))

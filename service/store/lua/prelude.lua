@@ -1,4 +1,4 @@
--- Shared by every script, behind the tables KEY, STATUS, TYPE, TERMINAL, FOLLOWS (made from the contracts),
+-- Shared by every script, behind the tables KEY, STATUS, TYPE, STAGE, TERMINAL, FOLLOWS (made from the contracts),
 -- now(), waiting.lua, allowance.lua, flaws.lua and telling.lua. A record is changed by move() and nothing else, so
 -- state, queues, leases, counters, events and outbox can never tell different stories.
 
@@ -177,7 +177,7 @@ local function move(job, state, t, changes, reason)
   if not FOLLOWS[job.state][state] then
     error({ err = 'ERR ' .. job.state .. ' is never followed by ' .. state })
   end
-  local aside = aside_of(job.id) or {}
+  local aside, place = aside_of(job.id) or {}, place_of(job)
   redis.call('HDEL', KEY.ASIDE, job.id)
   if job.state == 'queued' then dequeue(job) end
   if job.state == 'running' then
@@ -202,6 +202,9 @@ local function move(job, state, t, changes, reason)
   -- Nobody comes to finish a job that ends before its gate: its tenant pays for the candidates alone.
   local painted = job.state == 'awaiting_approval' and TERMINAL[state] and tonumber(job.spent_gpu_s or '')
   write(job, changes)
+  -- Behind the write: nothing leads out of a terminal state, so no job is counted there twice, even where the rest trips.
+  count_move(job, state)
+  if state == 'cancelled' then redis.call('HINCRBY', KEY.CANCELS, place, 1) end
   if painted then settle_cost(job, painted) end
   -- Whatever else ends without a finish gave its tenant nothing. (finish counts what it took behind this.)
   if TERMINAL[state] then settle_quota(job, (painted or 0) * SECOND) end

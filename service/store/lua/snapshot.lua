@@ -7,10 +7,13 @@ local function told(section, field)
   return string.match(redis.call('INFO', section), field .. ':([^\r\n]*)') or ''
 end
 
-local running = {}
+local running = {} -- by pool, and by pool and model
 for _, lease in ipairs(redis.call('ZRANGE', KEY.LEASES, 0, -1)) do
-  local pool = redis.call('HGET', KEY.JOB .. string.match(lease, '^(.*)|'), 'pool')
-  if pool then running[pool] = (running[pool] or 0) + 1 end
+  local pool, model = unpack(redis.call('HMGET', KEY.JOB .. string.match(lease, '^(.*)|'), 'pool', 'model'))
+  if pool and model then
+    local name = pool .. ':' .. model
+    running[pool], running[name] = (running[pool] or 0) + 1, (running[name] or 0) + 1
+  end
 end
 local pools, draining = {}, {}
 for _, worker in ipairs(redis.call('ZRANGE', KEY.DRAINS, 0, -1)) do
@@ -22,7 +25,17 @@ for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
   pools[#pools + 1] = { pool, depth.ready, stamp(math.max(0, t - depth.oldest)), depth.live, depth.wanted,
     draining[pool] or 0, running[pool] or 0, tonumber(redis.call('HGET', KEY.LOSSES, pool) or '0'), 0 }
 end
-local etas, promises = {}, {}
+-- How many times jobs of this lane came into each state: state, count, state, count, ...
+local function moves_of(name)
+  local moves = {}
+  for state in pairs(FOLLOWS) do
+    moves[#moves + 1] = state
+    moves[#moves + 1] = tonumber(redis.call('HGET', KEY.MOVES, name .. ':' .. state) or '0')
+  end
+  return moves
+end
+
+local etas, promises, models = {}, {}, {}
 for _, row in ipairs(pools) do
   local pool, backlog = row[1], 0
   for _, model in ipairs(redis.call('SMEMBERS', KEY.POOL_MODELS .. pool)) do
@@ -31,6 +44,7 @@ for _, row in ipairs(pools) do
     if ninth then etas[#etas + 1] = { pool, model, stamp(middle), stamp(ninth) } end
     local foretold = tonumber(redis.call('HGET', KEY.FORETOLD, name) or '0')
     promises[#promises + 1] = { pool, model, foretold, tonumber(redis.call('HGET', KEY.LATE, name) or '0') }
+    models[#models + 1] = { pool, model, redis.call('ZCARD', KEY.READY .. name), running[name] or 0, moves_of(name) }
     backlog = backlog + backlog_of(name)
   end
   row[#row] = stamp(backlog)
@@ -48,4 +62,6 @@ return {
     told('memory', 'used_memory'), told('memory', 'maxmemory') },
   count_left(),
   redis.call('HLEN', KEY.ASIDE),
+  models,
+  redis.call('HGETALL', KEY.CANCELS),
 }

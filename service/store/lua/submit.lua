@@ -89,6 +89,7 @@ redis.call('ZADD', KEY.TENANT_JOBS .. tenant, whole(arrival), id)
 for _, label in ipairs(labels_of(job)) do redis.call('ZADD', label, whole(arrival), id) end
 redis.call('HINCRBY', KEY.STATES, 'queued', 1)
 redis.call('HINCRBY', KEY.SCHEMAS, job.schema, 1)
+count_move(job, 'queued')
 watch_deadline(job)
 enqueue(job, t)
 announce_state(job, t)

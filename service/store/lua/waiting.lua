@@ -91,6 +91,17 @@ local function dequeue(job)
   end
 end
 
+-- ---- counting ----------------------------------------------------------------------------------------
+
+-- A job has come into a state: counted here and never again, whoever hears of it how often.
+local function count_move(job, state) redis.call('HINCRBY', KEY.MOVES, lane(job) .. ':' .. state, 1) end
+
+-- Where a job stands while it is in this state; of a stage that only newer versions know, that somebody has it.
+local function place_of(job)
+  if job.state ~= 'running' then return job.state end
+  return STAGE[job.stage] and job.stage or CLAIMED
+end
+
 -- ---- what jobs cost ------------------------------------------------------------------------------------
 
 -- So many seconds of a GPU in the virtual time of this tenant.
