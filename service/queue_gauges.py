@@ -65,6 +65,13 @@ def _of_model(
     return Shown(name, text, ("pool", "model", "state"), read, counts)
 
 
+def _of_priority(name: str, text: str, place: int) -> Shown:
+    def read(snapshot: Snapshot) -> Series:
+        return (((pool, str(asked)), kept[place]) for (pool, asked), kept in snapshot.priorities.items())
+
+    return Shown(name, text, ("pool", "priority"), read)
+
+
 def _eta_ratios(snapshot: Snapshot) -> Series:
     for (pool, model), ratios in snapshot.eta_ratios.items():
         for share, ratio in zip(("0.5", "0.9"), ratios, strict=True):
@@ -128,6 +135,12 @@ SHOWN: Sequence[Shown] = (
         "Attempts whose worker died or fell silent, by the record.",
         lambda depth: depth.losses,
         counts=True,
+    ),
+    _of_priority("priority_ready_jobs", "Jobs that a worker could claim now, by the priority asked for.", 0),
+    _of_priority(
+        "priority_oldest_ready_age_seconds",
+        "Wait of the job of this priority that has been ready longest; ageing changes ranks, no priority.",
+        1,
     ),
     # by model
     _of_model(

@@ -29,6 +29,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "POOLS": f"{TAG}:pools",  # set of pools that ever had a job or a worker
         "POOL_MODELS": f"{TAG}:models:",  # + pool: set of models ever asked for in it
         "READY": f"{TAG}:ready:",  # + pool ":" model: zset id -> time queued, every claimable job
+        "PRIORITY": f"{TAG}:priority:",  # + pool ":" priority: zset id -> time queued, the same jobs again
         "QUEUE": f"{TAG}:queue:",  # + pool ":" model ":" tenant: zset id -> rank (priority, then arrival)
         "TENANTS": f"{TAG}:tenants:",  # + pool: zset tenant -> virtual time, tenants with ready jobs
         "SERVED": f"{TAG}:served:",  # + pool: zset tenant -> virtual time, idle tenants ahead of the clock

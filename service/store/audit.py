@@ -104,6 +104,7 @@ class Audit:
             "TENANT_JOBS": lambda key, _: self._members(key, frozenset(State)),
             "LABELLED": lambda key, _: self._members(key, frozenset(State)),
             "READY": lambda key, _: self._members(key, frozenset({State.QUEUED})),
+            "PRIORITY": lambda key, _: self._members(key, frozenset({State.QUEUED})),
             "QUEUE": lambda key, _: self._members(key, frozenset({State.QUEUED})),
             "APPROVALS": lambda key, _: self._members(key, frozenset({State.AWAITING_APPROVAL})),
             "DEADLINES": lambda key, _: self._members(key, frozenset(State) - TERMINAL),

@@ -57,6 +57,7 @@ class Snapshot:
     `aside`: jobs that are set aside, as their records cannot be gone by.
     `promises`: by pool and model, all videos of which a time was foretold, and those of them that came late.
     `models`: by pool and model, its jobs.
+    `priorities`: by pool and the priority that was asked for, ready jobs and the oldest one's wait (s).
     `cancels`: jobs ever cancelled, by where they stood when the cancel took effect (lifecycle.CANCELLED_AT).
     """
 
@@ -69,6 +70,7 @@ class Snapshot:
     eta_ratios: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
     promises: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     models: Mapping[tuple[str, str], ModelDepth] = field(default_factory=dict)
+    priorities: Mapping[tuple[str, int], tuple[int, float]] = field(default_factory=dict)
     cancels: Mapping[str, int] = field(default_factory=dict)
     left: int = 0
     aside: int = 0

@@ -67,6 +67,7 @@ def snapshot() -> Command[Snapshot]:
                 (pool, model): ModelDepth(ready, running, {State(s): n for s, n in pairs(moves).items()})
                 for pool, model, ready, running, moves in reply[11]
             },
+            priorities={(pool, priority): (ready, float(age)) for pool, priority, ready, age in reply[13]},
             cancels={place: int(cancels.get(place, 0)) for place in CANCELLED_AT},
         )
 

@@ -18,6 +18,7 @@ from redis.exceptions import NoScriptError
 
 from service.contracts.keys import REDIS_KEYS
 from service.contracts.lifecycle import CLAIMED, PROGRESS_TYPE, TABLE, TERMINAL, TRANSITIONS, Stage
+from service.contracts.request import MAX_PRIORITY, MIN_PRIORITY
 from service.contracts.schema import RECORD_SCHEMA
 from service.store.errors import reaching_redis
 
@@ -101,6 +102,7 @@ def _tables() -> str:
         "FOLLOWS": "{" + ", ".join(f"{state} = {table}" for state, table in following.items()) + "}",
     }
     lines["CLAIMED"] = json.dumps(CLAIMED)
+    lines["LEAST_PRIORITY, MOST_PRIORITY"] = f"{MIN_PRIORITY}, {MAX_PRIORITY}"
     return "\n".join(f"local {name} = {table}" for name, table in lines.items())
 
 

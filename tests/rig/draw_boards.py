@@ -24,6 +24,7 @@ from rig.prometheus import RATE_INTERVAL
 SIZE, COLUMNS = (560, 250), 2
 #: Jobs at once, wave after wave: one alone, a burst, and less again.
 WAVES = (1, 6, 3, 1)
+PRIORITIES = (0, 0, 3, -2, 1)
 
 
 def main() -> None:
@@ -43,7 +44,8 @@ def load(service: Metered, seconds: float) -> None:
     began, wave = time.monotonic(), 0
     while time.monotonic() - began < seconds:
         at_once = WAVES[wave % len(WAVES)]
-        service.render(2 * at_once, at_once, num_inference_steps=10)
+        priority = PRIORITIES[wave % len(PRIORITIES)]
+        service.render(2 * at_once, at_once, num_inference_steps=10, priority=priority)
         wave += 1
 
 

@@ -68,6 +68,12 @@ class StoreInvariants(RuleBasedStateMachine):
     def exactly_the_queued_are_ready(self, sight: Sight) -> None:
         queued = self.model.of(State.QUEUED)
         assert set(sight.sets["ready:default:micro"]) == {job.id for job in queued}
+        ready, priorities = sight.sets["ready:default:micro"], self.store.snapshot().priorities
+        for priority in (-1, 0, 1):
+            asked = {job.id: ready[job.id] for job in queued if job.priority == priority}
+            assert sight.sets[f"priority:default:{priority}"] == asked
+            oldest = min(asked.values(), default=self.model.now)
+            assert priorities["default", priority] == (len(asked), at(max(0.0, self.model.now - oldest)))
         for tenant in "abc":
             waiting = {job.id: job.rank for job in queued if job.tenant == tenant}
             assert sight.sets[f"queue:default:micro:{tenant}"] == waiting

@@ -49,7 +49,8 @@ for n, tenant in ipairs({ 'a', 'b', 'c' }) do
 end
 local sets = {}
 for n, key in ipairs({ 'leases', 'approvals', 'doomed', 'deadlines', 'ready:default:micro', 'tenants:default',
-  'served:default', 'queue:default:micro:a', 'queue:default:micro:b', 'queue:default:micro:c' }) do
+  'served:default', 'queue:default:micro:a', 'queue:default:micro:b', 'queue:default:micro:c',
+  'priority:default:-1', 'priority:default:0', 'priority:default:1' }) do
   sets[n] = { key, scored(key) }
 end
 return {

@@ -9,7 +9,7 @@ local COUNTS = { 'attempt', 'lost', 'seq' }
 local NUMBERS = { 'rank', 'retention_s', 'progress', 'created_at' }
 local NUMBERS_OR_NONE = {
   'started_at', 'completed_at', 'expires_at', 'approve_by', 'start_by', 'finish_by', 'step', 'steps', 'work', 'charged',
-  'charged_to', 'reserved', 'spent_gpu_s', 'eta', 'winner_attempt',
+  'charged_to', 'reserved', 'spent_gpu_s', 'eta', 'winner_attempt', 'priority',
 }
 local TABLES_OR_NONE = {
   'tries', 'failure', 'keyframe', 'candidates', 'checkpoint', 'artifact', 'warnings', 'usage', 'spent',

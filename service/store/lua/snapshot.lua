@@ -15,7 +15,7 @@ for _, lease in ipairs(redis.call('ZRANGE', KEY.LEASES, 0, -1)) do
     running[pool], running[name] = (running[pool] or 0) + 1, (running[name] or 0) + 1
   end
 end
-local pools, draining = {}, {}
+local pools, draining, priorities = {}, {}, {}
 for _, worker in ipairs(redis.call('ZRANGE', KEY.DRAINS, 0, -1)) do
   local pool = redis.call('HGET', KEY.WORKER .. worker, 'pool')
   if pool then draining[pool] = (draining[pool] or 0) + 1 end
@@ -24,6 +24,10 @@ for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
   local depth = pool_depth(pool, t)
   pools[#pools + 1] = { pool, depth.ready, stamp(math.max(0, t - depth.oldest)), depth.live, depth.wanted,
     draining[pool] or 0, running[pool] or 0, tonumber(redis.call('HGET', KEY.LOSSES, pool) or '0'), 0 }
+  for _, waiting in ipairs(depths_by_priority(pool)) do
+    local age = stamp(math.max(0, t - (waiting.oldest or t)))
+    priorities[#priorities + 1] = { pool, waiting.priority, waiting.ready, age }
+  end
 end
 -- How many times jobs of this lane came into each state: state, count, state, count, ...
 local function moves_of(name)
@@ -64,4 +68,5 @@ return {
   redis.call('HLEN', KEY.ASIDE),
   models,
   redis.call('HGETALL', KEY.CANCELS),
+  priorities,
 }

@@ -64,7 +64,7 @@ redis.call('SET', KEY.ARRIVALS, whole(arrival))
 local job = {
   schema = SCHEMA, id = id, tenant = tenant, pool = pool, model = model, state = 'queued', request = request,
   compat = compat, digest = digest, idempotency = idempotency, retention_s = retention_s,
-  webhook_url = webhook_url, webhook_events = webhook_events, warnings = warnings,
+  webhook_url = webhook_url, webhook_events = webhook_events, warnings = warnings, priority = priority,
   work = work, charged = '', charged_to = '', reserved = whole(gpu), quota_window = limits.window,
   rank = whole(arrival - tonumber(priority) * PRIORITY_WORTH),
   attempt = 0, lost = 0, alone = 0, cancel_requested = 0, deleted = 0, winner_attempt = 0,

@@ -62,8 +62,21 @@ local function virtual_clock(pool) return tonumber(redis.call('GET', KEY.CLOCK .
 
 local function lane(job) return job.pool .. ':' .. job.model end
 
+local function priority_key(pool, priority) return KEY.PRIORITY .. pool .. ':' .. whole(priority) end
+
+-- The priority that was asked for, which ageing does not change. Records of before it had a field have it in the request.
+local function priority_of(job)
+  local asked = tonumber(job.priority or '')
+  if not asked then
+    local fine, request = pcall(cjson.decode, job.request or '')
+    asked = fine and type(request) == 'table' and tonumber(request.priority) or 0
+  end
+  return math.max(LEAST_PRIORITY, math.min(MOST_PRIORITY, math.floor(asked))) + 0 -- no "-0"
+end
+
 local function enqueue(job, t)
   redis.call('ZADD', KEY.READY .. lane(job), stamp(t), job.id)
+  redis.call('ZADD', priority_key(job.pool, priority_of(job)), stamp(t), job.id)
   redis.call('ZADD', KEY.QUEUE .. lane(job) .. ':' .. job.tenant, job.rank, job.id)
   redis.call('SADD', KEY.POOLS, job.pool)
   redis.call('SADD', KEY.POOL_MODELS .. job.pool, job.model)
@@ -77,8 +90,12 @@ local function enqueue(job, t)
   end
 end
 
+-- The whole record, or what is known of a broken one: then its priority is not.
 local function dequeue(job)
   redis.call('ZREM', KEY.READY .. lane(job), job.id)
+  local least, most = LEAST_PRIORITY, MOST_PRIORITY
+  if job.request then least, most = priority_of(job), priority_of(job) end
+  for priority = least, most do redis.call('ZREM', priority_key(job.pool, priority), job.id) end
   redis.call('ZREM', KEY.QUEUE .. lane(job) .. ':' .. job.tenant, job.id)
   for _, model in ipairs(redis.call('SMEMBERS', KEY.POOL_MODELS .. job.pool)) do
     if redis.call('EXISTS', KEY.QUEUE .. job.pool .. ':' .. model .. ':' .. job.tenant) == 1 then return end
@@ -228,6 +245,18 @@ local function waiting_in(pool)
     waiting = waiting + redis.call('ZCARD', KEY.READY .. pool .. ':' .. model)
   end
   return waiting
+end
+
+-- By priority, from the least to the most: how many jobs of the pool wait, and the time the oldest was queued.
+local function depths_by_priority(pool)
+  local depths = {}
+  for priority = LEAST_PRIORITY, MOST_PRIORITY do
+    local key = priority_key(pool, priority)
+    local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    local count = first[1] and redis.call('ZCARD', key) or 0
+    depths[#depths + 1] = { priority = priority, ready = count, oldest = tonumber(first[2]) }
+  end
+  return depths
 end
 
 -- The seconds of a GPU that the waiting jobs of a model should take: so many videos as of late.
