@@ -182,6 +182,33 @@ SHOWN: Sequence[Shown] = (
         lambda snapshot: snapshot.server.aof_written,
     ),
     _whole(
+        "redis_aof_rewritten",
+        "0 while the last rewrite of that file, which makes it short again, has failed.",
+        lambda snapshot: snapshot.server.aof_rewritten,
+    ),
+    _whole(
+        "redis_aof_bytes",
+        "What that file takes of the disk now; a rewrite needs room beside it.",
+        lambda snapshot: snapshot.server.aof_bytes,
+    ),
+    _whole(
+        "redis_aof_base_bytes",
+        "What it took behind its last rewrite.",
+        lambda snapshot: snapshot.server.aof_base_bytes,
+    ),
+    Shown(
+        "redis_aof_delayed_fsyncs",
+        "Writes to that file that had to wait for the disk (appendfsync everysec).",
+        (),
+        lambda snapshot: [((), snapshot.server.delayed_fsyncs)],
+        counts=True,
+    ),
+    _whole(
+        "redis_snapshot_saved",
+        "0 while the last dump of the Redis server (BGSAVE) has failed.",
+        lambda snapshot: snapshot.server.snapshot_saved,
+    ),
+    _whole(
         "redis_memory_bytes", "Memory that the Redis server uses.", lambda snapshot: snapshot.server.memory
     ),
     _whole(

@@ -37,13 +37,23 @@ class ModelDepth:
 
 @dataclass(frozen=True)
 class Server:
-    """What the Redis server says of itself: its append-only file is kept, the last write to it went well,
-    memory in use and the bound that it was given (bytes; 0: none)."""
+    """What the Redis server says of itself (INFO persistence, INFO memory). Sizes in bytes.
 
-    aof_enabled: bool
-    aof_written: bool
-    memory: int
-    memory_bound: int
+    `aof_enabled`: it keeps an append-only file; `aof_written`, `aof_rewritten`: the last write to that file
+    and its last rewrite went well; `snapshot_saved`: so did the last dump. `aof_bytes`: what the file is long
+    now, `aof_base_bytes`: what it was behind its last rewrite. `delayed_fsyncs`: how often a write has waited
+    for the disk (appendfsync everysec). `memory` is what is in use, `memory_bound` what may be (0: no bound).
+    """
+
+    aof_enabled: bool = False
+    aof_written: bool = True
+    aof_rewritten: bool = True
+    snapshot_saved: bool = True
+    aof_bytes: int = 0
+    aof_base_bytes: int = 0
+    delayed_fsyncs: int = 0
+    memory: int = 0
+    memory_bound: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,4 +84,4 @@ class Snapshot:
     cancels: Mapping[str, int] = field(default_factory=dict)
     left: int = 0
     aside: int = 0
-    server: Server = Server(aof_enabled=False, aof_written=True, memory=0, memory_bound=0)
+    server: Server = Server()

@@ -60,7 +60,7 @@ def snapshot() -> Command[Snapshot]:
             pauses={gate: pause_of(text) for gate, text in pairs(reply[5]).items()},
             eta_ratios={(pool, model): (float(p50), float(p90)) for pool, model, p50, p90 in reply[6]},
             promises={(pool, model): (foretold, late) for pool, model, foretold, late in reply[7]},
-            server=_server(*reply[8]),
+            server=_server(reply[8], reply[14]),
             left=reply[9],
             aside=reply[10],
             models={
@@ -74,8 +74,10 @@ def snapshot() -> Command[Snapshot]:
     return Command("snapshot", (), parse)
 
 
-def _server(aof_enabled: str, aof_write: str, memory: str, memory_bound: str) -> Server:
-    return Server(aof_enabled == "1", aof_write in ("ok", ""), int(memory or 0), int(memory_bound or 0))
+def _server(persistence: Sequence[str], memory: Sequence[str]) -> Server:
+    enabled, *went, size, base, delayed = persistence
+    sizes = (int(number or 0) for number in (size, base, delayed, *memory))
+    return Server(enabled == "1", *(verdict in ("ok", "") for verdict in went), *sizes)
 
 
 def pause_of(text: str) -> Pause:

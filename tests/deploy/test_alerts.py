@@ -40,6 +40,9 @@ OLDEST = 'microcinema_oldest_ready_age_seconds{pool="p"}'
 FAILED = 'microcinema_worker_attempts_total{instance="w",outcome="failed",code="internal"}'
 DONE = 'microcinema_worker_attempts_total{instance="w",outcome="succeeded",code=""}'
 USED = 'microcinema_worker_device_memory_bytes{instance="w"}'
+AOF, AOF_BASE = "microcinema_redis_aof_bytes", "microcinema_redis_aof_base_bytes"
+FREE = 'kubelet_volume_stats_available_bytes{namespace="n",persistentvolumeclaim="data-valkey-0"}'
+ROOM = 'kubelet_volume_stats_capacity_bytes{namespace="n",persistentvolumeclaim="data-valkey-0"}'
 HAS = 'microcinema_worker_memory_planned_bytes{instance="w",part="device"}'
 
 
@@ -156,6 +159,22 @@ PLAYS: dict[str, tuple[Play, Play]] = {
     "RedisCannotWrite": (
         Play({"microcinema_redis_aof_written": "1x5 0x10"}, "15m"),
         Play({"microcinema_redis_aof_written": "1x15"}, "15m"),
+    ),
+    "RedisRewriteFails": (
+        Play({"microcinema_redis_aof_rewritten": "1x5 0x20"}, "25m"),
+        Play({"microcinema_redis_aof_rewritten": "1x5 0x5 1x15"}, "25m"),  # the next rewrite went well
+    ),
+    "RedisFileGrows": (
+        Play({AOF: "600000000x30", AOF_BASE: "100000000x30"}, "30m"),
+        Play({AOF: "60000000x30", AOF_BASE: "1000x30"}, "30m"),  # too short for Redis to rewrite it
+    ),
+    "RedisSnapshotFails": (
+        Play({"microcinema_redis_snapshot_saved": "0x20"}, "20m"),
+        Play({"microcinema_redis_snapshot_saved": "1x20"}, "20m"),
+    ),
+    "RedisDiskLow": (
+        Play({FREE: "300x20", ROOM: "1000x20", AOF: "200x20"}, "20m"),  # no room for a rewrite
+        Play({FREE: "500x20", ROOM: "1000x20", AOF: "200x20"}, "20m"),
     ),
     "RedisNotDurable": (
         Play({"microcinema_redis_aof_enabled": "0x30"}, "30m"),

@@ -21,6 +21,17 @@ def test_the_operators_rules_are_those_of_compose():
     assert operated["spec"]["groups"] == shipped, "python -m rig.operator_rules writes it anew"
 
 
+def test_the_disk_that_is_watched_is_the_records():
+    """A StatefulSet's claims are <template>-<set>-<number>."""
+    manifests = yaml.safe_load_all((SOURCE / "base/valkey.yaml").read_text())
+    (valkey,) = (each for each in manifests if each["kind"] == "StatefulSet")
+    (template,) = valkey["spec"]["volumeClaimTemplates"]
+    claim = f"{template['metadata']['name']}-{valkey['metadata']['name']}-0"
+    asked = re.findall(r'persistentvolumeclaim=~"([^"]+)"', (ROOT / "deploy/rules/alerts.yml").read_text())
+    assert asked
+    assert all(re.fullmatch(pattern, claim) for pattern in asked)
+
+
 def test_scaling_asks_for_series_that_the_rules_record():
     recorded = {
         rule["record"]

@@ -50,4 +50,4 @@ def of_rules(kind: str) -> Iterator[Asked]:
 
 def selectors(expression: str) -> set[str]:
     """The series that an expression reads, each with its own label matchers."""
-    return set(re.findall(r"\b(?:microcinema[\w:]*|up)\b(?:\{[^}]*\})?", expression))
+    return set(re.findall(r"\b(?:microcinema[\w:]*|kubelet_\w+|up)\b(?:\{[^}]*\})?", expression))

@@ -2,9 +2,11 @@
 -- Gauges.
 local t = now()
 
--- A field of the server's own report, '' where it has none.
-local function told(section, field)
-  return string.match(redis.call('INFO', section), field .. ':([^\r\n]*)') or ''
+-- Fields of a section of the server's own report, '' where it has none.
+local function told(section, fields)
+  local report, found = redis.call('INFO', section), {}
+  for i, field in ipairs(fields) do found[i] = string.match(report, '\n' .. field .. ':([^\r\n]*)') or '' end
+  return found
 end
 
 local running = {} -- by pool, and by pool and model
@@ -62,11 +64,12 @@ return {
   redis.call('HGETALL', KEY.PAUSES),
   etas,
   promises,
-  { told('persistence', 'aof_enabled'), told('persistence', 'aof_last_write_status'),
-    told('memory', 'used_memory'), told('memory', 'maxmemory') },
+  told('persistence', { 'aof_enabled', 'aof_last_write_status', 'aof_last_bgrewrite_status', 'rdb_last_bgsave_status',
+    'aof_current_size', 'aof_base_size', 'aof_delayed_fsync' }),
   count_left(),
   redis.call('HLEN', KEY.ASIDE),
   models,
   redis.call('HGETALL', KEY.CANCELS),
   priorities,
+  told('memory', { 'used_memory', 'maxmemory' }),
 }
