@@ -55,6 +55,14 @@ class StepFinished:
 
 
 @dataclass(frozen=True)
+class DeviceTimeSpent:
+    """So many seconds of the device went by in a stage: what the attempts in it are billed together."""
+
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class StageFinished:
     """A stage of one batch (model stages) or of one attempt (encode, upload), and whose it was."""
 
@@ -249,6 +257,7 @@ WorkerEvent = (
     | BatchClaimed
     | AttemptBegan
     | StepFinished
+    | DeviceTimeSpent
     | StageFinished
     | AttemptEnded
     | LeaseLost

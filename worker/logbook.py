@@ -20,6 +20,7 @@ from worker.events import (
     CheckpointKept,
     ContentWithheld,
     DeviceFault,
+    DeviceTimeSpent,
     Fault,
     Hung,
     KeyframeLost,
@@ -63,7 +64,10 @@ class Logbook:
 
     def tell(self, event: WorkerEvent) -> None:
         """Write one event."""
-        if isinstance(event, StepFinished | StageFinished | CheckpointKept | SpoolChanged | MemoryPlanned):
+        if isinstance(
+            event,
+            StepFinished | DeviceTimeSpent | StageFinished | CheckpointKept | SpoolChanged | MemoryPlanned,
+        ):
             return
         facts = {field.name: getattr(event, field.name) for field in fields(event)}
         facts |= self._known_of(event)

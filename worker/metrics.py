@@ -17,6 +17,7 @@ from worker.events import (
     CheckpointIgnored,
     CheckpointKept,
     DeviceFault,
+    DeviceTimeSpent,
     Fault,
     Hung,
     KeyframeLost,
@@ -52,7 +53,7 @@ class WorkerMetrics:
         ProcessCollector(registry=registry)
         self._steps = Histogram(
             name + "step_seconds",
-            "Seconds per denoising step of a batch.",
+            "Seconds per denoising step of a batch; their count is that of the steps.",
             ["stage"],
             buckets=_STEP_BUCKETS,
             registry=registry,
@@ -62,6 +63,12 @@ class WorkerMetrics:
             "Seconds per finished stage.",
             ["stage"],
             buckets=_STAGE_BUCKETS,
+            registry=registry,
+        )
+        self._spent = Counter(
+            name + "gpu_seconds_total",
+            "Seconds of the device that stages took: what the jobs in them are billed together.",
+            ["stage"],
             registry=registry,
         )
         self._attempts = Counter(
@@ -184,6 +191,8 @@ class WorkerMetrics:
         match event:
             case StepFinished(stage=stage, seconds=seconds):
                 self._steps.labels(stage).observe(seconds)
+            case DeviceTimeSpent(stage=stage, seconds=seconds):
+                self._spent.labels(stage).inc(seconds)
             case StageFinished(stage=stage, seconds=seconds):
                 self._stages.labels(stage).observe(seconds)
             case BatchClaimed(job_ids):

@@ -28,7 +28,7 @@ from worker.catalogue import misfit
 from worker.checkpoints import Checkpoints
 from worker.credentials import Sign
 from worker.encode import EncodedVideo, encode_mp4, video_artifact
-from worker.events import CheckpointIgnored, StageFinished, StepFinished, Tell
+from worker.events import CheckpointIgnored, DeviceTimeSpent, StageFinished, StepFinished, Tell
 from worker.failures import BadInput
 from worker.keyframes import Keyframes, counted_among
 from worker.moderation import Moderator
@@ -186,7 +186,7 @@ class Story:
         """Latents become a verified file, and the spool's."""
         began = self._clock()
         film, stills = self._ladder.run([attempt], Stage.ENCODE, partial(self._encode, attempt, latents))
-        share_device_time([attempt], Stage.ENCODE, self._clock() - began)
+        self._spent([attempt], Stage.ENCODE, self._clock() - began)
         self._stage_finished([attempt], Stage.ENCODE, began)
 
         self._gate.note(attempt, Stage.UPLOAD, 0, 1)
@@ -267,13 +267,13 @@ class Story:
                     progress = next(work)
                 except StopIteration as end:
                     self._accelerator.wait()
-                    share_device_time(attempts, stage, self._clock() - stepped)
+                    self._spent(attempts, stage, self._clock() - stepped)
                     self._stage_finished(attempts, stage, began)
                     made: OnePerOrder[Made] = end.value
                     return made
                 self._accelerator.wait()  # only a step that the device has really done counts as finished
                 began_step, stepped = stepped, self._clock()
-                share_device_time(attempts, stage, stepped - began_step)
+                self._spent(attempts, stage, stepped - began_step)
                 self._tell(StepFinished(stage, progress.step, progress.steps, stepped - began_step))
                 self._pass_all(attempts, stage, progress)
         return None
@@ -288,6 +288,10 @@ class Story:
 
         for row, attempt in enumerate(attempts):
             self._alone(attempt, partial(pass_and_note, row=row))
+
+    def _spent(self, attempts: Sequence[Attempt], stage: Stage, seconds: float) -> None:
+        share_device_time(attempts, stage, seconds)
+        self._tell(DeviceTimeSpent(stage, seconds))
 
     def _stage_finished(self, attempts: Sequence[Attempt], stage: Stage, began: float) -> None:
         seconds = self._clock() - began

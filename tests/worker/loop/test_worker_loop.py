@@ -14,7 +14,7 @@ import pytest
 from rig.processes import free_ports
 from rq.command import send_command
 
-from service.contracts.lifecycle import State
+from service.contracts.lifecycle import Stage, State
 from worker.events import AttemptEnded, WeightsLoaded
 from worker.main import main
 
@@ -35,6 +35,9 @@ def test_jobs_run_one_after_the_other_on_weights_loaded_once(ward: Any, loop: An
     assert loop.value(metrics, "attempts_total", outcome="succeeded", code="") == 3
     assert loop.value(metrics, "step_seconds_count", stage="image_to_video") == 18
     assert loop.value(metrics, "stage_seconds_count", stage="encode") == 3
+    spent = sum(loop.value(metrics, "gpu_seconds_total", stage=stage) for stage in Stage)
+    assert spent == pytest.approx(sum(ward.job(job_id).usage["gpu_seconds"] for job_id in ids), abs=0.01)
+    assert spent > 0
     assert loop.value(metrics, "attempts_running") == 0
     assert loop.value(metrics, "batch_jobs_count") == 3
     assert ward.store.live_workers("default") == 0  # it has left the list
