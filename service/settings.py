@@ -15,6 +15,8 @@ from service.rates import read_rates
 from service.ssrf import origin_of
 
 DAY_S = 24 * 3600
+#: What counts and rates are bounded by: beyond it a number is a slip of the pen, not a wish.
+_MOST = 10**9
 #: Compose files set what nobody filled in to nothing.
 _EMPTY_IS_UNSET = BeforeValidator(lambda value: None if value == "" else value)
 
@@ -63,12 +65,12 @@ class GatewaySettings(BaseSettings):
     #: Foreign models' names, sizes and lengths that stand for ours, as JSON (fields/aliases.py): none.
     aliases: Annotated[dict[str, Alias], NoDecode, BeforeValidator(read_aliases)] = {}
     #: Jobs that may wait in one pool; more are answered 429.
-    queue_limit: int = Field(default=1000, ge=1)
+    queue_limit: int = Field(default=1000, ge=1, le=_MOST)
     #: What every owner may use unless an operator set it something else (`microcinema tenant quota`); unset:
     #: as much as it likes. Accepted jobs and GPU seconds count per window.
-    quota_requests: Annotated[int | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0)
-    quota_concurrent_jobs: Annotated[int | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0)
-    quota_gpu_seconds: Annotated[float | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0)
+    quota_requests: Annotated[int | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0, le=_MOST)
+    quota_concurrent_jobs: Annotated[int | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0, le=_MOST)
+    quota_gpu_seconds: Annotated[float | None, _EMPTY_IS_UNSET] = Field(default=None, ge=0, le=_MOST)
     quota_window_s: float = Field(default=DAY_S, ge=60, le=366 * DAY_S)
     #: How often one caller (an API key, or an address where keys are off) may ask, as in
     #: `20/second;1200/minute`. Unset: 1200/minute, or any number on loopback; none: any number everywhere.
@@ -77,8 +79,8 @@ class GatewaySettings(BaseSettings):
     cors_origins: Annotated[str, _readable_by(read_origins)] = ""
     #: Tells browsers to come by https alone for so many seconds; 0: not at all.
     hsts_s: int = Field(default=0, ge=0, le=2 * 366 * DAY_S)
-    #: How long record, prompt and files of an ended job stay.
-    retention_s: float = Field(default=7 * DAY_S, gt=0)
+    #: How long record, prompt and files of an ended job stay; at most ten years.
+    retention_s: float = Field(default=7 * DAY_S, gt=0, le=3660 * DAY_S)
     #: How long a job waits for its keyframe to be approved, where its request names no time.
     approval_s: float = Field(default=DAY_S, ge=60, le=7 * DAY_S)
     #: No extension makes a film longer than this.
@@ -88,10 +90,10 @@ class GatewaySettings(BaseSettings):
     #: Lets webhooks lead to private and loopback addresses. The notifier reads it too, at every try.
     webhook_allow_private: bool = False
     #: Longest request body, pictures included.
-    max_upload_bytes: int = Field(default=16 * 1024**2, ge=1024)
+    max_upload_bytes: int = Field(default=16 * 1024**2, ge=1024, le=1024**3)
     #: Longest JSON body, and longest text of a form without its picture. All fields at their longest
     #: stay far below, but for a picture as data URL; reading much more would keep every other client waiting.
-    max_text_bytes: int = Field(default=1024**2, ge=1024)
+    max_text_bytes: int = Field(default=1024**2, ge=1024, le=1024**3)
     #: Pictures that are fetched from clients' URLs at a time; 0: none is, clients have to send the file.
     picture_fetches: int = Field(default=16, ge=0, le=256)
     #: Bounds one fetch as a whole, from the look-up of the name to the last byte.
@@ -100,30 +102,30 @@ class GatewaySettings(BaseSettings):
     #: private addresses, another port than 443, or plain http.
     picture_origins: Annotated[str, _readable_by(_own_origins)] = ""
     #: A body must be complete within this time.
-    upload_timeout_s: float = Field(default=60.0, gt=0)
+    upload_timeout_s: float = Field(default=60.0, gt=0, le=DAY_S)
     #: From then on it must have come at `upload_least_rate` bytes a second, on average; 0: at any rate.
-    upload_grace_s: float = Field(default=5.0, gt=0)
-    upload_least_rate: float = Field(default=8192.0, ge=0)
+    upload_grace_s: float = Field(default=5.0, gt=0, le=DAY_S)
+    upload_least_rate: float = Field(default=8192.0, ge=0, le=_MOST)
     #: A connection must bring the whole head of a request within this time.
-    head_timeout_s: float = Field(default=10.0, gt=0)
+    head_timeout_s: float = Field(default=10.0, gt=0, le=DAY_S)
     #: A client must take each piece of an answer (256 KiB of a file) within this time, or it is cut off.
-    send_timeout_s: float = Field(default=30.0, gt=0)
+    send_timeout_s: float = Field(default=30.0, gt=0, le=DAY_S)
     #: How long a connection may rest between two requests. Longer than the 60 s of usual load balancers,
     #: which would otherwise send a request down a connection that is just being closed.
-    keep_alive_s: int = Field(default=75, ge=1)
+    keep_alive_s: int = Field(default=75, ge=1, le=DAY_S)
     #: Requests that one process works on at a time; more are answered 503.
-    max_concurrent_requests: int = Field(default=256, ge=1)
+    max_concurrent_requests: int = Field(default=256, ge=1, le=50_000)
     #: How long the signed links in a job stay good.
     link_ttl_s: int = Field(default=3600, ge=1, le=7 * DAY_S)
     #: `/videos/{id}/content`: stream through the gateway, or send the client to a signed link (302).
     content: Literal["proxy", "redirect"] = "proxy"
     #: What polling clients are told to wait between two looks (milliseconds).
-    poll_after_ms: int = Field(default=1000, ge=10)
+    poll_after_ms: int = Field(default=1000, ge=10, le=DAY_S * 1000)
     #: Streams of events that one process keeps open, in all and of one owner; more are answered 429.
     listeners: int = Field(default=1000, ge=0, le=50_000)
     listeners_per_owner: int = Field(default=500, ge=0, le=50_000)
     #: A stream of events without news says so this often, so that no proxy takes it for dead.
-    heartbeat_s: float = Field(default=15.0, gt=0, le=300)
+    heartbeat_s: float = Field(default=15.0, ge=0.01, le=300)
     #: A worker silent for this long has lost its jobs; the workers must use the same number. At least 3: the
     #: sweep turns once a second and takes a gap of half a lease for an outage; below 2 it would never reap.
     lease_s: float = Field(default=15.0, ge=3, le=3600)

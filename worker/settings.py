@@ -18,6 +18,8 @@ def shipped_weights() -> Path:
     return Path(str(files("models"))) / "micro"
 
 
+#: No wait is longer: timers of the system do not take every number.
+_MONTH_S = 30 * 24 * 3600.0
 _SIZES = r"^[1-9]\d{0,4}x[1-9]\d{0,4}(,[1-9]\d{0,4}x[1-9]\d{0,4})*$"
 
 
@@ -49,12 +51,12 @@ class WorkerSettings(BaseSettings):
     #: A worker silent for this long has lost its jobs; the gateway's sweep must use the same number.
     lease_s: float = Field(default=15.0, gt=0, le=3600)
     #: How often leases are renewed.
-    beat_s: float = Field(default=3.0, gt=0)
+    beat_s: float = Field(default=3.0, ge=0.01)
     #: No step, frame or turn of the loop for this long: the process is hung and ends itself.
     #: Left out, worker.grace derives it from what the model's longest step was counted to take.
-    hang_grace_s: float | None = Field(default=None, gt=0)
+    hang_grace_s: float | None = Field(default=None, gt=0, le=_MONTH_S)
     #: One attempt may run this long; beyond it the job fails with deadline_exceeded.
-    attempt_limit_s: float = Field(default=3600.0, gt=0)
+    attempt_limit_s: float = Field(default=3600.0, gt=0, le=_MONTH_S)
     #: How often at most a clip that is being denoised is stored, for another attempt to go on from there.
     checkpoint_every_s: float = Field(default=10.0, ge=0, le=3600)
     #: The most bytes of a small picture of a video that is being made, for who listens; 0: none are made.
@@ -63,10 +65,10 @@ class WorkerSettings(BaseSettings):
     preview_every_s: float = Field(default=1.0, ge=0.1, le=60)
     #: How long after a first SIGTERM what runs may go on before it is given back, kept as it stands; unset:
     #: to its end. Shorter than the time to SIGKILL by a step and a few seconds at least.
-    drain_grace_s: float | None = Field(default=None, ge=0)
+    drain_grace_s: float | None = Field(default=None, ge=0, le=_MONTH_S)
     #: How long a storage that answers may refuse a rendered video, before its job goes back to the queue.
     #: One that is away is waited for.
-    upload_patience_s: float = Field(default=300.0, ge=0)
+    upload_patience_s: float = Field(default=300.0, ge=0, le=_MONTH_S)
     #: Where rendered videos wait for the storage; a local folder.
     spool_dir: Path = Path("~/.cache/microcinema/spool")
     #: When so many videos wait, or so many bytes, nothing more is claimed (bytes: 1 MiB to 1 TiB).

@@ -50,17 +50,18 @@ class NotifierSettings(BaseSettings):
     webhook_delays_s: Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_from_json)] = DEFAULT_DELAYS_S
     #: Tries at once in this process, and to one host.
     webhook_slots: int = Field(default=32, ge=1, le=1000)
-    webhook_slots_per_endpoint: int = Field(default=4, ge=1)
+    webhook_slots_per_endpoint: int = Field(default=4, ge=1, le=1000)
     #: How long the record of an ended delivery stays.
     webhook_keep_s: Seconds = 7 * _DAY_S
     #: An owner's endpoint that fails for this long without one success is disabled.
     webhook_disable_after_s: Seconds = PATIENCE_S
-    webhook_relay_every_s: float = Field(default=0.25, gt=0, le=60)
+    webhook_relay_every_s: float = Field(default=0.25, ge=0.01, le=60)
 
-    #: The workers' lease: what an attempt left behind is looked at after ten of them.
-    lease_s: Seconds = 15.0
-    janitor_every_s: Seconds = 10.0
-    janitor_sweep_every_s: Seconds = 600.0
+    #: The workers' lease: what an attempt that is over left behind is looked at after ten of them. Bounded as
+    #: the gateway bounds it.
+    lease_s: float = Field(default=15.0, ge=3, le=3600)
+    janitor_every_s: float = Field(default=10.0, ge=0.01, le=30 * _DAY_S)
+    janitor_sweep_every_s: float = Field(default=600.0, ge=0.01, le=30 * _DAY_S)
 
     #: Prometheus metrics of this process; port 0 is off.
     notifier_metrics_host: str = "127.0.0.1"

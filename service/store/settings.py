@@ -15,4 +15,4 @@ class RedisSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MICROCINEMA_REDIS_", extra="ignore", frozen=True)
 
     url: Annotated[RedisDsn, Field(validation_alias="REDIS_URL")]
-    timeout_s: float = Field(default=1.0, gt=0, le=60)
+    timeout_s: float = Field(default=1.0, ge=0.01, le=60)

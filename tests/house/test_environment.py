@@ -64,7 +64,7 @@ SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
             RedisSettings,
             "MICROCINEMA_REDIS_TIMEOUT_S",
             "0",
-            "MICROCINEMA_REDIS_TIMEOUT_S must be greater than 0, got '0'",
+            "MICROCINEMA_REDIS_TIMEOUT_S must be greater than or equal to 0.01, got '0'",
         ),
         (
             WorkerSettings,
@@ -108,6 +108,41 @@ def test_every_fault_has_its_sentence(monkeypatch):
     monkeypatch.setenv("MICROCINEMA_POLL_AFTER_MS", "x")
     with pytest.raises(UnusableSettings, match=r"MICROCINEMA_QUEUE_LIMIT .*; MICROCINEMA_POLL_AFTER_MS "):
         read_settings(GatewaySettings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "texts"),
+    [
+        (GatewaySettings, "MICROCINEMA_RETENTION_S", ("inf", "nan", "1e308")),  # no date, and no JSON
+        (GatewaySettings, "MICROCINEMA_QUOTA_GPU_SECONDS", ("inf", "1e308")),
+        (GatewaySettings, "MICROCINEMA_KEEP_ALIVE_S", ("9" * 400,)),  # more than a timer takes
+        (GatewaySettings, "MICROCINEMA_HEARTBEAT_S", ("1e-320",)),  # nothing but comments, without a pause
+        (GatewaySettings, "MICROCINEMA_SEND_TIMEOUT_S", ("inf",)),
+        (WorkerSettings, "MICROCINEMA_HANG_GRACE_S", ("inf", "1e308")),
+        (WorkerSettings, "MICROCINEMA_ATTEMPT_LIMIT_S", ("inf",)),
+        (WorkerSettings, "MICROCINEMA_BEAT_S", ("1e-320",)),
+        (NotifierSettings, "MICROCINEMA_LEASE_S", ("1e-320", "2.9")),
+        (NotifierSettings, "MICROCINEMA_WEBHOOK_RELAY_EVERY_S", ("1e-320",)),
+        (NotifierSettings, "MICROCINEMA_JANITOR_EVERY_S", ("1e-320",)),
+        (RedisSettings, "MICROCINEMA_REDIS_TIMEOUT_S", ("1e-320",)),
+        (StorageSettings, "MICROCINEMA_PUBLIC_BASE_URL", ("NaN", "", "ftp://a", "http://", "http://a:99999")),
+        (StorageSettings, "S3_ENDPOINT_URL", ("NaN", "http://a\nb", "http://\u2603", "http://[")),
+        (StorageSettings, "S3_PUBLIC_ENDPOINT_URL", ("videos.example.com",)),
+        (StorageSettings, "S3_REGION", ("\u2603", "a b", "")),
+    ],
+)
+def test_an_absurd_value_is_refused_at_start(monkeypatch, kind, variable, texts):
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("MICROCINEMA_WEBHOOK_SECRET", SECRET)
+    for text in texts:
+        monkeypatch.setenv(variable, text)
+        with pytest.raises(UnusableSettings, match=rf"^{variable}.* must .*, got "):
+            read_settings(kind)
+
+
+def test_an_s3_address_that_is_left_empty_is_none(monkeypatch):
+    monkeypatch.setenv("S3_ENDPOINT_URL", "")
+    assert read_settings(StorageSettings).s3_endpoint_url is None
 
 
 @pytest.mark.parametrize(
