@@ -35,6 +35,6 @@ def _fault(
         return FieldFault(
             written, shown(value), f"one of {known}", f"unknown field {written}; known: {known}"
         )
-    if kind == "string_too_long":
+    if kind in ("string_too_long", "too_long"):  # the latter behind a reader of our own
         return FieldFault.of(name, value, f"at most {context.get('max_length')} characters")
     return FieldFault.of(name, value, str(context.get("bound", "true or false")))

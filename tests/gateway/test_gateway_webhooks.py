@@ -85,6 +85,13 @@ def test_a_bound_is_named(site, body, field):
     assert [fault["field"] for fault in problem["errors"]] == [field]
 
 
+def test_a_long_description_is_told_how_long_one_may_be(site):
+    problem = site.problem(
+        422, site.client.post("/webhook_endpoints", json={"url": URL, "description": "x" * 201})
+    )
+    assert "description must be at most 200 characters" in problem["detail"]
+
+
 def test_a_refusal_does_not_tell_what_a_name_resolves_to(site):
     answer = site.client.post("/webhook_endpoints", json={"url": "http://localhost/hook"})
     assert site.problem(422, answer)["errors"][0]["field"] == "url"
