@@ -53,10 +53,13 @@ class TenantShare:
 def pause(gate: str, reason: str) -> Command[bool]:
     """Close a gate; False if it was closed already (it keeps its time and takes the new reason).
 
-    Raises ValueError for a reason that is not 1 to MAX_REASON_CHARS characters long.
+    Raises ValueError for a reason that is not 1 to MAX_REASON_CHARS printable characters on one line: it is
+    shown in terminals, where others would write over what stands there.
     """
     if not 0 < len(reason) <= MAX_REASON_CHARS:
         raise ValueError(f"reason must be 1 to {MAX_REASON_CHARS} characters, got {len(reason)}")
+    if not reason.isprintable():
+        raise ValueError(f"reason must be printable characters on one line, got {reason!r}")
     return Command("pause", (gate, reason), bool)
 
 

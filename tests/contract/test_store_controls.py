@@ -70,6 +70,8 @@ def test_a_pause_keeps_its_time_and_takes_a_new_reason(scene, controls):
     [
         lambda controls: controls.pause(INTAKE, ""),
         lambda controls: controls.pause(INTAKE, "x" * 201),
+        lambda controls: controls.pause(INTAKE, "two\nlines"),
+        lambda controls: controls.pause(INTAKE, "\x1b[2J"),
         lambda _: gate_of("a:b"),
         lambda controls: controls.set_share("a:b", weight=1),
         lambda controls: controls.set_share("a", weight=0.001),
