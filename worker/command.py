@@ -19,7 +19,11 @@ from worker.ending import end_at_once
 from worker.host.crew import crew_for, keep_alive
 from worker.host.devices import NoSuchDevice, devices_for, nvidia_devices
 from worker.host.settings import HostSettings
+from worker.probes import CannotListen
 from worker.settings import WorkerSettings
+
+#: As of one worker that may start at another time (worker/main.py, which needs torch).
+_LATER = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"the worker cannot start: {error}\n")
         return os.EX_CONFIG
     configure_logs(settings.log_format, settings.log_level, process="supervisor")
-    return keep_alive(crew, settings, out=sys.stderr)
+    try:
+        return keep_alive(crew, settings, out=sys.stderr)
+    except CannotListen as error:
+        sys.stderr.write(f"the worker cannot start: {error}\n")
+        return _LATER
 
 
 def run() -> None:

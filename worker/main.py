@@ -53,7 +53,7 @@ from worker.patience import Patience
 from worker.pod import open_deletion_cost
 from worker.presence import Presence, Sweep
 from worker.previews import open_previews
-from worker.probes import Probes
+from worker.probes import CannotListen, Probes
 from worker.readiness import keep_for_good, tell_plan, warm_up
 from worker.receipts import Receipts
 from worker.settings import WorkerSettings
@@ -286,7 +286,7 @@ def main() -> int:
     except (UnsuitableServer, WrongSettings, BadWeights, StorageError, UnusableCertificate) as error:
         log.error("cannot_start", problem=str(error))
         return EXIT_SETTINGS
-    except WeightsAway as error:
+    except (WeightsAway, CannotListen) as error:
         log.error("cannot_start_yet", problem=str(error))
         return EXIT_LATER
     finally:

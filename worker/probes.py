@@ -19,6 +19,10 @@ Checks = Callable[[], Mapping[str, bool]]
 """The parts of an answer, by name; the answer is 200 if all of them hold, else 503."""
 
 
+class CannotListen(Exception):
+    """The address for the probes is taken, not this host's, or none; the sentence names the variables."""
+
+
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
@@ -29,14 +33,20 @@ class _Silent(WSGIRequestHandler):
 
 
 class Probes:
-    """An HTTP server in a thread. `port` 0 takes a free one; `address` says which."""
+    """An HTTP server in a thread. `port` 0 takes a free one; `address` says which. Raises CannotListen."""
 
     def __init__(
         self, host: str, port: int, *, live: Checks, ready: Checks, registry: CollectorRegistry
     ) -> None:
         self._checks: dict[str, Checks] = {"/livez": live, "/readyz": ready}
         self._metrics = make_wsgi_app(registry)
-        self._server = make_server(host, port, self._answer, _Server, _Silent)
+        try:
+            self._server = make_server(host, port, self._answer, _Server, _Silent)
+        except (OSError, UnicodeError, TypeError) as problem:  # TypeError: a name that no encoding takes
+            raise CannotListen(
+                f"probes cannot be served on MICROCINEMA_PROBE_HOST={host!r}, MICROCINEMA_PROBE_PORT={port}: "
+                f"{getattr(problem, 'strerror', None) or problem}"
+            ) from problem
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="probes", daemon=True
         )

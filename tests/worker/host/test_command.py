@@ -133,6 +133,22 @@ def test_weights_that_are_not_there_end_the_whole_with_78_and_the_reason(environ
     assert "says that its settings are unusable (exit code 78)" in said
 
 
+@pytest.mark.parametrize("arguments", [[], ["--gpus", "0"]])
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "\u2603" * 99])
+def test_a_place_for_probes_that_there_is_not_is_said_in_a_sentence(environment, arguments, host):
+    ended = subprocess.run(
+        [sys.executable, "-m", "worker.command", *arguments],
+        env={**os.environ, **environment, "MICROCINEMA_PROBE_HOST": host},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "probes cannot be served on MICROCINEMA_PROBE_HOST=" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
