@@ -36,6 +36,7 @@ from service.limits import JSON
 from service.refusals import (
     BodyTooLarge,
     EndpointDisabled,
+    FieldFault,
     InvalidFields,
     RecordUnavailable,
     ServiceBusy,
@@ -217,6 +218,8 @@ async def redeliver_range(
     """Those of the newest 1,000 that were made between `since` and `until` (Unix seconds), under their old
     `webhook-id`; what waits already is left alone."""
     start, end = since or 0.0, LATEST if until is None else until
+    if start > end:
+        raise InvalidFields([FieldFault.of("since", start, f"at most until ({end:.0f})")])
     count = await parts.webhooks.resend_range(tenant, endpoint_id, start, end, only_failed)
     return RedeliveredView(redelivered=count)
 

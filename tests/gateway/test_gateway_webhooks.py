@@ -107,7 +107,7 @@ def test_a_change_is_judged_like_a_new_one(site, add):
     assert site.problem(415, form)["code"] == "unsupported_body"
     for query in ("overlap_s=-1", "overlap_s=604801", "overlap_s=soon"):
         site.problem(422, site.client.post(f"{path}/rotate?{query}"))
-    for query in ("since=nan", "until=-1", f"until={LATEST * 10}", "only_failed=perhaps"):
+    for query in ("since=nan", "since=10&until=5", "until=-1", f"until={LATEST * 10}", "only_failed=perhaps"):
         site.problem(422, site.client.post(f"{path}/redeliver?{query}"))
 
 
