@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.contracts.artifact import Artifact, Checkpoint
 from service.contracts.failure import Failure
@@ -29,6 +29,10 @@ _JSON_FIELDS = frozenset(
 
 #: How `chosen` begins when the client sent a picture instead of taking a candidate; its sha256 follows.
 OWN_PICTURE = "own:"
+
+#: Unix seconds that a calendar has a date for (before the year 10000): any other of a spoiled record would be
+#: found only where somebody is shown it, and take a whole list with it.
+Time = Annotated[float, Field(ge=0, lt=253402300800, allow_inf_nan=False)]
 
 
 class Try(BaseModel):
@@ -81,13 +85,13 @@ class VideoJob(BaseModel):
     step: int = 0
     steps: int = 0
     progress: int = 0
-    created_at: float
-    started_at: float | None = None
-    completed_at: float | None = None
-    expires_at: float | None = None
-    approve_by: float | None = None
-    start_by: float | None = None
-    finish_by: float | None = None
+    created_at: Time
+    started_at: Time | None = None
+    completed_at: Time | None = None
+    expires_at: Time | None = None
+    approve_by: Time | None = None
+    start_by: Time | None = None
+    finish_by: Time | None = None
     keyframe: Artifact | None = None
     keyframe_attempt: int | None = None
     candidates: tuple[Artifact, ...] = ()

@@ -221,6 +221,19 @@ def test_a_job_that_only_the_worker_cannot_read_fails_and_frees_its_owner(scene)
     assert [job.id for job in scene.jobs.list_jobs("default").jobs] == ["video_b"]
 
 
+@pytest.mark.parametrize("value", ["inf", "nan", "1e308", "-1"])
+def test_a_job_that_ends_at_no_date_takes_no_list_with_it(scene, value):
+    for job_id in ("video_a", "video_b"):
+        scene.submit(job_id)
+        scene.jobs.cancel("default", job_id)
+    mend = spoil(scene, "video_a", "expires_at", value)
+    with pytest.raises(UnreadableRecord, match="video_a"):
+        scene.jobs.record("video_a")
+    assert [job.id for job in scene.jobs.list_jobs("default").jobs] == ["video_b"]
+    mend()
+    assert len(scene.jobs.list_jobs("default").jobs) == 2
+
+
 def test_a_spoiled_weight_or_cap_or_spec_does_not_stop_its_pool(scene):
     scene.redis.hset("{mc}:weights", "default", "heavy")
     scene.redis.hset("{mc}:caps", "default", "few")
