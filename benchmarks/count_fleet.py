@@ -14,8 +14,8 @@ from benchmarks.count_network import flops
 from models.memory import count_activations
 from models.memory_need import MemoryNeed
 from models.spec import SD21
-from worker.accelerator import DeviceMemory
-from worker.memory_plan import MemoryPlan, gib
+from worker.device.accelerator import DeviceMemory
+from worker.device.plan import MemoryPlan, gib
 
 FRAMES = 16
 #: In each stage, each with a pass for the prompt and one for the negative prompt.

@@ -21,9 +21,9 @@ from benchmarks.count_memory import AUTOENCODER
 from models.memory_need import MemoryNeed
 from models.memory_public import public_activations
 from models.video_families import VIDEO_FAMILIES
-from worker.accelerator import DeviceMemory
+from worker.device.accelerator import DeviceMemory
+from worker.device.plan import GIB, MemoryPlan
 from worker.grace import hang_grace_s
-from worker.memory_plan import GIB, MemoryPlan
 
 F16, BF16, F32 = torch.float16, torch.bfloat16, torch.float32
 _COGVIDEOX_AUTOENCODER = {

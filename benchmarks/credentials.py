@@ -12,9 +12,9 @@ from service.contracts.lifecycle import State
 from service.contracts.model_spec import Bounds, FrameBounds, ModelSpec
 from service.contracts.request import VideoRequest
 from worker.attempt import Attempt
-from worker.credentials import signer_of
-from worker.encode import CONTENT_TYPE, encode_mp4
-from worker.ingredients import Ingredient
+from worker.film.encode import CONTENT_TYPE, encode_mp4
+from worker.provenance.credentials import signer_of
+from worker.provenance.ingredients import Ingredient
 from worker.settings import WorkerSettings
 
 TURNS = 50

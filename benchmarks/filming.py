@@ -16,7 +16,7 @@ import torch
 from models.cinema import Cinema
 from models.evaluation.films import Recipe, make_films
 from models.training.captions import held_out_prompts
-from worker.encode import encode_mp4
+from worker.film.encode import encode_mp4
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ from service.contracts.lifecycle import State
 from service.contracts.preview import Preview
 from service.contracts.request import VideoRequest
 from worker.attempt import Attempt
+from worker.film.previews import Previews
 from worker.moderation import Checkers, Moderator
-from worker.previews import Previews
 from worker.settings import WorkerSettings
 
 PROMPT, SEED = "a red circle moving right on a white background", 7

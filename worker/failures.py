@@ -8,8 +8,8 @@ from enum import StrEnum
 from models.errors import NonFinite, PictureWithheld
 from service.contracts.failure import Failure, FailureCode
 from service.storage.artifact_store import StorageUnavailable
-from worker.accelerator import Accelerator
-from worker.encode import EncodeFailed
+from worker.device.accelerator import Accelerator
+from worker.film.encode import EncodeFailed
 from worker.moderation import CheckFailed, ContentRefused
 
 MESSAGE_MAX_CHARS = 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.memory_plan import MemoryPlan
+from worker.device.plan import MemoryPlan
 
 LEAST_GRACE_S = 120.0
 """Longer than a storage takes to give one call up (S3: about 100 seconds), and than the loop idles."""

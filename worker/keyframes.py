@@ -18,8 +18,8 @@ from service.storage.artifact_store import ArtifactStore, StorageUnavailable
 from worker.attempt import Attempt
 from worker.events import KeyframeLost, Tell
 from worker.failures import BadInput
-from worker.keyframe import CONTENT_TYPE as PNG
-from worker.keyframe import PictureLost, picture_artifact, read_picture, to_png
+from worker.film.keyframe import CONTENT_TYPE as PNG
+from worker.film.keyframe import PictureLost, picture_artifact, read_picture, to_png
 from worker.moderation import Moderator
 from worker.patience import Patience
 from worker.renderer import OnePerOrder, Picture, Work

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from models.errors import BadWeights
 from service.contracts.ids import is_name
-from worker.accelerator import Accelerator, TorchAccelerator
-from worker.memory_plan import DeviceTooSmall, MemoryPlan, plan_memory
+from worker.device.accelerator import Accelerator, TorchAccelerator
+from worker.device.plan import DeviceTooSmall, MemoryPlan, plan_memory
 from worker.renderer import Renderer
 from worker.settings import WorkerSettings
 

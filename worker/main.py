@@ -31,34 +31,34 @@ from worker import engine as tickets_door
 from worker.catalogue import public_spec
 from worker.checkers.opening import open_checkers
 from worker.checkpoints import Checkpoints
-from worker.credentials import signer_of
 from worker.departure import Departure, end_before_the_loop, leave_on_signal
+from worker.device.ladder import OomLadder
+from worker.device.plan import MemoryPlan
 from worker.ending import end_at_once
 from worker.engine import Engine
 from worker.events import Hung, StorageAway, StoreUnreachable, WeightsLoaded, tell_all
+from worker.film.previews import open_previews
 from worker.gpu_worker import GpuWorker, work_until_stopped
 from worker.grace import hang_grace_s
 from worker.health import Health
-from worker.ingredients import Ingredients
 from worker.keyframes import Keyframes
 from worker.lease import LeaseKeeper, Leases
 from worker.loading import Loaded, WrongSettings, load, plan_of
 from worker.logbook import Logbook
-from worker.memory_plan import MemoryPlan
 from worker.metrics import WorkerMetrics
 from worker.moderation import Moderator
-from worker.oom_ladder import OomLadder
 from worker.parts import Parts, worker_name
 from worker.patience import Patience
 from worker.pod import open_deletion_cost
 from worker.presence import Presence, Sweep
-from worker.previews import open_previews
 from worker.probes import CannotListen, Probes
+from worker.provenance.certificate import UnusableCertificate
+from worker.provenance.credentials import signer_of
+from worker.provenance.ingredients import Ingredients
+from worker.provenance.receipts import Receipts
 from worker.readiness import keep_for_good, tell_plan, warm_up
-from worker.receipts import Receipts
 from worker.settings import WorkerSettings
 from worker.settlement import Settlement
-from worker.signing_certificate import UnusableCertificate
 from worker.spans import Spans
 from worker.spool.kept import free_bytes
 from worker.spool.opening import open_spool
@@ -66,7 +66,7 @@ from worker.step_gate import StepGate
 from worker.story import Story
 from worker.upload import Uploader
 from worker.watchdog import Pulse, Watchdog
-from worker.weights_source import WeightsAway, with_local_models
+from worker.weights.source import WeightsAway, with_local_models
 
 EXIT_SETTINGS, EXIT_DEVICE, EXIT_LATER = os.EX_CONFIG, 71, 1
 #: A keyframe that storage does not take in this time goes there with the video; the GPU does not wait.

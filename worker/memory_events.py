@@ -19,7 +19,7 @@ class MemoryPlanned:
 class MemoryRungClimbed:
     """The device's memory was too small for a stage of this attempt; a more sparing way is tried.
 
-    `rung` is its name, `height` its number (worker/oom_ladder.py).
+    `rung` is its name, `height` its number (worker/device/ladder.py).
     """
 
     job_id: str

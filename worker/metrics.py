@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from worker.device.ladder import Rung
 from worker.events import (
     AttemptEnded,
     BatchClaimed,
@@ -34,7 +35,6 @@ from worker.events import (
     WorkerEvent,
 )
 from worker.memory_events import MemoryPlanned, MemoryRungClimbed, MemoryRungHelped, MemoryRungLeft
-from worker.oom_ladder import Rung
 
 _STEP_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 _STAGE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)

@@ -17,9 +17,9 @@ from redis import Redis
 from service.storage.artifact_store import ArtifactStore
 from service.store.script import Store
 from service.store.store import JobStore
+from worker.device.plan import MemoryPlan
 from worker.events import Tell
 from worker.loading import Loaded
-from worker.memory_plan import MemoryPlan
 from worker.moderation import Checkers
 from worker.settings import WorkerSettings
 

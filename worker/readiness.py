@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 
 from service.logs import get_logger
+from worker.device.plan import MemoryPlan
 from worker.events import Tell
 from worker.loading import Loaded, WrongSettings
 from worker.memory_events import MemoryPlanned
-from worker.memory_plan import MemoryPlan
 
 
 def tell_plan(plan: MemoryPlan, max_batch: int, grace_s: float, tell: Tell) -> None:

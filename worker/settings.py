@@ -32,7 +32,7 @@ class WorkerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MICROCINEMA_", extra="ignore", frozen=True)
 
     #: The model to serve, a MicroCinema or a public video pipeline of diffusers: a folder, s3://bucket/prefix
-    #: or a hub id. `worker.weights_source` makes a folder of it before it is loaded.
+    #: or a hub id. `worker.weights.source` makes a folder of it before it is loaded.
     weights: Path = Field(default_factory=shipped_weights)
     #: A text-to-image pipeline of diffusers that paints the keyframes in place of its own; named alike.
     picture_model: Path | None = None

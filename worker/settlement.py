@@ -17,8 +17,8 @@ from service.queue import Tickets
 from service.store.errors import StoreUnavailable, UnreadableRecord
 from service.store.nouns import Cancelled, Expired, Failed, Outcome, Succeeded
 from service.store.store import JobStore
-from worker.accelerator import Accelerator
 from worker.attempt import Attempt
+from worker.device.accelerator import Accelerator
 from worker.events import AttemptEnded, BatchSplit, DeviceFault, Fault, LeaseLost, StoreUnreachable, Tell
 from worker.failures import Remedy, Verdict, judge
 from worker.lease import Leases
@@ -56,7 +56,7 @@ class Settlement:
     def succeed(self, attempt: Attempt, artifact: Artifact, memory_rung: int = 0) -> None:
         """The video is stored. If the job was cancelled or taken over meanwhile, its object is withdrawn.
 
-        `memory_rung` above 0 is kept with the job: it had to be made sparingly (worker/oom_ladder.py).
+        `memory_rung` above 0 is kept with the job: it had to be made sparingly (worker/device/ladder.py).
         """
         usage: dict[str, float | str] = {**_spent(attempt)}
         usage["seconds"] = round(self._clock() - attempt.began, 3)

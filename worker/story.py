@@ -22,27 +22,27 @@ from models.orders import PictureOrder, Progress, VideoOrder
 from service.contracts.keys import VIDEO
 from service.contracts.lifecycle import Stage
 from service.contracts.model_spec import ModelSpec
-from worker.accelerator import Accelerator
 from worker.attempt import Attempt, share_device_time, stage_ended
 from worker.catalogue import misfit
 from worker.checkpoints import Checkpoints
-from worker.credentials import Sign
-from worker.encode import EncodedVideo, encode_mp4, video_artifact
+from worker.device.accelerator import Accelerator
+from worker.device.ladder import OomLadder
 from worker.events import CheckpointIgnored, DeviceTimeSpent, StageFinished, StepFinished, Tell
 from worker.failures import BadInput
+from worker.film.encode import EncodedVideo, encode_mp4, video_artifact
+from worker.film.previews import Previews
+from worker.film.stills import Still, Stills
 from worker.keyframes import Keyframes, counted_among
 from worker.moderation import Moderator
-from worker.oom_ladder import OomLadder
 from worker.orders import chosen_candidate, picture_order, video_order
 from worker.patience import GaveUp
-from worker.previews import Previews
-from worker.receipts import Receipts
+from worker.provenance.credentials import Sign
+from worker.provenance.receipts import Receipts
 from worker.renderer import OnePerOrder, Picture, Renderer, Work
 from worker.settlement import DeviceBroken, Settlement
 from worker.source_film import joined
 from worker.spool.spool import Spool
 from worker.step_gate import StepGate
-from worker.stills import Still, Stills
 from worker.stops import Stop, Stopped
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from benchmarks.gpu_check.bench import NO_GPU, Bench, Outcome, picture_order, vi
 from benchmarks.gpu_check.full_size import whole_films
 from models.spec import CinemaSpec
 from models.stepwise import result_of
-from worker.encode import encode_mp4
+from worker.film.encode import encode_mp4
 
 #: Effective TFLOP/s of a public relative (SVD-XT under TensorRT, AnimateDiff) on these cards: parity.
 PARITY: Mapping[str, float] = {"H100": 209.0, "H200": 209.0, "A100": 145.0, "4090": 77.0}

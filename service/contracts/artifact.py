@@ -22,11 +22,11 @@ class Artifact(BaseModel):
     `bytes` is the object's length; `width` and `height` are pixels; `frames` and `fps` are None for a
     picture. `sha256` is of the stored bytes; `frame_digest` is the sha256 of the uint8 frames (F H W C, RGB)
     before encoding: two videos are the same video when their frame digests are equal.
-    Beside a video its worker stores two pictures of it (worker/stills.py): `thumbnail`, and `spritesheet` of
-    `frames` small frames. A video of before there were any has none. `receipt` says how a video came to be,
-    and `reproduction` what came of it, if it was to repeat another. `upload`: the file that a client sent for
-    this keyframe. What a newer version says of it besides goes along: a candidate is copied when it becomes
-    the keyframe.
+    Beside a video its worker stores two pictures of it (worker/film/stills.py): `thumbnail`, and
+    `spritesheet` of `frames` small frames. A video of before there were any has none. `receipt` says how a
+    video came to be, and `reproduction` what came of it, if it was to repeat another. `upload`: the file that
+    a client sent for this keyframe. What a newer version says of it besides goes along: a candidate is copied
+    when it becomes the keyframe.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")

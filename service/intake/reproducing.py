@@ -58,8 +58,9 @@ async def reproduce(
 ) -> Accepted:
     """Accepts a repetition of the succeeded video `video_id`, from the same prompts, seed, picture and film.
 
-    It runs in no batch. Its worker compares the films (worker/comparison.py). Raises what a submission
-    raises, and UnknownVideo, VideoGone, SourceNotReady, CannotReproduce or ContentGone (its picture is).
+    It runs in no batch. Its worker compares the films (worker/provenance/comparison.py). Raises what a
+    submission raises, and UnknownVideo, VideoGone, SourceNotReady, CannotReproduce or ContentGone (its
+    picture is).
     """
     key = checked_idempotency_key(idempotency_key)
     asked = _asked(intake, given, picture)

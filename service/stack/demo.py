@@ -130,7 +130,15 @@ def _film(client: Client, prompt: str, options: VideoOptions, bar: ProgressBar) 
 def _checked_sheet(path: Path, frames: int) -> Path:
     """Decode the file in a process that may import a decoder (service/ may not), and draw its frames."""
     sheet = path.with_suffix(".png")
-    command = [sys.executable, "-m", "worker.contact_sheet", str(path), str(sheet), "--frames", str(frames)]
+    command = [
+        sys.executable,
+        "-m",
+        "worker.film.contact_sheet",
+        str(path),
+        str(sheet),
+        "--frames",
+        str(frames),
+    ]
     proof = subprocess.run(command, capture_output=True, text=True, timeout=DECODED_WITHIN_S, check=False)
     if proof.returncode != 0:
         raise DemoFailed(proof.stderr.strip() or f"checking {path} ended with {proof.returncode}")

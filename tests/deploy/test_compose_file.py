@@ -12,8 +12,8 @@ from rig.image_packages import GATEWAY, WORKER, copied, steps
 from rig.processes import ROOT
 from rig.walls import image_user
 
+from worker.provenance.certificate import own_certificate
 from worker.settings import WorkerSettings
-from worker.signing_certificate import own_certificate
 
 DOCKERFILE = (ROOT / "Dockerfile.cuda").read_text()
 

@@ -15,9 +15,9 @@ from models.memory import model_need, picture_model_need
 from models.memory_picture import paint_work, picture_cells
 from models.nano import write_nano
 from models.orders import PictureOrder
-from worker.accelerator import DeviceMemory
+from worker.device.accelerator import DeviceMemory
+from worker.device.plan import GIB, MemoryPlan
 from worker.grace import LEAST_GRACE_S, hang_grace_s
-from worker.memory_plan import GIB, MemoryPlan
 
 CPU = torch.device("cpu")
 UNETS = ("sd15", "sd21", "sdxl")

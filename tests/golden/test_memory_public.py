@@ -24,9 +24,9 @@ from models.spec import NANO
 from models.stepwise import result_of
 from models.tensor_peak import cost_of
 from models.unet import InflatedUNet
-from worker.accelerator import DeviceMemory
+from worker.device.accelerator import DeviceMemory
+from worker.device.plan import GIB, DeviceTooSmall, MemoryPlan, plan_memory
 from worker.grace import LEAST_GRACE_S, hang_grace_s
-from worker.memory_plan import GIB, DeviceTooSmall, MemoryPlan, plan_memory
 
 CPU, SIZE = torch.device("cpu"), (64, 64)
 # CogVideoX's small causal convolutions unfold their input in scratch that a CPU's kernel takes for itself.

@@ -21,7 +21,7 @@ READERS = {
     "service/notifier/spans.py": "when the spans of a trace began and ended; traces are of no say in a job",
     "worker/spans.py": "the same",
     "service/client/asking.py": "how far off a Retry-After is that names a date; in the client's own process",
-    "worker/signing_certificate.py": "from when on a certificate of our own holds",
+    "worker/provenance/certificate.py": "from when on a certificate of our own holds",
     "service/rates.py": "windows of callers, which the library `limits` counts by the time of its host",
 }
 OF_TIME = {"time", "time_ns", "gmtime", "localtime", "strftime", "ctime"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worker.contact_sheet import GAP, main
+from worker.film.contact_sheet import GAP, main
 
 
 @pytest.fixture

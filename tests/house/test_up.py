@@ -109,7 +109,7 @@ def test_the_demo_ends_with_the_path_of_a_video_that_decodes(run, tmp_path):
     lines = demo.output().splitlines()
     path = Path(lines[-1].split()[-1])
     assert (path.parent, path.suffix) == (folder, ".mp4")
-    proof = [sys.executable, "-m", "worker.contact_sheet", str(path), str(tmp_path / "again.png")]
+    proof = [sys.executable, "-m", "worker.film.contact_sheet", str(path), str(tmp_path / "again.png")]
     assert subprocess.run([*proof, "--frames", "4"], check=False).returncode == 0
     assert path.with_suffix(".png").read_bytes() == (tmp_path / "again.png").read_bytes()
     assert any(line.startswith("set-up ") and line.endswith(" s") for line in lines)

@@ -1,7 +1,7 @@
 """A device that is not there, for tests of the worker around it."""
 
-from worker.accelerator import DeviceMemory
-from worker.memory_plan import GIB
+from worker.device.accelerator import DeviceMemory
+from worker.device.plan import GIB
 
 
 class FakeAccelerator:

@@ -13,7 +13,7 @@ from models.evaluation.films import load_strip, save_strip
 from models.training.captions import draw_scenes
 from models.training.h264 import decode, encode, round_trip
 from models.training.world import BACKGROUNDS, COLORS, Scene, coverage, moments_of, render
-from worker.encode import encode_mp4
+from worker.film.encode import encode_mp4
 
 SCENES = draw_scenes(24, seed=31, split="held_out")
 

@@ -132,6 +132,6 @@ def test_a_file_of_sound_alone_is_no_video() -> None:
 
 def faststart(frames: np.ndarray) -> bytes:
     """The same, with the index in front: cut short, it opens and promises more than it holds."""
-    from worker.encode import encode_mp4
+    from worker.film.encode import encode_mp4
 
     return encode_mp4(frames, fps=8, expected_frames=len(frames)).body

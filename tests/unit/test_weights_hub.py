@@ -12,9 +12,9 @@ from rig.hub import RunningHub, running_hub
 from models.errors import BadWeights
 from models.manifest import check_manifest, write_manifest
 from service.storage.artifact_store import ArtifactStore
-from worker.hub import Hub, pipeline_files
-from worker.weights_cache import WeightsCache
-from worker.weights_source import WeightsAway, WeightsSource
+from worker.weights.cache import WeightsCache
+from worker.weights.hub import Hub, pipeline_files
+from worker.weights.source import WeightsAway, WeightsSource
 
 
 @pytest.fixture

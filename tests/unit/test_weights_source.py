@@ -14,10 +14,10 @@ import pytest
 from models.errors import BadWeights
 from models.manifest import MANIFEST, check_manifest, write_manifest
 from service.storage.artifact_store import ArtifactMissing, StorageUnavailable
-from worker.bucket import TRIES
-from worker.hub import Hub
-from worker.weights_cache import WeightsCache
-from worker.weights_source import WeightsAway, WeightsSource
+from worker.weights.bucket import TRIES
+from worker.weights.cache import WeightsCache
+from worker.weights.hub import Hub
+from worker.weights.source import WeightsAway, WeightsSource
 
 
 @dataclass

@@ -31,11 +31,11 @@ from service.store.connections import connect_sync
 from service.store.nouns import Submission, SubmitOutcome
 from service.store.script import Store
 from service.store.store import JobStore
+from worker.device.plan import GIB, MemoryPlan, plan_memory
 from worker.events import AttemptEnded, WorkerEvent
-from worker.keyframe import picture_artifact
+from worker.film.keyframe import picture_artifact
 from worker.loading import Loaded
 from worker.main import Worker
-from worker.memory_plan import GIB, MemoryPlan, plan_memory
 from worker.parts import Parts
 from worker.settings import WorkerSettings
 from worker.watchdog import Pulse

@@ -17,7 +17,7 @@ from models.sampler import SAMPLERS
 from models.stepwise import result_of
 from service.contracts.lifecycle import State
 from service.contracts.request import VideoRequest
-from worker.accelerator import TorchAccelerator
+from worker.device.accelerator import TorchAccelerator
 from worker.events import BatchClaimed
 from worker.loading import Loaded
 from worker.orders import picture_order, video_order

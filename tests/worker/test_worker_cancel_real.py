@@ -14,7 +14,7 @@ from models.cinema import Cinema
 from models.nano import write_nano
 from models.sampler import SAMPLERS
 from service.contracts.lifecycle import State
-from worker.accelerator import TorchAccelerator
+from worker.device.accelerator import TorchAccelerator
 from worker.loading import Loaded
 
 LEASE_S = 300.0  # nobody beats here but the test

@@ -17,10 +17,10 @@ from rig.served_spec import micro_spec
 
 from service.contracts.environment import UnusableSettings, read_settings
 from worker.attempt import Attempt
-from worker.credentials import signer_of
-from worker.encode import EncodeFailed
+from worker.film.encode import EncodeFailed
+from worker.provenance.certificate import ANCHOR, UnusableCertificate, own_certificate, read_certificate
+from worker.provenance.credentials import signer_of
 from worker.settings import WorkerSettings
-from worker.signing_certificate import ANCHOR, UnusableCertificate, own_certificate, read_certificate
 
 
 def test_a_film_says_that_a_model_made_it_and_which(ward: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.cinema import frame_digest
-from worker.encode import EncodeFailed, encode_mp4, verify_mp4
+from worker.film.encode import EncodeFailed, encode_mp4, verify_mp4
 
 
 def frames(count: int, height: int = 48, width: int = 64) -> list[Any]:

@@ -13,7 +13,7 @@ from models.spec import FrameRule
 from models.video_families import RenderSpec
 from service.contracts.lifecycle import State
 from service.contracts.request import SourceFilm
-from worker.encode import encode_mp4
+from worker.film.encode import encode_mp4
 from worker.source_film import frames_of, last_frame
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (40, 60, 220)]

@@ -14,7 +14,7 @@ from service.contracts.lifecycle import Stage, State
 from service.contracts.request import MAX_SEED, KeyframeGate
 from service.store.nouns import ApproveOutcome, CancelOutcome, Note
 from worker.events import KeyframeLost
-from worker.keyframe import picture_artifact
+from worker.film.keyframe import picture_artifact
 
 PREFIX = "default/video_a/"
 

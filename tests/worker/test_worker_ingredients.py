@@ -15,9 +15,9 @@ from rig.film_credentials import folder_of, read, rendered
 
 from service.contracts.artifact import Upload
 from service.contracts.request import KeyframeGate, Original, PictureRef
-from worker.credentials import OTHERS_BYTES_MAX
-from worker.keyframe import picture_artifact
-from worker.signing_certificate import ANCHOR, own_certificate
+from worker.film.keyframe import picture_artifact
+from worker.provenance.certificate import ANCHOR, own_certificate
+from worker.provenance.credentials import OTHERS_BYTES_MAX
 
 CAPTURED = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"
 

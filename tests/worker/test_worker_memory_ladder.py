@@ -13,13 +13,13 @@ from prometheus_client import generate_latest
 from models.thrift import Thrift
 from service.contracts.failure import FailureCode
 from service.contracts.lifecycle import State
-from worker.accelerator import DeviceMemory
+from worker.device.accelerator import DeviceMemory
+from worker.device.ladder import CALM_JOBS
+from worker.device.plan import GIB
 from worker.events import BatchSplit, Fault
 from worker.logbook import Logbook
 from worker.memory_events import MemoryRungClimbed, MemoryRungHelped, MemoryRungLeft
-from worker.memory_plan import GIB
 from worker.metrics import WorkerMetrics
-from worker.oom_ladder import CALM_JOBS
 
 PLANNED, FRAME_BY_FRAME = Thrift(decode_chunk=4), Thrift(decode_chunk=1)
 PARKED = Thrift(decode_chunk=1, park_idle=True)

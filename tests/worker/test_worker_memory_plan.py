@@ -18,12 +18,12 @@ from models.memory_need import Activations, MemoryNeed
 from models.nano import write_nano
 from models.spec import NANO
 from models.thrift import Thrift
-from worker.accelerator import DeviceMemory, TorchAccelerator
-from worker.host_memory import host_memory
+from worker.device.accelerator import DeviceMemory, TorchAccelerator
+from worker.device.host import host_memory
+from worker.device.plan import GIB, MAX_DECODE_CHUNK, DeviceTooSmall, MemoryPlan, plan_memory
 from worker.loading import WrongSettings, plan_of
 from worker.main import EXIT_SETTINGS, serve
 from worker.memory_events import MemoryPlanned
-from worker.memory_plan import GIB, MAX_DECODE_CHUNK, DeviceTooSmall, MemoryPlan, plan_memory
 from worker.metrics import WorkerMetrics
 from worker.readiness import keep_for_good, tell_plan, warm_up
 from worker.settings import WorkerSettings

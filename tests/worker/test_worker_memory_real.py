@@ -14,7 +14,7 @@ from models.nano import write_nano
 from models.sampler import SAMPLERS
 from service.contracts.failure import FailureCode
 from service.contracts.lifecycle import State
-from worker.accelerator import TorchAccelerator
+from worker.device.accelerator import TorchAccelerator
 from worker.loading import Loaded
 from worker.memory_events import MemoryRungClimbed, MemoryRungHelped
 

@@ -15,7 +15,7 @@ from service.contracts.lifecycle import State
 from service.contracts.request import KeyframeGate
 from service.storage.artifact_store import StorageUnavailable
 from worker.events import ContentWithheld, Fault
-from worker.keyframe import picture_artifact
+from worker.film.keyframe import picture_artifact
 from worker.main import Worker
 from worker.moderation import Checkers
 from worker.watchdog import Pulse

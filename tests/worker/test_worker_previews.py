@@ -18,9 +18,9 @@ from service.contracts.preview import Preview, Shows
 from service.store.errors import StoreUnavailable
 from worker.attempt import Attempt
 from worker.events import ContentWithheld, PreviewMissed, StoreUnreachable
+from worker.film.previews import SHARE, Previews, picture_of
 from worker.main import Worker
 from worker.moderation import Checkers, Moderator
-from worker.previews import SHARE, Previews, picture_of
 from worker.watchdog import Pulse
 
 IMAGE_TO_VIDEO = "image_to_video"

@@ -15,7 +15,7 @@ from models.video_families import RenderSpec
 from service.contracts.job import VideoJob
 from service.contracts.receipt import MAX_PSNR_DB, KeyframeOrigin, Receipt, Reproduction, Verdict
 from service.contracts.request import KeyframeGate, Original, SourceFilm
-from worker.comparison import NotToBeMeasured, psnr_db
+from worker.provenance.comparison import NotToBeMeasured, psnr_db
 
 
 def rendered(ward: Any, job_id: str = "video_a", **fields: Any) -> VideoJob:

@@ -15,7 +15,7 @@ from models.precision import network_dtype
 from models.sampler import SAMPLERS
 from models.weights import load_parts
 from service.contracts.lifecycle import State
-from worker.accelerator import TorchAccelerator
+from worker.device.accelerator import TorchAccelerator
 from worker.events import Resumed
 from worker.loading import Loaded
 

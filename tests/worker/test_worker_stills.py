@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worker.stills import SPRITE_SIDE, SPRITES_MAX, THUMBNAIL_SIDE, Stills
+from worker.film.stills import SPRITE_SIDE, SPRITES_MAX, THUMBNAIL_SIDE, Stills
 
 
 def grey(count: int, height: int = 64, width: int = 96) -> Iterator[np.ndarray]:

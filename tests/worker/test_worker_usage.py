@@ -4,8 +4,8 @@ import mmap
 
 import torch
 
-from worker.accelerator import TorchAccelerator
-from worker.host_memory import reset_resident_peak, resident_peak
+from worker.device.accelerator import TorchAccelerator
+from worker.device.host import reset_resident_peak, resident_peak
 
 
 def touched(mebibytes: int) -> mmap.mmap:

@@ -13,10 +13,10 @@ from models.errors import NonFiniteLatents
 from models.spec import MICRO, SD21
 from service.contracts.failure import FailureCode
 from service.storage.artifact_store import StorageUnavailable
-from worker.accelerator import TorchAccelerator
 from worker.catalogue import public_spec
-from worker.encode import EncodeFailed
+from worker.device.accelerator import TorchAccelerator
 from worker.failures import BadInput, Remedy, judge
+from worker.film.encode import EncodeFailed
 from worker.parts import worker_name
 from worker.rhythm import Rhythm
 from worker.settings import WorkerSettings

@@ -14,7 +14,7 @@ from models.nano import write_nano
 from service.storage.s3 import connect
 from service.storage.settings import StorageSettings
 from worker.settings import WorkerSettings
-from worker.weights_source import with_local_models
+from worker.weights.source import with_local_models
 
 
 @pytest.fixture(scope="module")

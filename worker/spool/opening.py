@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from service.queue import Tickets
-from worker.accelerator import Accelerator
+from worker.device.accelerator import Accelerator
 from worker.lease import Leases
 from worker.parts import Parts
 from worker.patience import Patience

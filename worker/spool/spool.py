@@ -29,6 +29,7 @@ from worker.events import (
     Tell,
     Uploaded,
 )
+from worker.film.stills import Still
 from worker.lease import Held, Leases
 from worker.patience import GaveUp, Patience
 from worker.rhythm import Rhythm
@@ -36,7 +37,6 @@ from worker.settlement import Settlement
 from worker.spool.kept import Kept, keep_in_memory, keep_on_disk
 from worker.spool.waiting import Bounds, Waiting
 from worker.step_gate import StepGate
-from worker.stills import Still
 from worker.stops import Stop, Stopped
 from worker.upload import Uploader
 from worker.watchdog import Pulse

@@ -16,11 +16,11 @@ from typing import TypeVar
 
 from models.thrift import Thrift
 from service.contracts.lifecycle import Stage
-from worker.accelerator import Accelerator
 from worker.attempt import Attempt
+from worker.device.accelerator import Accelerator
+from worker.device.plan import MemoryPlan
 from worker.events import Tell
 from worker.memory_events import MemoryRungClimbed, MemoryRungHelped, MemoryRungLeft
-from worker.memory_plan import MemoryPlan
 
 CALM_JOBS = 8
 """Videos in a row without trouble before the worker tries one rung lower."""

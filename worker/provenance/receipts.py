@@ -17,10 +17,10 @@ from service.contracts.lifecycle import Stage
 from service.contracts.receipt import KeyframeOrigin, KeyframeReceipt, Receipt, StageReceipt
 from service.contracts.request import candidate_seed
 from service.storage.artifact_store import ArtifactStore
-from worker.accelerator import Accelerator
 from worker.attempt import Attempt
-from worker.comparison import compare
+from worker.device.accelerator import Accelerator
 from worker.orders import chosen_candidate, picture_order, video_order
+from worker.provenance.comparison import compare
 from worker.renderer import Renderer
 
 _COMPUTES = ("microcinema", "torch", "diffusers")

@@ -22,12 +22,12 @@ from service.contracts.preview import Preview, Shows
 from service.store.errors import StoreUnavailable
 from worker.attempt import Attempt
 from worker.events import PreviewMissed, StoreUnreachable, Tell
+from worker.film.stills import within
 from worker.lease import Held
 from worker.moderation import Moderator
 from worker.parts import Parts
 from worker.renderer import Picture
 from worker.step_gate import NOTE_AGAIN_S
-from worker.stills import within
 
 SHARE = 0.03
 """The most of a stage's time that looking may take: after a dear look the next one comes later."""

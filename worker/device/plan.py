@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from models.memory_need import MemoryNeed
 from models.thrift import Thrift
-from worker.accelerator import DeviceMemory
+from worker.device.accelerator import DeviceMemory
 
 GIB = 2**30
 

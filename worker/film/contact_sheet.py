@@ -1,4 +1,4 @@
-"""Look at a video as one picture: `python -m worker.contact_sheet video.mp4 sheet.png --frames 16`.
+"""Look at a video as one picture: `python -m worker.film.contact_sheet video.mp4 sheet.png --frames 16`.
 
 Also the proof that a downloaded file is what was promised: it ends with 1 and a sentence if the file does not
 decode, or decodes to another number of frames than `--frames`.
@@ -43,7 +43,9 @@ def contact_sheet(frames: list[Image.Image]) -> Image.Image:
 
 def main(arguments: list[str] | None = None) -> int:
     """0 if `video` holds exactly the promised frames and the sheet was written, else 1 and a sentence."""
-    parser = argparse.ArgumentParser(prog="python -m worker.contact_sheet", description=contact_sheet.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m worker.film.contact_sheet", description=contact_sheet.__doc__
+    )
     parser.add_argument("video", type=Path)
     parser.add_argument("sheet", type=Path)
     parser.add_argument("--frames", type=int, required=True, help="how many the file must hold")

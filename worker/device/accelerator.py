@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from worker.host_memory import host_memory, reset_resident_peak, resident_now, resident_peak
+from worker.device.host import host_memory, reset_resident_peak, resident_now, resident_peak
 
 if TYPE_CHECKING:
     import torch

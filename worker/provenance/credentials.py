@@ -18,9 +18,9 @@ from service.contracts.job import VideoJob
 from service.contracts.model_spec import ModelSpec
 from service.logs import get_logger
 from worker.attempt import Attempt
-from worker.encode import CONTENT_TYPE, EncodeFailed
-from worker.ingredients import Ingredient
-from worker.signing_certificate import UnusableCertificate, own_certificate, read_certificate
+from worker.film.encode import CONTENT_TYPE, EncodeFailed
+from worker.provenance.certificate import UnusableCertificate, own_certificate, read_certificate
+from worker.provenance.ingredients import Ingredient
 
 if TYPE_CHECKING:
     from worker.settings import WorkerSettings

@@ -12,8 +12,8 @@ from service.contracts.job import OWN_PICTURE, VideoJob
 from service.storage.artifact_store import ArtifactStore, StorageError
 from service.store.store import JobStore
 from worker.attempt import Attempt
-from worker.encode import CONTENT_TYPE
-from worker.keyframe import CONTENT_TYPE as PNG
+from worker.film.encode import CONTENT_TYPE
+from worker.film.keyframe import CONTENT_TYPE as PNG
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from models.errors import BadWeights
 from service.logs import get_logger
 from service.storage.artifact_store import ArtifactStore, InvalidKey, StorageUnavailable, check_key
 from service.storage.settings import StorageSettings, open_bucket
-from worker.bucket import BucketFolder
-from worker.hub import Hub, HubAway
 from worker.settings import WorkerSettings
-from worker.weights_cache import WeightsCache
+from worker.weights.bucket import BucketFolder
+from worker.weights.cache import WeightsCache
+from worker.weights.hub import Hub, HubAway
 
 # A setting that went through a Path has lost one of the two slashes.
 _BUCKET = re.compile(r"s3://?([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?\Z")
