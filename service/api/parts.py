@@ -77,7 +77,7 @@ async def _tenant(request: Request) -> str:
 
 
 #: For routes that are asked now and then. The two that are asked all the time call the functions above
-#: themselves: FastAPI's way to them costs more than anything else that a poll does here.
+#: themselves: FastAPI's way to these costs them more than what it finds.
 Parts = Annotated[GatewayParts, Depends(_parts)]
 Tenant = Annotated[str, Depends(_tenant)]
 

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from rig.browsing import browser as browser
+from rig.browsing import open_page as open_page
 from rig.processes import Running, free_ports, python_module, wait_until
 from rig.seaweed import RunningS3, running_s3
 from rig.valkey import running_valkey

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from rig.browsing import SECONDS, OpenPage, chromium, fits, has_pixels, keep, pages
+from playwright.sync_api import Page, expect
+from rig.browsing import SECONDS, OpenPage, fits, has_pixels, keep
 
 from models.cinema import MICRO_WEIGHTS
 
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[OpenPage]:
-    with pages(browser) as open_it:
-        yield open_it
 
 
 def test_from_a_prompt_over_the_choice_of_a_keyframe_to_a_video_that_plays(

@@ -12,9 +12,9 @@ import httpx
 import pytest
 import structlog
 from PIL import Image
-from playwright.sync_api import Browser
 from redis import Redis
-from rig.browsing import OpenPage, chromium, pages
+from rig.browsing import browser as browser
+from rig.browsing import open_page as open_page
 from rig.receipts import receipt_of, verdict_of
 from rig.server_thread import ServerThread
 from rig.valkey import running_valkey
@@ -271,18 +271,6 @@ def site(empty_record: None, start_gateway: StartGateway) -> Site:
     site = start_gateway()
     site.worker.announce()
     return site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[OpenPage]:
-    with pages(browser) as open_it:
-        yield open_it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

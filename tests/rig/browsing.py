@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ KEPT = os.environ.get("MICROCINEMA_SCREENSHOTS")
 OpenPage = Callable[..., Page]
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """Skips where there is none, but for CI. To be left before another test runs an event loop."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Skips where there is none, but for CI. It is left before another module's tests run an event loop."""
     if CHROMIUM is None:
         sentence = "THE PLAYGROUND IS NOT TESTED: no chromium here, `make setup-system` installs it"
         if os.environ.get("CI"):
@@ -35,8 +34,8 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@contextmanager
-def pages(browser: Browser) -> Iterator[OpenPage]:
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
     """Opens pages of a service. Their scripts may make no error and ask no other machine."""
     wrong: list[str] = []
     contexts = []
