@@ -31,6 +31,12 @@ class GatewayMetrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._refused = Counter(
+            "microcinema_requests_refused",
+            "Requests that were refused, by the code of the problem that answered them.",
+            ["code"],
+            registry=self.registry,
+        )
         self.in_progress = Gauge(
             "microcinema_http_requests_in_progress", "HTTP requests being worked on.", registry=self.registry
         )
@@ -48,6 +54,10 @@ class GatewayMetrics:
         known = method if method in HTTPMethod.__members__ else "other"
         self._requests.labels(known, route, str(status)).inc()
         self._seconds.labels(known, route).observe(seconds)
+
+    def count_refusal(self, code: str) -> None:
+        """Counts one refused request by the code of its problem; docs/errors.md lists them all."""
+        self._refused.labels(code).inc()
 
     async def exposition(self) -> bytes:
         """The page in the text format that Prometheus scrapes."""

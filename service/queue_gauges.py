@@ -78,6 +78,15 @@ def _eta_ratios(snapshot: Snapshot) -> Series:
             yield (pool, model, share), ratio
 
 
+def _shares_by_rank(snapshot: Snapshot) -> Series:
+    """The foremost by rank and the rest together: names would be a label that grows without bound."""
+    for pool, shares in snapshot.shares.items():
+        if shares:
+            for rank, share in enumerate(shares, 1):
+                yield (pool, str(rank)), share
+            yield (pool, "others"), max(0.0, 1 - sum(shares))
+
+
 SHOWN: Sequence[Shown] = (
     Shown(
         "jobs",
@@ -129,6 +138,18 @@ SHOWN: Sequence[Shown] = (
         "1 while an operator keeps a pool's workers from claiming.",
         ("pool",),
         lambda snapshot: (((pool,), f"pool:{pool}" in snapshot.pauses) for pool in snapshot.pools),
+    ),
+    _of_pool(
+        "waiting_tenants",
+        "Tenants that have a job which a worker could claim now.",
+        lambda depth: depth.waiting_tenants,
+    ),
+    Shown(
+        "tenant_gpu_share",
+        "Part that the tenant of this rank has of the GPU seconds taken of late (half an hour earlier counts "
+        "half); `microcinema tenant list` names it.",
+        ("pool", "rank"),
+        _shares_by_rank,
     ),
     _of_pool(
         "attempts_lost",

@@ -95,6 +95,7 @@ class RequestScope:
         if answer.started:  # half an answer is out: closing the connection is the only honest end
             log.warning("answer_cut", code=outcome.code)
             raise ConnectionAbortedError(outcome.code)
+        self.metrics.count_refusal(outcome.code)
         response = problem_response(outcome, instance=scope["path"], request_id=request_id)
         await response(scope, receive, answer.send)
 

@@ -162,7 +162,8 @@ def _drain(redis: Redis, chosen: argparse.Namespace) -> int:
 def _list_tenants(redis: Redis, _: argparse.Namespace) -> int:
     for share in _controls(redis).shares():
         cap = "no cap" if share.running_cap is None else f"cap {share.running_cap}"
-        print(f"{share.tenant}  weight {share.weight:g}  {cap}  running {share.running}")
+        taken = "".join(f"  {part:.0%} of {pool} of late" for pool, part in sorted(share.taken.items()))
+        print(f"{share.tenant}  weight {share.weight:g}  {cap}  running {share.running}{taken}")
     return 0
 
 

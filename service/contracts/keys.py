@@ -35,6 +35,8 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "SERVED": f"{TAG}:served:",  # + pool: zset tenant -> virtual time, idle tenants ahead of the clock
         "CLOCK": f"{TAG}:clock:",  # + pool: the pool's virtual clock
         "ENTERED": f"{TAG}:entered:",  # + pool: hash tenant with ready jobs -> the clock when it came (back)
+        "TAKEN": f"{TAG}:taken:",  # + pool: zset tenant -> GPU seconds of late, the later the more; for a day
+        "TAKEN_IN_ALL": f"{TAG}:taken-in-all:",  # + pool: hash {era, all}, the sum of those; for a day
         "PACES": f"{TAG}:paces",  # hash pool ":" model -> GPU seconds per unit of work, as measured
         "WORKS": f"{TAG}:works",  # hash pool ":" model -> units of work of a video, as of late
         "ETA_RATIOS": f"{TAG}:eta-ratios:",  # + pool ":" model: list, time taken over time foretold

@@ -99,6 +99,8 @@ class Audit:
             "PLACE": self._runs_out,
             "WORKER": self._runs_out,
             "QUOTA_USED": self._runs_out,
+            "TAKEN": self._runs_out,
+            "TAKEN_IN_ALL": self._runs_out,
             "RATES": self._runs_out,
             "IN_HAND": self._in_hand,
             "TENANT_JOBS": lambda key, _: self._members(key, frozenset(State)),

@@ -5,13 +5,13 @@ announce).
 Every command may be sent again after StoreUnavailable.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from service.contracts.ids import NAME_PATTERN, is_name
 from service.store.nouns import Pause
 from service.store.roster import snapshot
-from service.store.script import Command, Store
+from service.store.script import Command, Store, pairs
 
 INTAKE = "intake"
 """The gate of new jobs."""
@@ -41,13 +41,15 @@ class LiveWorker:
 class TenantShare:
     """A tenant's weight in the sharing of GPU seconds (1: as everybody), how many jobs may run, and do.
 
-    `running_cap` None: no limit of its own.
+    `running_cap` None: no limit of its own. `taken`: by pool, its part of what was taken of the GPUs of late
+    (0 to 1; what was taken half an hour earlier counts half), where that is something.
     """
 
     tenant: str
     weight: float
     running_cap: int | None
     running: int
+    taken: Mapping[str, float] = field(default_factory=dict)
 
 
 def pause(gate: str, reason: str) -> Command[bool]:
@@ -102,15 +104,19 @@ def set_share(
 
 
 def shares() -> Command[tuple[TenantShare, ...]]:
-    """Tenants with a share of their own or a running job, by name."""
+    """By name, tenants with a share of their own or a running job, and who took most of a pool of late."""
     return Command(
         "shares",
         (),
         lambda reply: tuple(
-            TenantShare(tenant, float(weight), int(cap) if cap else None, running)
-            for tenant, weight, cap, running in sorted(reply)
+            TenantShare(tenant, float(weight), int(cap) if cap else None, running, _parts(taken))
+            for tenant, weight, cap, running, *taken in sorted(reply)
         ),
     )
+
+
+def _parts(flat: Sequence[str]) -> Mapping[str, float]:
+    return {pool: float(part) for pool, part in pairs(flat).items()}
 
 
 @dataclass(frozen=True)

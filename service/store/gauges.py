@@ -10,8 +10,8 @@ from service.store.nouns import Pause
 @dataclass(frozen=True)
 class PoolDepth:
     """One pool: jobs ready to claim, the oldest one's wait (seconds), workers alive, tickets it could use,
-    live workers told to drain, attempts that run, attempts that ever lost their worker, and the GPU seconds
-    that what is ready should take."""
+    live workers told to drain, attempts that run, attempts that ever lost their worker, tenants with ready
+    jobs, and the GPU seconds that what is ready should take."""
 
     ready: int
     oldest_ready_age_s: float
@@ -20,6 +20,7 @@ class PoolDepth:
     draining: int = 0
     running: int = 0
     losses: int = 0
+    waiting_tenants: int = 0
     backlog_gpu_s: float = 0.0
 
 
@@ -68,6 +69,8 @@ class Snapshot:
     `promises`: by pool and model, all videos of which a time was foretold, and those of them that came late.
     `models`: by pool and model, its jobs.
     `priorities`: by pool and the priority that was asked for, ready jobs and the oldest one's wait (s).
+    `shares`: by pool, what the tenants that took most of its GPUs of late have of all that was taken, 0 to 1,
+    the first of them first; what somebody took half an hour earlier counts half.
     `cancels`: jobs ever cancelled, by where they stood when the cancel took effect (lifecycle.CANCELLED_AT).
     """
 
@@ -82,6 +85,7 @@ class Snapshot:
     models: Mapping[tuple[str, str], ModelDepth] = field(default_factory=dict)
     priorities: Mapping[tuple[str, int], tuple[int, float]] = field(default_factory=dict)
     cancels: Mapping[str, int] = field(default_factory=dict)
+    shares: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     left: int = 0
     aside: int = 0
     server: Server = Server()

@@ -51,12 +51,7 @@ def snapshot() -> Command[Snapshot]:
             leases=reply[1],
             doomed=reply[2],
             outbox=reply[3],
-            pools={
-                name: PoolDepth(
-                    ready, float(age), live, wanted, draining, running, losses, float(backlog_gpu_s)
-                )
-                for name, ready, age, live, wanted, draining, running, losses, backlog_gpu_s in reply[4]
-            },
+            pools={pool: _depth(*row) for pool, *row in reply[4]},
             pauses={gate: pause_of(text) for gate, text in pairs(reply[5]).items()},
             eta_ratios={(pool, model): (float(p50), float(p90)) for pool, model, p50, p90 in reply[6]},
             promises={(pool, model): (foretold, late) for pool, model, foretold, late in reply[7]},
@@ -69,9 +64,17 @@ def snapshot() -> Command[Snapshot]:
             },
             priorities={(pool, priority): (ready, float(age)) for pool, priority, ready, age in reply[13]},
             cancels={place: int(cancels.get(place, 0)) for place in CANCELLED_AT},
+            shares={pool: tuple(map(float, shares)) for pool, *shares in reply[15]},
         )
 
     return Command("snapshot", (), parse)
+
+
+def _depth(ready: int, age: str, *rest: Any) -> PoolDepth:
+    live, wanted, draining, running, losses, tenants, backlog_gpu_s = rest
+    return PoolDepth(
+        ready, float(age), live, wanted, draining, running, losses, tenants, float(backlog_gpu_s)
+    )
 
 
 def _server(persistence: Sequence[str], memory: Sequence[str]) -> Server:

@@ -32,7 +32,7 @@ end
 """
 """Lua source of `now()`: seconds since 1970 by the server's own clock, the only clock the record knows."""
 
-SHARED = ("waiting", "allowance", "flaws", "telling", "prelude", "letters")
+SHARED = ("waiting", "costs", "allowance", "flaws", "telling", "prelude", "letters")
 """What every script carries ahead of its own lines, from lua/, in this order."""
 
 

@@ -189,3 +189,11 @@ def test_tenant_set(command, redis):
     assert (status, said) == (2, "microcinema: weight must be 0.01 to 100, got 1000\n")
     assert command("tenant", "set", "acme")[0] == 2
     assert command("tenant", "list")[1] == "acme  weight 3  no cap  running 0\n"
+    redis.sadd("{mc}:pools", "default", "large")
+    for pool, taken in (("default", {"acme": 1, "zoo": 3}), ("large", {"acme": 2})):
+        redis.zadd(f"{{mc}}:taken:{pool}", taken)
+        redis.hset(f"{{mc}}:taken-in-all:{pool}", mapping={"era": 1, "all": sum(taken.values())})
+    assert command("tenant", "list")[1] == (
+        "acme  weight 3  no cap  running 0  25% of default of late  100% of large of late\n"
+        "zoo  weight 1  no cap  running 0  75% of default of late\n"
+    )

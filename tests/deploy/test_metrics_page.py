@@ -6,7 +6,7 @@ from rig.metrics_page import PAGE, page, registries, rows
 from rig.processes import ROOT
 
 BOUNDED = {
-    *("method", "route", "status", "state", "pool", "model", "share", "priority"),  # the gateway's
+    *("method", "route", "status", "state", "pool", "model", "share", "priority", "rank"),  # the gateway's
     *("stage", "outcome", "code", "by", "kind", "command", "rung", "part"),  # the worker's
     *("place",),  # a host's supervisor's: as many as it has GPUs
     *("verdict",),  # the notifier's

@@ -76,6 +76,10 @@ def test_metrics_show_the_queue_and_the_requests(site: Any) -> None:
     assert value(total, method="GET", route="/videos/{video_id}", status="404") == 1
     assert value(total, method="GET", route="unmatched", status="404") == 1
     assert value(total, method="other", route="/videos", status="405") == 1
+    refused = "microcinema_requests_refused_total"
+    assert value(refused, code="unknown_video") == 1
+    assert value(refused, code="unknown_route") == 1
+    assert value(refused, code="wrong_method") == 1
     count = "microcinema_http_request_duration_seconds_count"
     assert value(count, method="POST", route="/videos") == 2
 

@@ -1,4 +1,4 @@
--- Shared by every script, between waiting.lua and prelude.lua: what a tenant has used of its quotas.
+-- Shared by every script, between costs.lua and flaws.lua: what a tenant has used of its quotas.
 
 local TORN_SEEN = 20 -- how many jobs in hand a refusal looks at, for records that somebody deleted by hand
 

@@ -17,7 +17,7 @@ if job.state == 'running' and job.attempt == attempt then
   else
     move(job, outcome, t, { winner_attempt = attempt, failure = body })
   end
-  if gpu_s then settle_cost(job, gpu_s) end
+  if gpu_s then settle_cost(job, gpu_s, t) end
   settle_quota(job, gpu_s and gpu_s * SECOND or reserved)
   -- A later attempt may have found a part of the work done, and would teach a pace that is too good.
   if gpu_s and job.state == 'succeeded' and attempt == '1' then

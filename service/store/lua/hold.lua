@@ -12,7 +12,7 @@ local kept = { spent = spent, spent_gpu_s = gpu_s }
 if job.cancel_requested == '1' then
   move_to_cancelled(job, t, kept)
   if tonumber(gpu_s) then
-    settle_cost(job, tonumber(gpu_s))
+    settle_cost(job, tonumber(gpu_s), t)
     settle_quota(job, tonumber(gpu_s) * SECOND)
   end
   return 1

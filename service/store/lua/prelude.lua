@@ -205,7 +205,7 @@ local function move(job, state, t, changes, reason)
   -- Behind the write: nothing leads out of a terminal state, so no job is counted there twice, even where the rest trips.
   count_move(job, state)
   if state == 'cancelled' then redis.call('HINCRBY', KEY.CANCELS, place, 1) end
-  if painted then settle_cost(job, painted) end
+  if painted then settle_cost(job, painted, t) end
   -- Whatever else ends without a finish gave its tenant nothing. (finish counts what it took behind this.)
   if TERMINAL[state] then settle_quota(job, (painted or 0) * SECOND) end
   watch_deadline(job)

@@ -17,7 +17,7 @@ for _, lease in ipairs(redis.call('ZRANGE', KEY.LEASES, 0, -1)) do
     running[pool], running[name] = (running[pool] or 0) + 1, (running[name] or 0) + 1
   end
 end
-local pools, draining, priorities = {}, {}, {}
+local pools, draining, priorities, shares = {}, {}, {}, {}
 for _, worker in ipairs(redis.call('ZRANGE', KEY.DRAINS, 0, -1)) do
   local pool = redis.call('HGET', KEY.WORKER .. worker, 'pool')
   if pool then draining[pool] = (draining[pool] or 0) + 1 end
@@ -25,7 +25,11 @@ end
 for _, pool in ipairs(redis.call('SMEMBERS', KEY.POOLS)) do
   local depth = pool_depth(pool, t)
   pools[#pools + 1] = { pool, depth.ready, stamp(math.max(0, t - depth.oldest)), depth.live, depth.wanted,
-    draining[pool] or 0, running[pool] or 0, tonumber(redis.call('HGET', KEY.LOSSES, pool) or '0'), 0 }
+    draining[pool] or 0, running[pool] or 0, tonumber(redis.call('HGET', KEY.LOSSES, pool) or '0'),
+    redis.call('ZCARD', KEY.TENANTS .. pool), 0 }
+  local told = { pool }
+  for _, tenant in ipairs(foremost_in(pool)) do told[#told + 1] = stamp(share_of(tenant, pool)) end
+  shares[#shares + 1] = told
   for _, waiting in ipairs(depths_by_priority(pool)) do
     local age = stamp(math.max(0, t - (waiting.oldest or t)))
     priorities[#priorities + 1] = { pool, waiting.priority, waiting.ready, age }
@@ -72,4 +76,5 @@ return {
   redis.call('HGETALL', KEY.CANCELS),
   priorities,
   told('memory', { 'used_memory', 'maxmemory' }),
+  shares,
 }

@@ -1,10 +1,8 @@
--- Shared by every script, ahead of prelude.lua and behind the tables of the contracts and now(): numbers as text,
--- what operators have set, and who waits.
+-- Shared by every script, ahead of costs.lua and behind the tables of the contracts and now(): numbers as text, what
+-- operators have set, and who waits.
 
 local SECOND = 1000000 -- a second of a GPU in virtual time, at weight 1; whole, so that sums stay exact
-local LEAST_COST_S = 0.05 -- jobs that fail at once are not free: their tenant would go first for ever
 local UNMEASURED_PACE = 0.1 -- GPU seconds per unit of work until the first video of the model was measured
-local PACE_GAIN = 0.2 -- how much of the pace the last video decides
 
 -- Times and ranks as text: Lua's own tostring() keeps only 14 digits.
 local function stamp(t) return string.format('%.6f', t) end
@@ -117,52 +115,6 @@ local function count_move(job, state) redis.call('HINCRBY', KEY.MOVES, lane(job)
 local function place_of(job)
   if job.state ~= 'running' then return job.state end
   return STAGE[job.stage] and job.stage or CLAIMED
-end
-
--- ---- what jobs cost ------------------------------------------------------------------------------------
-
--- So many seconds of a GPU in the virtual time of this tenant.
-local function charge_of(tenant, seconds)
-  local weight = tonumber(redis.call('HGET', KEY.WEIGHTS, tenant) or '1') or 1
-  return math.floor(math.max(seconds, LEAST_COST_S) * SECOND / weight)
-end
-
--- The seconds of a GPU that the job should take: its work (contracts/cost.py) at the pace measured so far.
-local function estimate_of(job)
-  local pace = tonumber(redis.call('HGET', KEY.PACES, lane(job)) or UNMEASURED_PACE)
-  return tonumber(job.work or '1') * pace -- records of before work was counted have no such field
-end
-
--- The job took so many seconds of a GPU: settle the difference to what its tenant was charged at the claim.
-local function settle_cost(job, seconds)
-  local charged = tonumber(job.charged or '')
-  if not charged then return end
-  local change = charge_of(job.tenant, seconds) - charged
-  local waiting, served = KEY.TENANTS .. job.pool, KEY.SERVED .. job.pool
-  local own = redis.call('ZSCORE', waiting, job.tenant)
-  if own then
-    -- Not below the clock as it stood when the tenant came (back): a refund must not turn idle time into credit.
-    local entered = tonumber(redis.call('HGET', KEY.ENTERED .. job.pool, job.tenant) or '0')
-    redis.call('ZADD', waiting, whole(math.max(tonumber(own) + change, entered)), job.tenant)
-    return
-  end
-  own = tonumber(redis.call('ZSCORE', served, job.tenant) or job.charged_to or '0') + change
-  if own > virtual_clock(job.pool) then
-    redis.call('ZADD', served, whole(own), job.tenant)
-  else
-    redis.call('ZREM', served, job.tenant)
-  end
-end
-
--- Remember how long the model takes for a unit of work here.
-local function learn_pace(job, seconds)
-  if not job.work then return end
-  local measured = seconds / tonumber(job.work)
-  local known = tonumber(redis.call('HGET', KEY.PACES, lane(job)) or measured)
-  redis.call('HSET', KEY.PACES, lane(job), string.format('%.17g', known + PACE_GAIN * (measured - known)))
-  local work = tonumber(job.work)
-  local usual = tonumber(redis.call('HGET', KEY.WORKS, lane(job)) or work)
-  redis.call('HSET', KEY.WORKS, lane(job), string.format('%.17g', usual + PACE_GAIN * (work - usual)))
 end
 
 -- ---- when a video will be there ---------------------------------------------------------------------------
