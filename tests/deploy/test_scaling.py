@@ -1,4 +1,8 @@
-"""The shipped scaling rule against a burst, a steady stream and idleness: no work lost, backlog bounded."""
+"""The shipped scaling rule against a burst, a steady stream and idleness: no work lost, backlog bounded.
+
+Loads that are made, by a fixed seed, and one that was recorded of a real service with one worker
+(rig/record_load.py), against which the simulation itself is held first.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rig.autoscaling import Fleet, Job, Rule
+from rig.autoscaling import SYNC_S, Fleet, Job, Rule
+from rig.recorded_load import RecordedLoad
 
 ROOT = Path(__file__).parents[2]
 RULE = Rule.of(yaml.safe_load((ROOT / "deploy/kubernetes/scaling/worker.yaml").read_text()))
@@ -84,3 +89,44 @@ def test_it_never_asks_for_fewer_workers_than_are_busy():
         assert RULE.wish(running, 61.0, 1) >= min(running + 1, RULE.most)
     assert RULE.wish(0, 0.001, 1) == 1  # a model that was never measured
     assert RULE.wish(0, 0.0, 0) == 0
+
+
+# ---- as it was recorded ----
+
+
+@pytest.fixture(scope="module")
+def recorded() -> RecordedLoad:
+    return RecordedLoad.read()
+
+
+def test_the_simulation_goes_as_a_real_worker_went(recorded):
+    tick = 0.1  # s: it thinks in whole seconds, and jobs of three of them were recorded
+    jobs = recorded.stretched(1 / tick)
+    one = Fleet(Rule(1, 1, HOUR, HOUR, 1, 1, RULE.seconds_per_worker), 0.0, math.inf, 0.0)
+    one.play(jobs, (recorded.jobs[-1][2] + 10) / tick)
+    apart = [abs(job.ended * tick - ended) for job, (_, _, ended, _) in zip(jobs, recorded.jobs, strict=True)]
+    assert max(apart) < 3
+    simulated = [row[2] for row in one.seen]
+    apart = [abs(simulated[round(at / tick / SYNC_S)] - ready) for at, ready, _, _ in recorded.seen if at > 3]
+    assert sum(apart) / len(apart) < 0.5  # of up to 41 that waited
+
+
+def test_what_the_gateway_took_to_be_waiting_was_nearly_what_waited(recorded):
+    pairs = [(told, recorded.waiting_gpu_s(at)) for at, _, _, told in recorded.seen if at > 0]
+    assert max(told for told, _ in pairs) > 2 * RULE.seconds_per_worker
+    assert sum(abs(told - real) for told, real in pairs) < 0.2 * sum(real for _, real in pairs)
+
+
+def test_the_recorded_load_is_worked_off_and_no_card_stays(recorded):
+    slower = JOB_S / recorded.mean_gpu_s
+    jobs = recorded.stretched(slower)
+    work_s, last = sum(job.left_s for job in jobs), jobs[-1].came
+    played = fleet()
+    played.play(jobs, last + HOUR)
+    assert all(job.ended < math.inf for job in jobs)
+    assert sum(job.lost_s for job in jobs) == 0
+    assert max(workers for _, workers, _, _ in played.seen) == RULE.most
+    assert max(waiting for _, _, waiting, _ in played.seen) == 24  # the burst; the stream is kept up with
+    assert waits(jobs)[-1] < COLD_S + 24 * JOB_S / RULE.most + 150
+    assert played.seen[-1][1] == 0
+    assert sum(row[1] for row in played.seen) * SYNC_S < 6 * work_s  # what bursts cost: workers go one by one

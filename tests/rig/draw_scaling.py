@@ -12,13 +12,16 @@ import yaml
 from rig.autoscaling import Fleet, Job, Rule
 from rig.chart import chart, sheet
 from rig.processes import ROOT
+from rig.recorded_load import RecordedLoad
 
 HOUR, JOB_S, COLD_S = 3600, 30.0, 120.0
 SIZE = (760, 230)
 
 
 def loads() -> dict[str, tuple[list[Job], float]]:
-    """The same three as in tests/deploy/test_scaling.py, with how long to look."""
+    """The same four as in tests/deploy/test_scaling.py, with how long to look."""
+    recorded = RecordedLoad.read()
+    real = recorded.stretched(JOB_S / recorded.mean_gpu_s)
     draw, steady, now = random.Random(7), [], 0.0
     while (now := now + draw.expovariate(0.6 * 8 / JOB_S)) < 3 * HOUR:
         steady.append(Job(now, draw.uniform(0.5, 1.5) * JOB_S))
@@ -26,6 +29,10 @@ def loads() -> dict[str, tuple[list[Job], float]]:
         "200 jobs at once": ([Job(60, JOB_S) for _ in range(200)], 0.75 * HOUR),
         "a steady stream, six tenths of eight workers, for three hours": (steady, 3.75 * HOUR),
         "one job every two hours": ([Job(at, JOB_S) for at in range(600, 6 * HOUR, 2 * HOUR)], 7 * HOUR),
+        "recorded: 24 at once, a stream that is half too much for one worker, one more": (
+            real,
+            real[-1].came + 0.5 * HOUR,
+        ),
     }
 
 

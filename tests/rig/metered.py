@@ -24,6 +24,7 @@ class Metered:
     """`began`: when Prometheus had scraped everybody, in seconds since 1970."""
 
     url: str
+    redis_url: str
     prometheus: Prometheus
     receiver: Receiver
     began: float
@@ -99,7 +100,7 @@ def metered_service(folder: Path, weights: Path, workers: int = 1, **environment
             "worker": [f"127.0.0.1:{probe}" for probe in probes],
         }
         prometheus = stack.enter_context(running_prometheus(folder / "prometheus", targets))
-        yield Metered(f"http://127.0.0.1:{port}", prometheus, receiver, time.time())
+        yield Metered(f"http://127.0.0.1:{port}", common["REDIS_URL"], prometheus, receiver, time.time())
 
 
 def _ready(url: str, process: Running) -> bool:
