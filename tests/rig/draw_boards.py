@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 from PIL import Image
 
 from models.cinema import MICRO_WEIGHTS
@@ -40,12 +41,15 @@ def main() -> None:
 
 
 def load(service: Metered, seconds: float) -> None:
-    """Waves of videos for so long."""
+    """Waves of videos for so long, and some requests that are refused."""
     began, wave = time.monotonic(), 0
     while time.monotonic() - began < seconds:
         at_once = WAVES[wave % len(WAVES)]
         priority = PRIORITIES[wave % len(PRIORITIES)]
         service.render(2 * at_once, at_once, num_inference_steps=10, priority=priority)
+        for _ in range(at_once):
+            httpx.get(f"{service.url}/videos/video_none", trust_env=False)
+        httpx.post(f"{service.url}/videos", json={"prompt": "a red circle", "fps": 999}, trust_env=False)
         wave += 1
 
 
