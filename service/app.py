@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -26,6 +26,7 @@ from service.api import (
     videos,
     webhooks,
 )
+from service.api.direct import Direct
 from service.api.parts import VERSION_PREFIX, GatewayParts
 from service.api.problems import ProblemView, documented, refusal_of_http, refusal_of_validation
 from service.api.scope import OnePath, RequestScope
@@ -116,6 +117,7 @@ def create_app(parts: GatewayParts) -> FastAPI:
     app.add_exception_handler(HTTPException, _declined_by_router)
     app.add_exception_handler(RequestValidationError, _declined_by_validation)
     # The last one added is the outermost.
+    app.add_middleware(Direct, routes=_named(videos.router, videos.DIRECT), prefix=VERSION_PREFIX)
     app.add_middleware(
         BodyLimit,
         max_bytes=settings.max_upload_bytes,
@@ -179,6 +181,10 @@ def _methods_of(path: str) -> set[str]:
 
 def _routes(*routers: APIRouter) -> Iterator[APIRoute]:
     return (route for router in routers for route in router.routes if isinstance(route, APIRoute))
+
+
+def _named(router: APIRouter, names: Collection[str]) -> list[APIRoute]:
+    return [route for route in _routes(router) if route.name in names]
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -36,6 +36,9 @@ from service.store.nouns import Order
 
 router = APIRouter()
 
+#: Called as service/api/direct.py has it.
+DIRECT = ("create_video", "retrieve_video")
+
 SCHEMAS = schemas_of(
     CreateVideo, "A PNG, JPEG or WebP picture that becomes the keyframe; stage 1 is skipped."
 )
