@@ -103,6 +103,8 @@ def create_app(parts: GatewayParts) -> FastAPI:
         generate_unique_id_function=_operation_id,
         redoc_url=None,
         redirect_slashes=False,  # OnePath answers at once
+        # Spans are Traced's: those of FastAPI's own hold paths and queries, so ids and signatures.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.parts = parts
     limited, locked = documented(RateLimited), documented(Unauthenticated, MissingScope, RateLimited)

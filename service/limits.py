@@ -5,9 +5,9 @@ import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.answer_headers import asked
 from service.refusals import BodyTooLarge, ServiceBusy, UploadTooSlow
 
 JSON, FORM = "application/json", "multipart/form-data"
@@ -69,16 +69,15 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        bound = _Bound("body", self.max_bytes)
-        if media_type(headers.get("content-type")) == JSON:
-            bound = _Bound("JSON body", min(self.max_bytes, self.max_json_bytes))
-        announced = headers.get("content-length", "")
-        if announced.isdigit() and int(announced[:18]) > bound.max_bytes:
-            raise bound.missed_by(announced[:18])
-        if announced == "0" or (not announced and "transfer-encoding" not in headers):
+        announced = asked(scope, b"content-length") or ""
+        if announced == "0" or (not announced and asked(scope, b"transfer-encoding") is None):
             await self.app(scope, receive, send)  # nothing will come
             return
+        bound = _Bound("body", self.max_bytes)
+        if media_type(asked(scope, b"content-type")) == JSON:
+            bound = _Bound("JSON body", min(self.max_bytes, self.max_json_bytes))
+        if announced.isdigit() and int(announced[:18]) > bound.max_bytes:
+            raise bound.missed_by(announced[:18])
         if self._arriving >= self.max_arriving:
             raise ServiceBusy(f"{self.max_arriving} request bodies are on their way to this process")
         self._arriving += 1

@@ -37,6 +37,7 @@ class GatewayMetrics:
             ["code"],
             registry=self.registry,
         )
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_progress = Gauge(
             "microcinema_http_requests_in_progress", "HTTP requests being worked on.", registry=self.registry
         )
@@ -52,8 +53,20 @@ class GatewayMetrics:
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts one answered request. `route` is a template such as /videos/{video_id}, never a path."""
         known = method if method in HTTPMethod.__members__ else "other"
-        self._requests.labels(known, route, str(status)).inc()
-        self._seconds.labels(known, route).observe(seconds)
+        count, duration = self._series(known, route, status)
+        count.inc()
+        duration.observe(seconds)
+
+    def _series(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        """What such a request is counted in. To look a series up by its labels takes longer than to count."""
+        known = self._known.get((method, route, status))
+        if known is None:
+            known = (
+                self._requests.labels(method, route, str(status)),
+                self._seconds.labels(method, route),
+            )
+            self._known[method, route, status] = known
+        return known
 
     def count_refusal(self, code: str) -> None:
         """Counts one refused request by the code of its problem; docs/errors.md lists them all."""

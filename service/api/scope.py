@@ -1,15 +1,13 @@
 """Around every request: its id, its log line, its metrics, and an answer even when the rest fails."""
 
-import logging
 import re
 import secrets
 from collections.abc import Callable, Container, Mapping
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.answer_headers import add_missing, header_of, raw
+from service.answer_headers import add_missing, asked, header_of, raw
 from service.api.problems import InternalError, problem_response
 from service.auth import OWNER
 from service.contracts.ids import is_id
@@ -58,20 +56,22 @@ class RequestScope:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
+        request_id = _request_id(asked(scope, b"x-request-id"))
         answer = _Answer(send, request_id, self.clock, scope.setdefault(ANSWER_HEADERS, {}))
         began = self.clock()
-        with bound(request_id=request_id), self.metrics.in_progress.track_inprogress():
+        with bound(request_id=request_id):
+            self.metrics.in_progress.inc()
             try:
                 await self._guarded(scope, receive, answer, request_id)
             finally:
                 # A stream lasts as long as its job: what it took is the time until it began.
                 seconds = (answer.streams_since or self.clock()) - began
                 route = _template(scope)
+                self.metrics.in_progress.dec()
                 self.metrics.observe(scope["method"], route, answer.status, seconds)
-                log.log(
-                    # Probes come every second: their lines would bury the rest.
-                    logging.DEBUG if scope["path"] in self.quiet else logging.INFO,
+                # Probes come every second: their lines would bury the rest.
+                tell = log.debug if scope["path"] in self.quiet else log.info
+                tell(
                     "request",
                     method=scope["method"],
                     route=route,

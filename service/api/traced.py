@@ -4,9 +4,9 @@ from collections.abc import Container
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.answer_headers import asked
 from service.tracing import Traces, mark
 
 _SERVER_FAULTS = 500
@@ -22,7 +22,7 @@ class Traced:
         if scope["type"] != "http" or scope["path"] in self.quiet:
             await self.app(scope, receive, send)
             return
-        parent = Headers(scope=scope).get("traceparent", "")
+        parent = asked(scope, b"traceparent") or ""
         if not (parent or self.traces.recorded):
             await self.app(scope, receive, send)
             return

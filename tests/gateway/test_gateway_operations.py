@@ -212,7 +212,7 @@ def test_log_lines_name_the_request_and_never_the_prompt(site: Any) -> None:
         site.client.get(f"/videos/{made}")
         site.client.get("/videos/not%20an%20id")
         site.client.get("/livez")
-        wait_until(lambda: stream.getvalue().count('"event": "request"') == 4, 20, "four log lines")
+        wait_until(lambda: stream.getvalue().count('"event":"request"') == 4, 20, "four log lines")
     finally:
         root.handlers = handlers
         root.setLevel(level)

@@ -22,6 +22,7 @@ READERS = {
     "worker/spans.py": "the same",
     "service/client/asking.py": "how far off a Retry-After is that names a date; in the client's own process",
     "worker/provenance/certificate.py": "from when on a certificate of our own holds",
+    "service/logs.py": "the timestamp of a line, for people and for where lines are gathered",
     "service/rates.py": "windows of callers, which the library `limits` counts by the time of its host",
 }
 OF_TIME = {"time", "time_ns", "gmtime", "localtime", "strftime", "ctime"}

@@ -174,7 +174,7 @@ def on_gpus(compose: Compose, folder: Path, walled: bool) -> None:
         print(f"{ON_GPUS}: ready, on a GPU of this machine")
         return
     assert process.wait() == os.EX_CONFIG, process.output()[-3000:]
-    (why,) = re.findall(r'"problem": "([^"]*)", "event": "cannot_start"', process.output())
+    (why,) = re.findall(r'"problem":"([^"]*)","event":"cannot_start"', process.output())
     print(f"{ON_GPUS}: ended with {os.EX_CONFIG}, as it must: {why}")
 
 

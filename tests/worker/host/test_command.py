@@ -129,7 +129,7 @@ def test_weights_that_are_not_there_end_the_whole_with_78_and_the_reason(environ
     assert process.wait(READY_S) == os.EX_CONFIG, process.output()
     said = process.output()
     assert "cannot_start" in said
-    assert '"event": "crash_loop"' in said
+    assert '"event":"crash_loop"' in said
     assert "says that its settings are unusable (exit code 78)" in said
 
 
