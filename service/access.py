@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import TypeVar
 
 import anyio
@@ -40,18 +40,32 @@ SIGNING_THREADS = 4
 log = get_logger(__name__)
 
 
-@asynccontextmanager
-async def reaching_record(limit_s: float = RECORD_LIMIT_S) -> AsyncIterator[None]:
+class reaching_record:  # noqa: N801 - used as a function is: `async with reaching_record():`
     """Whatever keeps Redis from answering inside this block within `limit_s` becomes RecordUnavailable."""
-    try:
-        async with asyncio.timeout(limit_s):
-            yield
-    except NewerRecord as error:
-        log.warning("record_of_newer_version", detail=str(error))
-        raise RecordUnavailable(f"{error}: ask a gateway of the newer version") from error
-    except (RedisError, OSError, TimeoutError) as error:
-        log.warning("record_unavailable", reason=type(error).__name__, detail=str(error))
-        raise RecordUnavailable("Redis, which holds the jobs' records, does not answer") from error
+
+    __slots__ = ("_time",)
+
+    def __init__(self, limit_s: float = RECORD_LIMIT_S) -> None:
+        self._time = asyncio.timeout(limit_s)
+
+    async def __aenter__(self) -> None:
+        await self._time.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        late: BaseException | None = None
+        try:
+            await self._time.__aexit__(kind, error, trace)
+        except TimeoutError as told:
+            late = told
+        cause = late or error
+        if isinstance(cause, NewerRecord):
+            log.warning("record_of_newer_version", detail=str(cause))
+            raise RecordUnavailable(f"{cause}: ask a gateway of the newer version") from cause
+        if isinstance(cause, RedisError | OSError | TimeoutError):
+            log.warning("record_unavailable", reason=type(cause).__name__, detail=str(cause))
+            raise RecordUnavailable("Redis, which holds the jobs' records, does not answer") from cause
 
 
 async def in_thread(call: Callable[[], T], limit_s: float, limiter: anyio.CapacityLimiter | None = None) -> T:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 class UrlsView(BaseModel):
     """Addresses, so that no client has to build one. The links need no header and expire."""
 
-    self_: str = Field(serialization_alias="self")
+    self_: str = Field(alias="self")
     content: str
     image: str
     thumbnail: str
@@ -36,20 +36,20 @@ class Links:
     expires_at: int | None = None
 
 
-def urls_view(place: str, links: Links) -> UrlsView:
-    """`place` is the job's own address."""
-    return UrlsView(
-        self_=place,
-        content=f"{place}/content",
-        image=f"{place}/content?variant=image",
-        thumbnail=f"{place}/content?variant=thumbnail",
-        spritesheet=f"{place}/content?variant=spritesheet",
-        events=f"{place}/events",
-        cancel=f"{place}/cancel",
-        video_link=links.video,
-        thumbnail_link=links.thumbnail,
-        spritesheet_link=links.spritesheet,
-        image_link=links.image,
-        events_link=links.events,
-        link_expires_at=links.expires_at,
-    )
+def addresses(place: str, links: Links) -> dict[str, str | int | None]:
+    """The fields of UrlsView. `place` is the job's own address."""
+    return {
+        "self": place,
+        "content": f"{place}/content",
+        "image": f"{place}/content?variant=image",
+        "thumbnail": f"{place}/content?variant=thumbnail",
+        "spritesheet": f"{place}/content?variant=spritesheet",
+        "events": f"{place}/events",
+        "cancel": f"{place}/cancel",
+        "video_link": links.video,
+        "thumbnail_link": links.thumbnail,
+        "spritesheet_link": links.spritesheet,
+        "image_link": links.image,
+        "events_link": links.events,
+        "link_expires_at": links.expires_at,
+    }

@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from service.access import Shelf
+from service.answer_headers import asked
 from service.auth import OWNER, FindKey
 from service.broadcast import Broadcast
 from service.intake.intake import Intake
@@ -84,5 +86,19 @@ Tenant = Annotated[str, Depends(_tenant)]
 
 def served_base(request: Request, parts: GatewayParts) -> str:
     """The address to which routes are appended, with /v1 if the client came by /v1."""
-    base = (parts.public_base_url or str(request.base_url)).rstrip("/")
+    base = parts.public_base_url or _called(
+        request.scope.get("scheme", "http"),
+        asked(request.scope, b"host"),
+        request.scope.get("server"),
+        request.scope.get("root_path", ""),
+    )
+    base = base.rstrip("/")
     return base + VERSION_PREFIX if request.scope["path"].startswith(f"{VERSION_PREFIX}/") else base
+
+
+@lru_cache(maxsize=64)  # clients write the host, so their spellings must not pile up
+def _called(scheme: str, host: str | None, server: tuple[str, int | None] | None, root_path: str) -> str:
+    """The address that the client called, as Starlette makes it out, up to the path."""
+    headers = [] if host is None else [(b"host", host.encode("latin-1"))]
+    told = {"scheme": scheme, "headers": headers, "server": server, "root_path": root_path}
+    return str(Request({"type": "http", "path": "/", "query_string": b"", **told}).base_url)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from fastapi import Request, Response
-from pydantic import BaseModel
+from pydantic_core import to_json
 
 from service.access import reaching_record
 from service.api.content import fresh_links
 from service.api.parts import GatewayParts, served_base
-from service.api.views import Outlook, VideoView, outlook_of, video_view
+from service.api.views import NO_OUTLOOK, Outlook, VideoView, outlook_of, video_fields
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
 from service.intake.admission import Accepted
@@ -32,10 +32,9 @@ class Head:
     status_code: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 
-    def over(self, view: BaseModel) -> Response:
-        """The answer as FastAPI would make it of the view, without its way there."""
-        body = view.model_dump_json(by_alias=True)
-        return Response(body, self.status_code, self.headers, media_type="application/json")
+    def over(self, fields: Mapping[str, object]) -> Response:
+        """The answer as FastAPI would make it of a view with these fields, without its way there."""
+        return Response(to_json(fields), self.status_code, self.headers, media_type="application/json")
 
 
 async def answer_accepted(
@@ -47,11 +46,22 @@ async def answer_accepted(
     wait_s: int | None,
 ) -> VideoView:
     """202 for a job that is new and goes on; 200 for one that was there before, or has ended meanwhile."""
+    return VideoView.model_validate(await accepted_fields(request, response, parts, tenant, accepted, wait_s))
+
+
+async def accepted_fields(
+    request: Request,
+    response: Response | Head,
+    parts: GatewayParts,
+    tenant: str,
+    accepted: Accepted,
+    wait_s: int | None,
+) -> dict[str, object]:
+    """As `answer_accepted`, for `Head.over`."""
     job = await waited_for(request, response, parts, tenant, accepted.job, wait_s)
-    view = await present(request, parts, job, accepted.forecast)
     response.status_code = 202 if accepted.created and not job.terminal else 200
-    response.headers["location"] = view.urls.self_
-    return view
+    response.headers["location"] = f"{served_base(request, parts)}/videos/{job.id}"
+    return await present_fields(request, parts, job, accepted.forecast)
 
 
 async def waited_for(
@@ -93,9 +103,16 @@ async def present(
     request: Request, parts: GatewayParts, job: VideoJob, forecast: Forecast | None = None
 ) -> VideoView:
     """One job, with signed links made now. `forecast`: what is known to lie before it."""
+    return VideoView.model_validate(await present_fields(request, parts, job, forecast))
+
+
+async def present_fields(
+    request: Request, parts: GatewayParts, job: VideoJob, forecast: Forecast | None = None
+) -> dict[str, object]:
+    """As `present`, for `Head.over`."""
     links = await fresh_links(job, parts, parts.intake.clock())
     outlook = await outlooks(parts, [job], {} if forecast is None else {job.id: forecast})
-    return video_view(job, served_base(request, parts), outlook(job), links)
+    return video_fields(job, served_base(request, parts), outlook(job), links)
 
 
 async def outlooks(
@@ -108,7 +125,7 @@ async def outlooks(
     waiting = [job.id for job in jobs if job.state is State.QUEUED]
     asked = [job_id for job_id in waiting if job_id not in known]
     if not waiting:
-        return lambda _: Outlook()
+        return lambda _: NO_OUTLOOK
     snapshot, catalogue = parts.snapshots.fresh(), parts.intake.catalogue.recent.fresh()
     if asked or snapshot is None or catalogue is None:
         try:
@@ -116,5 +133,5 @@ async def outlooks(
                 snapshot, catalogue = await parts.snapshots.get(), await parts.intake.catalogue.recent.get()
                 known = {**known, **(await parts.intake.jobs.ahead(asked) if asked else {})}
         except Refusal:
-            return lambda _: Outlook()
+            return lambda _: NO_OUTLOOK
     return lambda job: outlook_of(job, snapshot, catalogue, known.get(job.id))

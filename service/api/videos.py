@@ -15,7 +15,15 @@ from service.api.body import read_body
 from service.api.metadata_filter import METADATA_PARAMETER, asked_metadata
 from service.api.model_views import ModelListView, ModelView, model_list, named_model
 from service.api.parts import Parts, Tenant, owner_of, parts_of, served_base
-from service.api.presenting import Head, answer_accepted, asked_wait, is_repeat, outlooks, present
+from service.api.presenting import (
+    Head,
+    accepted_fields,
+    asked_wait,
+    is_repeat,
+    outlooks,
+    present,
+    present_fields,
+)
 from service.api.problems import documented
 from service.api.views import (
     DeletedView,
@@ -62,8 +70,9 @@ async def create_video(request: Request) -> Response:
         tenant, body.given, body.picture, told.get("idempotency-key"), repeat=repeat
     )
     head = Head()
-    view = await answer_accepted(request, head, parts, tenant, accepted, asked_wait(told.get("prefer")))
-    return head.over(view)
+    return head.over(
+        await accepted_fields(request, head, parts, tenant, accepted, asked_wait(told.get("prefer")))
+    )
 
 
 @router.get(
@@ -106,8 +115,8 @@ async def retrieve_video(request: Request, video_id: str) -> Response:
     """Poll this until `status` is completed or failed; `openai-poll-after-ms` says how often."""
     parts = parts_of(request)
     seen = await parts.intake.look(owner_of(request), video_id)
-    view = await present(request, parts, seen.job, seen.forecast)
-    return Head(headers={"openai-poll-after-ms": str(parts.settings.poll_after_ms)}).over(view)
+    fields = await present_fields(request, parts, seen.job, seen.forecast)
+    return Head(headers={"openai-poll-after-ms": str(parts.settings.poll_after_ms)}).over(fields)
 
 
 @router.delete(

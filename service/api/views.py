@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api import examples
-from service.api.addresses import Links, UrlsView, urls_view
+from service.api.addresses import Links, UrlsView, addresses
 from service.api.candidates import GateView, gate_view
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
@@ -166,6 +166,9 @@ class Outlook:
     warnings: tuple[str, ...] = ()
 
 
+NO_OUTLOOK, NO_LINKS = Outlook(), Links()
+
+
 def outlook_of(
     job: VideoJob,
     snapshot: Snapshot,
@@ -174,7 +177,7 @@ def outlook_of(
 ) -> Outlook:
     """Queue and warnings of a job that waits; nothing for any other."""
     if job.state is not State.QUEUED:
-        return Outlook()
+        return NO_OUTLOOK
     depth = snapshot.pools.get(job.pool)
     queue = QueueView(
         pool=job.pool,
@@ -194,63 +197,69 @@ def video_view(
     job: VideoJob, base: str, outlook: Outlook | None = None, links: Links | None = None
 ) -> VideoView:
     """The public face of a job. `base` is what routes are appended to; without `links` none are shown."""
+    return VideoView.model_validate(video_fields(job, base, outlook or NO_OUTLOOK, links or NO_LINKS))
+
+
+def video_fields(job: VideoJob, base: str, outlook: Outlook, links: Links) -> dict[str, object]:
+    """Every field of VideoView, in its order and of its types: to be written as JSON without another look.
+
+    To validate them takes as long as to write them, and whoever polls sees nothing of it.
+    """
     request, row = job.request, TABLE[job.state]
-    outlook, links = outlook or Outlook(), links or Links()
     place = f"{base}/videos/{job.id}"
-    return VideoView.model_validate(
-        {
-            "id": job.id,
-            "status": row.openai_status,
-            "progress": job.progress,
-            "created_at": int(job.created_at),
-            "completed_at": _seconds(job.completed_at),
-            "expires_at": _seconds(job.expires_at),
-            "model": request.model,
-            "prompt": request.prompt,
-            "seconds": f"{request.film_frames / request.fps:g}",
-            "size": f"{request.width}x{request.height}",
-            "error": _error(job),
-            "remixed_from_video_id": request.remixed_from,
-            "extended_from_video_id": request.extends.video_id if request.extends else None,
-            "reproduces_video_id": request.reproduces.video_id if request.reproduces else None,
-            "asked_as": request.asked_as,
-            "state": job.state,
-            "stage": job.stage,
-            "step": job.step,
-            "steps": job.steps,
-            "attempts": job.attempt,
-            "attempt_log": [AttemptView.model_validate(each, from_attributes=True) for each in job.tries],
-            "cancel_requested": job.cancel_requested,
-            "started_at": _seconds(job.started_at),
-            "start_by": _seconds(job.start_by),
-            "finish_by": _seconds(job.finish_by),
-            "num_frames": request.film_frames,
-            "source_frames": request.extends.frames if request.extends else None,
-            "fps": request.fps,
-            "seed": request.seed,
-            "negative_prompt": request.negative_prompt,
-            "num_inference_steps": request.num_inference_steps,
-            "guidance_scale": request.guidance_scale,
-            "gamma": request.gamma,
-            "sampler": request.sampler,
-            "priority": request.priority,
-            "fit": request.input_picture.fit if request.input_picture else None,
-            "webhook_url": request.webhook_url,
-            "webhook_events": list(request.webhook_events),
-            "metadata": request.metadata,
-            "usage": job.usage,
-            "video": _file(job.artifact),
-            "thumbnail": _file(job.artifact.thumbnail if job.artifact else None),
-            "spritesheet": _file(job.artifact.spritesheet if job.artifact else None),
-            "keyframe": _file(job.keyframe),
-            "gate": gate_view(job, place, links.candidates),
-            "receipt": job.artifact.receipt if job.artifact else None,
-            "reproduction": job.artifact.reproduction if job.artifact else None,
-            "warnings": [*job.warnings, *outlook.warnings],
-            "queue": outlook.queue,
-            "urls": urls_view(place, links),
-        }
-    )
+    return {
+        "id": job.id,
+        "object": "video",
+        "status": row.openai_status,
+        "progress": job.progress,
+        "created_at": int(job.created_at),
+        "completed_at": _seconds(job.completed_at),
+        "expires_at": _seconds(job.expires_at),
+        "model": request.model,
+        "prompt": request.prompt,
+        "seconds": f"{request.film_frames / request.fps:g}",
+        "size": f"{request.width}x{request.height}",
+        "error": _error(job),
+        "remixed_from_video_id": request.remixed_from,
+        "extended_from_video_id": request.extends.video_id if request.extends else None,
+        "reproduces_video_id": request.reproduces.video_id if request.reproduces else None,
+        "asked_as": request.asked_as,
+        "state": job.state,
+        "stage": job.stage,
+        "step": job.step,
+        "steps": job.steps,
+        "attempts": job.attempt,
+        "attempt_log": [AttemptView.model_validate(each, from_attributes=True) for each in job.tries],
+        "cancel_requested": job.cancel_requested,
+        "started_at": _seconds(job.started_at),
+        "start_by": _seconds(job.start_by),
+        "finish_by": _seconds(job.finish_by),
+        "num_frames": request.film_frames,
+        "source_frames": request.extends.frames if request.extends else None,
+        "fps": request.fps,
+        "seed": request.seed,
+        "negative_prompt": request.negative_prompt,
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "gamma": request.gamma,
+        "sampler": request.sampler,
+        "priority": request.priority,
+        "fit": request.input_picture.fit if request.input_picture else None,
+        "webhook_url": request.webhook_url,
+        "webhook_events": list(request.webhook_events),
+        "metadata": request.metadata,
+        "usage": job.usage,
+        "video": _file(job.artifact),
+        "thumbnail": _file(job.artifact.thumbnail if job.artifact else None),
+        "spritesheet": _file(job.artifact.spritesheet if job.artifact else None),
+        "keyframe": _file(job.keyframe),
+        "gate": gate_view(job, place, links.candidates),
+        "receipt": job.artifact.receipt if job.artifact else None,
+        "reproduction": job.artifact.reproduction if job.artifact else None,
+        "warnings": [*job.warnings, *outlook.warnings],
+        "queue": outlook.queue,
+        "urls": addresses(place, links),
+    }
 
 
 def _error(job: VideoJob) -> ErrorView | None:
