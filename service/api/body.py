@@ -30,6 +30,7 @@ Read = TypeVar("Read")
 _METADATA_PART = re.compile(r"metadata\[([^\]]*)\]")
 _EVENTS_PART = "webhook_events[]"  # as OpenAI's clients write each of a list
 _PICTURE_PART = re.compile(rf"{PICTURE_FIELD}\[([^\]]*)\]")
+_JSON = json.JSONDecoder(object_pairs_hook=without_repeats)
 _MAX_PARTS, _MAX_FILES = 64, 4
 #: Longer JSON is read in a thread: at ten megabytes a second this much takes longer than most requests.
 _READ_AT_ONCE_BYTES = 64 * 1024
@@ -93,7 +94,7 @@ def _json_object(raw: bytes) -> dict[str, object]:
     if raw.count(b"[") + raw.count(b"{") > _MAX_OPENED:
         raise UnreadableBody(f"the JSON body opens more than {_MAX_OPENED} objects and lists")
     try:
-        body = json.loads(raw.decode("utf-8"), object_pairs_hook=without_repeats)
+        body = _JSON.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise UnreadableBody(f"the JSON body is not UTF-8 text (byte {error.start})") from None
     except RecursionError:

@@ -50,10 +50,8 @@ class BoundsCheck:
         sampler = asked.sampler or spec.samplers[0]
         if sampler not in spec.samplers:
             self._fault("sampler", sampler, _one_of(spec.samplers))
-        fixed_seed = self._within("seed", asked.seed, Bounds[int](min=0, max=MAX_SEED, default=seed))
-        priority = self._within(
-            "priority", asked.priority, Bounds[int](min=MIN_PRIORITY, max=MAX_PRIORITY, default=0)
-        )
+        fixed_seed = self._between("seed", asked.seed, 0, MAX_SEED, seed)
+        priority = self._between("priority", asked.priority, MIN_PRIORITY, MAX_PRIORITY, 0)
         if (
             asked.webhook_events is not None
             and asked.webhook_url is None
@@ -85,10 +83,9 @@ class BoundsCheck:
     def _num_frames(self, fps: int) -> int:
         """From `num_frames`, from `seconds` x fps, or the default; given both, they must agree."""
         asked, frames = self.asked, self.spec.frames
-        lengths = frames.in_words()
         count = asked.num_frames
         if count is not None and not frames.allows(count):
-            self._fault("num_frames", count, lengths)
+            self._fault("num_frames", count, frames.in_words())
             return frames.default
         if asked.seconds is None:
             return frames.default if count is None else count
@@ -100,17 +97,23 @@ class BoundsCheck:
             self._fault(
                 "seconds",
                 asked.seconds,
-                f"a length of {lengths} at {fps} fps, that is {frames.min / fps:g} to {frames.max / fps:g} s",
+                f"a length of {frames.in_words()} at {fps} fps, "
+                f"that is {frames.min / fps:g} to {frames.max / fps:g} s",
             )
         elif count is not None and count != wanted:
             self._fault("num_frames", count, f"{wanted}, which is {asked.seconds:g} s at {fps} fps")
         return wanted
 
     def _within(self, name: str, value: Number | None, bounds: Bounds[Number]) -> Number:
+        return self._between(name, value, bounds.min, bounds.max, bounds.default)
+
+    def _between(
+        self, name: str, value: Number | None, least: Number, most: Number, default: Number
+    ) -> Number:
         if value is None:
-            return bounds.default
-        if not bounds.allows(value):
-            self._fault(name, value, f"{bounds.min} to {bounds.max}")
+            return default
+        if not least <= value <= most:
+            self._fault(name, value, f"{least} to {most}")
         return value
 
     def _check_length(self, name: str, text: str | None) -> None:

@@ -21,6 +21,8 @@ from service.store.nouns import CatalogueEntry, Forecast
 
 MAX_IDEMPOTENCY_KEY_CHARS = 255
 
+_IN_ORDER = json.JSONEncoder(sort_keys=True)
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -145,7 +147,7 @@ def request_digest(asked: CreateVideo, picture: Picture | None) -> str:
     """sha256 of what the client asked, before seed and defaults: equal for equal requests, JSON or form."""
     fields = asked.model_dump(mode="json", exclude_none=True)
     told = {"fields": fields, "picture": picture_digest(picture)}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_IN_ORDER.encode(told).encode()).hexdigest()
 
 
 def checked_idempotency_key(key: str | None) -> str | None:

@@ -130,9 +130,11 @@ class Intake:
         faults += retention_faults(asked, given, self.retention_s) + webhook_faults(asked, self.guard)
         spec = chosen_model(await self.catalogue.lately(asked.model), asked, faults, self.aliases)
         own_picture = picture is not None or (origin is not None and origin.film is not None)
-        request = checked_request(asked, spec, faults, self.draw_seed(MAX_SEED + 1), own_picture)
+        seed = self.draw_seed(MAX_SEED + 1) if asked.seed is None else asked.seed
+        request = checked_request(asked, spec, faults, seed, own_picture)
         gate = gate_of(asked, self.approval_s)
-        request = request.model_copy(update={"asked_as": asked_as, "gate": gate})
+        if asked_as or gate is not None:
+            request = request.model_copy(update={"asked_as": asked_as, "gate": gate})
         job_id = self.new_id()
         if origin is not None:
             request = await self.pictures.take_origin(request, origin, tenant, job_id)
