@@ -1,4 +1,4 @@
-"""What previews cost stage 2 and the decoding behind it: python -m benchmarks.previews
+"""What previews cost both stages and the decoding behind them: python -m benchmarks.previews
 
 Every round makes the same film with and without them, in alternating order, so that a slow minute of the
 machine hits both. Counted is the CPU time of the whole process, the thread that makes the pictures included,
@@ -9,13 +9,13 @@ preview.
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from typing import TypeVar
 
 from models.cinema import Cinema, frame_digest
-from models.orders import PictureOrder, VideoOrder
-from models.stepwise import result_of
+from models.orders import PictureOrder, Progress, VideoOrder
 from service.contracts.job import VideoJob
-from service.contracts.lifecycle import State
+from service.contracts.lifecycle import Stage, State
 from service.contracts.preview import Preview
 from service.contracts.request import VideoRequest
 from worker.attempt import Attempt
@@ -23,18 +23,21 @@ from worker.film.previews import Previews
 from worker.moderation import Checkers, Moderator
 from worker.settings import WorkerSettings
 
+T = TypeVar("T")
+
 PROMPT, SEED = "a red circle moving right on a white background", 7
 
 
 class Filming:
-    """Makes one film of the default preset, again and again, of one keyframe."""
+    """Makes one film of the default preset, again and again."""
 
     def __init__(self) -> None:
         self._cinema = Cinema.load(device="cpu")
         spec = self._cinema.spec
         width, height = spec.sizes[0]
-        picture = PictureOrder(PROMPT, "", SEED, spec.picture_steps, spec.picture_guidance, width, height)
-        self._keyframe = result_of(self._cinema.paint([picture]))[0]
+        self._picture = PictureOrder(
+            PROMPT, "", SEED, spec.picture_steps, spec.picture_guidance, width, height
+        )
         self._video = VideoOrder(
             PROMPT,
             "",
@@ -84,16 +87,20 @@ class Filming:
         )
         began = time.process_time()
         attempt = Attempt(self._job, 1, began)
-        attempt.keyframe = self._keyframe
+
+        def watched(stage: Stage, work: Generator[Progress, None, T]) -> T:
+            while True:
+                try:
+                    progress = next(work)
+                except StopIteration as end:
+                    made: T = end.value
+                    return made
+                previews.reached(attempt, stage, progress, 0, 1)
+
+        (keyframe,) = watched(Stage.TEXT_TO_IMAGE, self._cinema.paint([self._picture]))
+        attempt.keyframe = keyframe
         previews.show_keyframe(attempt)
-        work = self._cinema.animate([self._video], [attempt.keyframe])
-        while True:
-            try:
-                progress = next(work)
-            except StopIteration as end:
-                latents = end.value
-                break
-            previews.reached(attempt, progress, 0, 1)
+        latents = watched(Stage.IMAGE_TO_VIDEO, self._cinema.animate([self._video], [keyframe]))
         digest = frame_digest(self._cinema.decode(latents[0]))
         previews.flush()
         return time.process_time() - began, digest

@@ -76,7 +76,13 @@ class DiffusersPicture:
         """
         steps = orders[0].steps
         works = [
-            partial(pipeline_steps, self._pipeline, partial(self._paint_one, order), steps)
+            partial(
+                pipeline_steps,
+                self._pipeline,
+                partial(self._paint_one, order),
+                steps,
+                *self._native_size(order.width, order.height),
+            )
             for order in orders
         ]
         self._residency.only(self._pipeline)

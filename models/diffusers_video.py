@@ -85,7 +85,14 @@ class DiffusersVideo:
         pictures: Sequence[Picture | None] = keyframes or [None] * len(orders)
         steps = orders[0].steps
         works = [
-            partial(pipeline_steps, self._pipeline, partial(self._render, order, picture), steps)
+            partial(
+                pipeline_steps,
+                self._pipeline,
+                partial(self._render, order, picture),
+                steps,
+                order.width,
+                order.height,
+            )
             for order, picture in zip(orders, pictures, strict=True)
         ]
         return (yield from in_turn(works, steps))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Look: TypeAlias = Callable[[int], NDArray[np.uint8] | None]
+"""Order i as it seems to become, see Progress."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,11 @@ class Progress:
 
     `keep(i)`: order i as it stood behind this step, as bytes; None where a stage cannot be gone on with.
     `look(i)`: order i as it seems to become: a few frames of it, evenly spread and small, uint8 (K, H, W,
-    3); None where a stage cannot be seen before its end. Both are for the time before the next step.
+    3), or None where there is nothing new of it to see; `look` None where a stage cannot be seen before its
+    end. Both are for the time before the next step.
     """
 
     step: int  # 1 for the first
     steps: int
     keep: Callable[[int], bytes] | None = field(default=None, compare=False, repr=False)
-    look: Callable[[int], NDArray[np.uint8]] | None = field(default=None, compare=False, repr=False)
+    look: Look | None = field(default=None, compare=False, repr=False)

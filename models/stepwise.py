@@ -11,11 +11,16 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from models.orders import Progress
+import numpy as np
+from numpy.typing import NDArray
+
+from models.orders import Look, Progress
+from models.pipeline_look import PipelineLook
 
 T = TypeVar("T")
 
@@ -37,8 +42,8 @@ class _Raised:
     error: BaseException
 
 
-def stepwise(work: Callable[[Tell], T], steps: int) -> Generator[Progress, None, T]:
-    """Run `work` in a thread; yields a Progress for each call of the `Tell` that it is given.
+def stepwise(work: Callable[[Tell], T], steps: int, look: Look | None = None) -> Generator[Progress, None, T]:
+    """Run `work` in a thread; yields a Progress, with this `look`, for each call of its `Tell`.
 
     Returns what `work` returns and raises what it raises, with its type and traceback. When the generator is
     closed, the waiting call raises inside `work`: not one step more is computed. The thread has ended before
@@ -77,7 +82,7 @@ def stepwise(work: Callable[[Tell], T], steps: int) -> Generator[Progress, None,
                 finally:
                     del message  # a frame that holds its own exception keeps every tensor in it alive
             done += 1
-            yield Progress(min(done, steps), steps)
+            yield Progress(min(done, steps), steps, look=look)
             go_on.release()
     finally:
         closed.set()
@@ -88,7 +93,7 @@ def stepwise(work: Callable[[Tell], T], steps: int) -> Generator[Progress, None,
 def in_turn(
     works: Sequence[Callable[[], Generator[Progress, None, T]]], steps: int
 ) -> Generator[Progress, None, list[T]]:
-    """Several pieces of work of `steps` steps each, one after the other, as one."""
+    """Several pieces of work of one order and `steps` steps each, one after the other, as one."""
     made: list[T] = []
     for index, begin in enumerate(works):
         with closing(begin()) as work:
@@ -98,8 +103,14 @@ def in_turn(
                 except StopIteration as end:
                     made.append(end.value)
                     break
-                yield Progress(index * steps + progress.step, len(works) * steps)
+                look = progress.look and partial(_at_work, progress.look, index)
+                yield Progress(index * steps + progress.step, len(works) * steps, look=look)
     return made
+
+
+def _at_work(look: Look, at_work: int, row: int) -> NDArray[np.uint8] | None:
+    """Of the others there is nothing to see: they have not begun, or are done."""
+    return look(0) if row == at_work else None
 
 
 def result_of(work: Generator[Progress, None, T]) -> T:
@@ -140,11 +151,18 @@ class StepBar:
         self._tell()
 
 
-def pipeline_steps(pipeline: Any, call: Callable[[], T], steps: int) -> Generator[Progress, None, T]:
-    """Run `call`, which calls `pipeline` once for `steps` steps, as `stepwise` does."""
+def pipeline_steps(
+    pipeline: Any, call: Callable[[], T], steps: int, width: int, height: int
+) -> Generator[Progress, None, T]:
+    """Run `call`, which calls `pipeline` once for `steps` steps at this size, as `stepwise` does."""
+    seen = PipelineLook(pipeline)
 
     def work(tell: Tell) -> T:
         pipeline.progress_bar = StepBar(tell)
-        return call()
+        with seen.during():
+            return call()
 
-    return stepwise(work, steps)
+    def look(_row: int) -> NDArray[np.uint8] | None:
+        return seen.look(width, height)
+
+    return stepwise(work, steps, look if seen.sees else None)

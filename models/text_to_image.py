@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 
+import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.errors import NonFiniteLatents
@@ -13,7 +16,7 @@ from models.finite import check_finite
 from models.guidance import Guidance
 from models.orders import PictureOrder, Progress
 from models.precision import PrecisionBorder
-from models.sampler import ddim
+from models.sampler import SampleStep, ddim
 from models.schedule import Schedule
 from models.seeds import PICTURE_STREAM, seeded_noise
 from models.text import TextEncoder
@@ -58,7 +61,7 @@ class TextToImage:
         denoise = guidance.bind(self._denoise, text, empty, self._schedule.train_steps)
         for step in ddim(denoise, z.to(self._unet.device), self._schedule, first.steps):
             z = step.z
-            yield Progress(step.index, step.steps)
+            yield Progress(step.index, step.steps, look=partial(self._look, step))
         check_finite(
             z,
             NonFiniteLatents,
@@ -66,6 +69,9 @@ class TextToImage:
             f"{first.steps} steps",
         )
         return [self._codec.decode(latent) for latent in z]
+
+    def _look(self, step: SampleStep, row: int) -> NDArray[np.uint8]:
+        return self._codec.glimpse(step.x_0[row, None])
 
     @torch.inference_mode()
     def _denoise(self, z: Tensor, t: int, text: Tensor) -> Tensor:

@@ -26,6 +26,14 @@ GLIMPSE_FRAMES, GLIMPSE_CELLS = 4, 32
 """Of an unfinished clip so many frames are shown, their longer side at most so many latent cells."""
 
 
+def glimpsed(z: Tensor) -> Tensor:
+    """Up to GLIMPSE_FRAMES of latents (F, C, h, w), ends among them, averaged to GLIMPSE_CELLS a side."""
+    shown = min(len(z), GLIMPSE_FRAMES)
+    at = [index * (len(z) - 1) // max(1, shown - 1) for index in range(shown)]
+    shrink = math.ceil(max(z.shape[-2:]) / GLIMPSE_CELLS)
+    return avg_pool2d(z[at], shrink, ceil_mode=True) if shrink > 1 else z[at]
+
+
 def levels(frames: Tensor) -> Tensor:
     """Frames (F, 3, H, W) from 0 to 1 -> uint8 (F, H, W, 3), where they lie."""
     return (frames.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
@@ -96,8 +104,4 @@ class PictureCodec:
         Large latents are averaged down to 32 cells a side before they are decoded, one by one: what a
         glimpse costs does not grow with the video. Raises NonFinitePixels.
         """
-        shown = min(len(z), GLIMPSE_FRAMES)
-        at = [index * (len(z) - 1) // max(1, shown - 1) for index in range(shown)]
-        shrink = math.ceil(max(z.shape[-2:]) / GLIMPSE_CELLS)
-        small = avg_pool2d(z[at], shrink, ceil_mode=True) if shrink > 1 else z[at]
-        return np.stack(list(self.decode_clip(small, chunk=1)))
+        return np.stack(list(self.decode_clip(glimpsed(z), chunk=1)))

@@ -155,4 +155,4 @@ def counted_among(
                 made: OnePerOrder[Picture] = end.value
                 return made
             done = candidate * progress.steps + progress.step
-            yield Progress(done, candidates * progress.steps, progress.keep)
+            yield Progress(done, candidates * progress.steps, progress.keep, progress.look)

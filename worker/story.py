@@ -284,7 +284,7 @@ class Story:
             self._gate.pass_or_stop(attempt)
             self._gate.note(attempt, stage, progress.step, progress.steps)
             self._checkpoints.keep(attempt)
-            self._previews.reached(attempt, progress, row, len(attempts))
+            self._previews.reached(attempt, stage, progress, row, len(attempts))
 
         for row, attempt in enumerate(attempts):
             self._alone(attempt, partial(pass_and_note, row=row))

@@ -50,8 +50,9 @@ class VideoEvent(Answered):
 class VideoPreview(Answered):
     """What the video looks like so far: `picture` is a WebP of `frames` frames (they move, if several).
 
-    `shows` is `keyframe` (the picture that is animated) or `video` (what its frames seem to become, behind
-    `step` of `steps`). It has no id, for it is never told again.
+    `shows` is `picture` (what the keyframe seems to become), `keyframe` (there it is, and is animated) or
+    `video` (what its frames seem to become). Behind `step` of `steps` of that stage, 0 of 0 for the keyframe.
+    It has no id, for it is never told again.
     """
 
     type: Literal["video.preview"] = "video.preview"

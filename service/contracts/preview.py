@@ -6,8 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Shows(StrEnum):
-    """keyframe: the finished picture that stage 2 animates. video: what its frames seem to become."""
+    """picture: what the keyframe seems to become. keyframe: it is finished, and stage 2 animates it.
+    video: what its frames seem to become.
+    """
 
+    PICTURE = "picture"
     KEYFRAME = "keyframe"
     VIDEO = "video"
 
@@ -15,7 +18,7 @@ class Shows(StrEnum):
 class Preview(BaseModel):
     """`picture` is a WebP in base64, of `frames` frames (they move, if several), `width` x `height` pixels.
 
-    `step` of `steps` denoising steps of stage 2 are behind it; 0 of 0 for a keyframe.
+    `step` of `steps` denoising steps of its stage are behind it; 0 of 0 for a keyframe.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -164,7 +164,8 @@ export function preview({ id, shows, step, steps, frames, picture }) {
     el("screen").replaceChildren(figure);
     drawn = `${id} preview`;
   }
-  const words = shows === "keyframe" ? "the keyframe" : `so far, behind step ${step} of ${steps}`;
+  const what = shows === "picture" ? "the keyframe so far" : "so far";
+  const words = shows === "keyframe" ? "the keyframe" : `${what}, behind step ${step} of ${steps}`;
   Object.assign(el("screen").querySelector("img"), { src: picture, alt: `${shown.prompt}: ${words}` });
   el("screen").querySelector("figcaption").textContent = words;
 }

@@ -26,8 +26,8 @@ Moment = tuple[str, int]
 class FakeRenderer:
     """Paints flat colours that depend on the seed. `at` maps moments to what happens then.
 
-    What is kept of a clip is its weights, seed and step in words. `sight`: what order i looks like behind
-    a step, if anybody can see that.
+    What is kept of a clip is its weights, seed and step in words. `sketch` and `sight`: what order i looks
+    like behind a step of stage 1 and of stage 2, if anybody can see that.
     """
 
     at: dict[Moment, Callable[[], Any]] = field(default_factory=dict)
@@ -35,6 +35,7 @@ class FakeRenderer:
     animated: list[Sequence[VideoOrder]] = field(default_factory=list)
     keyframes: list[Any] = field(default_factory=list)
     stepped: list[Moment] = field(default_factory=list)
+    sketch: Callable[[int, int], Any] | None = None
     sight: Callable[[int, int], Any] | None = None
     warm_ups: int = 0
     closed: int = 0
@@ -84,7 +85,7 @@ class FakeRenderer:
             for step in range(done + 1, steps + 1):
                 self._happen((stage, step))
                 self.stepped.append((stage, step))
-                look = self.sight if stage == Stage.IMAGE_TO_VIDEO else None
+                look = self.sight if stage == Stage.IMAGE_TO_VIDEO else self.sketch
                 yield Progress(step, steps, keep and partial(keep, step), look and partial(look, step))
         except GeneratorExit:
             self.closed += 1

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from models.orders import Progress
 from service.contracts.keys import REDIS_KEYS
-from service.contracts.lifecycle import State
+from service.contracts.lifecycle import Stage, State
 from service.contracts.preview import Preview, Shows
 from service.store.errors import StoreUnavailable
 from worker.attempt import Attempt
@@ -40,8 +40,10 @@ def kept(ward: Any, job_id: str = "video_a") -> list[tuple[str, Preview]]:
     return [(place.decode(), Preview.model_validate_json(said[b"facts"])) for place, said in entries]
 
 
-def watched(ward: Any, worker: Worker, *job_ids: str) -> dict[tuple[int, str], list[tuple[str, Preview]]]:
-    """Has each step of stage 2 look at what is kept of each job by then."""
+def watched(
+    ward: Any, worker: Worker, *job_ids: str, stage: str = IMAGE_TO_VIDEO
+) -> dict[tuple[int, str], list[tuple[str, Preview]]]:
+    """Has each step of a stage look at what is kept of each job by then."""
     seen: dict[tuple[int, str], list[tuple[str, Preview]]] = {}
 
     def look(step: int) -> None:
@@ -50,7 +52,7 @@ def watched(ward: Any, worker: Worker, *job_ids: str) -> dict[tuple[int, str], l
             seen[step, job_id] = kept(ward, job_id)
 
     for step in range(1, 7):
-        ward.renderer.at[IMAGE_TO_VIDEO, step] = lambda step=step: look(step)
+        ward.renderer.at[stage, step] = lambda step=step: look(step)
     return seen
 
 
@@ -72,6 +74,32 @@ def test_keyframe_and_then_the_video_are_shown_and_the_newest_alone_is_kept(ward
     picture = opened(video)
     assert (picture.size, picture.n_frames, video.frames) == ((32, 16), 4, 4)
     assert kept(ward) == []
+
+
+def test_the_picture_is_shown_while_it_is_painted(ward: Any) -> None:
+    ward.renderer.sketch = lambda step, _: np.full((1, 16, 32, 3), 40 * step, np.uint8)
+    clock = iter(range(0, 10_000, 2)).__next__
+    worker = ward.worker(clock=clock, lease_s=3600.0, attempt_limit_s=9000.0, preview_every_s=1.0)
+    seen = watched(ward, worker, "video_a", stage="text_to_image")
+    ward.submit()
+    worker.engine.run_ticket()
+    assert seen[1, "video_a"] == []
+    ((place, preview),) = seen[2, "video_a"]
+    assert (place, preview.shows, preview.step, preview.steps) == ("1-1", Shows.PICTURE, 1, 3)
+    assert np.asarray(opened(preview))[8, 8, 0] == pytest.approx(40, abs=4)
+
+
+def test_what_cannot_be_seen_yet_is_looked_for_again_at_the_next_step(ward: Any) -> None:
+    """Orders that a model takes one after the other: of those not at work there is nothing to see."""
+    ward.renderer.sight = lambda step, row: None if step < 4 else noise(step, row)
+    worker = ward.worker()
+    seen = watched(ward, worker, "video_a")
+    ward.submit()
+    worker.engine.run_ticket()
+    assert [preview.shows for _, preview in seen[4, "video_a"]] == [Shows.KEYFRAME]
+    ((_, preview),) = seen[5, "video_a"]
+    assert (preview.shows, preview.step) == (Shows.VIDEO, 4)
+    assert ward.heard(PreviewMissed) == []
 
 
 def test_each_job_of_a_batch_shows_its_own(ward: Any) -> None:
@@ -187,7 +215,7 @@ class Bench:
             self.now += cost_s
             return noise(step, row)
 
-        self.previews.reached(self.attempt, Progress(step, 99, look=look), 0, company)
+        self.previews.reached(self.attempt, Stage.IMAGE_TO_VIDEO, Progress(step, 99, look=look), 0, company)
 
 
 def test_a_record_that_hangs_drops_pictures_and_holds_up_no_step(ward: Any) -> None:

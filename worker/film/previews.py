@@ -18,6 +18,7 @@ from typing import TypeAlias
 from PIL import Image
 
 from models.orders import Progress
+from service.contracts.lifecycle import Stage
 from service.contracts.preview import Preview, Shows
 from service.store.errors import StoreUnavailable
 from worker.attempt import Attempt
@@ -91,26 +92,31 @@ class Previews:
         if self._max_bytes and attempt.live and attempt.keyframe is not None:
             self._hand_over(attempt, Shows.KEYFRAME, 0, 0, [attempt.keyframe])
 
-    def reached(self, attempt: Attempt, progress: Progress, row: int, company: int) -> None:
+    def reached(self, attempt: Attempt, stage: Stage, progress: Progress, row: int, company: int) -> None:
         """A step is finished, and order `row` of `company` is this attempt's: look at it, if it is time."""
         if not self._max_bytes or progress.look is None:
             return
         trail = self._trails.setdefault(attempt.held, _Trail())
-        began = self._clock()
-        if began < trail.look_at:
+        began, due = self._clock(), trail.look_at
+        if began < due:
             return
         trail.look_at = float("inf")
         try:
-            frames = list(progress.look(row))
+            seen = progress.look(row)
         except Exception as error:  # noqa: BLE001 - a fault of the device will meet the next step, too
             self._tell(PreviewMissed(*attempt.held, f"{type(error).__name__}: {error}"))
             return
+        if seen is None:
+            trail.look_at = due
+            return
+        frames = list(seen)
         if not all(self._moderator.may_show(attempt.held, frame) for frame in frames):
             self._tell(PreviewMissed(*attempt.held, "a checker did not let it pass"))
             return
         now = self._clock()
         trail.look_at = now + max(self._every_s, (now - began) * company / SHARE)
-        self._hand_over(attempt, Shows.VIDEO, progress.step, progress.steps, frames)
+        shows = Shows.PICTURE if stage is Stage.TEXT_TO_IMAGE else Shows.VIDEO
+        self._hand_over(attempt, shows, progress.step, progress.steps, frames)
 
     def close(self, attempts: Sequence[Attempt]) -> None:
         """The story of these attempts is over: there is no more to see."""
