@@ -59,6 +59,8 @@ class QueueView(BaseModel):
 class AttemptView(BaseModel):
     """One try by one worker. `outcome` is the job's state behind it: `queued` means that it waits again."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     number: int
     worker: str
     started_at: float
@@ -229,7 +231,7 @@ def video_fields(job: VideoJob, base: str, outlook: Outlook, links: Links) -> di
         "step": job.step,
         "steps": job.steps,
         "attempts": job.attempt,
-        "attempt_log": [AttemptView.model_validate(each, from_attributes=True) for each in job.tries],
+        "attempt_log": job.tries,
         "cancel_requested": job.cancel_requested,
         "started_at": _seconds(job.started_at),
         "start_by": _seconds(job.start_by),
