@@ -37,13 +37,16 @@ class Tickets:
 
     redis: Redis
 
-    def push(self, pool: str, count: int = 1) -> None:
+    def push(self, pool: str, count: int = 1) -> bool:
         """Wake so many workers of `pool`: after created submissions, an approval, a release.
 
-        No more than makes many tickets wait: one of them finds the job, or the sweep adds another.
+        No more than makes many tickets wait: one of them finds the job, or the sweep adds another. False when
+        so many do.
         """
-        for _ in range(min(count, _ENOUGH_TICKETS - self.waiting(gpu_queue(pool)))):
+        room = _ENOUGH_TICKETS - self.waiting(gpu_queue(pool))
+        for _ in range(min(count, room)):
             self._enqueue(gpu_queue(pool), GPU_FUNCTION)
+        return count < room
 
     def top_up(self, wanted: Mapping[str, int]) -> int:
         """Fill each pool's queue up to the number of tickets it should have (see Reaped); returns how many
