@@ -29,11 +29,14 @@ def asked(scope: Scope, name: bytes) -> str | None:
 
 def add_missing(start: Message, more: RawHeaders) -> None:
     """Put `more` on an answer (its `http.response.start`), but for what it brings itself."""
-    brought = start.get("headers", ())
-    names = {name for name, _ in brought}
-    start["headers"] = [*brought, *(header for header in more if header[0] not in names)]
+    brought = dict(start.get("headers", ()))
+    start["headers"] = [*start.get("headers", ()), *[header for header in more if header[0] not in brought]]
 
 
 def header_of(start: Message, name: bytes) -> bytes:
     """The value of this header of an answer; empty where there is none."""
-    return next((value for known, value in start.get("headers", ()) if known == name), b"")
+    for known, value in start.get("headers", ()):
+        if known == name:
+            found: bytes = value
+            return found
+    return b""

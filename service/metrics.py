@@ -38,9 +38,11 @@ class GatewayMetrics:
             registry=self.registry,
         )
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self.in_progress = Gauge(
+        #: Requests being worked on.
+        self.in_progress = 0
+        Gauge(
             "microcinema_http_requests_in_progress", "HTTP requests being worked on.", registry=self.registry
-        )
+        ).set_function(lambda: float(self.in_progress))
 
         self._listeners = Gauge(
             "microcinema_listeners", "Streams of events that this process keeps open.", registry=self.registry

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from service.answer_headers import asked
 from service.fields.readers import without_repeats
 from service.fields.references import Picture, read_reference
 from service.fields.video import PICTURE_FIELD
@@ -53,7 +54,7 @@ async def read_body(request: Request, max_text_bytes: int) -> Body:
 
     Raises UnsupportedBody, UnreadableBody, BodyTooLarge or InvalidFields.
     """
-    content_type = media_type(request.headers.get("content-type"))
+    content_type = media_type(asked(request.scope, b"content-type"))
     if content_type == JSON:
         return await _in_time(_json_body, await request.body())
     if content_type == FORM:

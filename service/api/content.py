@@ -155,6 +155,8 @@ async def fresh_links(job: VideoJob, parts: GatewayParts, now: float) -> Links:
         return Links()
     ttl = parts.settings.link_ttl_s
     events = parts.link_signer.events_link(job.id, ttl) if parts.link_signer else None
+    if not (job.artifact or job.keyframe or job.candidates):  # every job in its beginning
+        return Links(events=events, expires_at=int(now) + ttl)
     candidates = [await _link(job, candidate, parts) or "" for candidate in job.candidates]
     return Links(
         video=await _link(job, job.artifact, parts),

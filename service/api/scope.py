@@ -62,14 +62,14 @@ class RequestScope:
         answer = _Answer(send, request_id, self.clock, scope.setdefault(ANSWER_HEADERS, {}))
         began = self.clock()
         with bound(request_id=request_id):
-            self.metrics.in_progress.inc()
+            self.metrics.in_progress += 1
             try:
                 await self._guarded(scope, receive, answer, request_id)
             finally:
                 # A stream lasts as long as its job: what it took is the time until it began.
                 seconds = (answer.streams_since or self.clock()) - began
                 route = _template(scope)
-                self.metrics.in_progress.dec()
+                self.metrics.in_progress -= 1
                 self.metrics.observe(scope["method"], route, answer.status, seconds)
                 # Probes come every second: their lines would bury the rest.
                 tell = log.debug if scope["path"] in self.quiet else log.info
@@ -123,7 +123,8 @@ class _Answer:
             self.status = message["status"]
             if header_of(message, b"content-type").startswith(b"text/event-stream"):
                 self.streams_since = self._clock()
-            add_missing(message, raw({"x-request-id": self._request_id, **self._left}))
+            told = (b"x-request-id", self._request_id.encode("latin-1"))
+            add_missing(message, (told, *raw(self._left)) if self._left else (told,))
         await self._send(message)
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from service.answer_headers import asked
 from service.api.asking import (
     ACCEPTED,
     HEADER_PARAMETERS,
@@ -63,15 +64,15 @@ SCHEMAS = schemas_of(
 )
 async def create_video(request: Request) -> Response:
     """JSON and multipart/form-data are read alike; only the latter can carry `input_reference`."""
-    parts, tenant, told = parts_of(request), owner_of(request), request.headers
+    parts, tenant, scope = parts_of(request), owner_of(request), request.scope
     body = await read_body(request, parts.settings.max_text_bytes)
-    repeat = is_repeat(told.get("x-stainless-retry-count"))
+    repeat = is_repeat(asked(scope, b"x-stainless-retry-count"))
     accepted = await parts.intake.submit(
-        tenant, body.given, body.picture, told.get("idempotency-key"), repeat=repeat
+        tenant, body.given, body.picture, asked(scope, b"idempotency-key"), repeat=repeat
     )
     head = Head()
     return head.over(
-        await accepted_fields(request, head, parts, tenant, accepted, asked_wait(told.get("prefer")))
+        await accepted_fields(request, head, parts, tenant, accepted, asked_wait(asked(scope, b"prefer")))
     )
 
 
