@@ -1,7 +1,8 @@
 """The least that a FastAPI app could do: the same write to Redis for a POST, the same read for a GET.
 
 `python -m benchmarks.bare_app PORT`, with REDIS_URL. No keys, bounds, idempotency, logs, metrics or
-links; the body is a pydantic model, and the answer says id, status and progress.
+links; the body is a pydantic model, and the answer says id, status and progress. It is served as the gateway
+is, by the same HTTP/1.1 of ours on uvicorn's loop.
 """
 
 import os
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from benchmarks.queue_depth import REQUEST
 from service.contracts.ids import new_video_id
 from service.contracts.lifecycle import TABLE
+from service.http_protocol import ClientTimeouts, impatient_protocol
 from service.store.connections import connect_async
 from service.store.nouns import Submission
 from service.store.script import AsyncStore
@@ -58,5 +60,12 @@ def app_over(redis_url: str) -> FastAPI:
 
 
 if __name__ == "__main__":
-    app = app_over(os.environ["REDIS_URL"])
-    uvicorn.run(app, port=int(sys.argv[1]), access_log=False, log_level="warning")
+    app, timeouts = app_over(os.environ["REDIS_URL"]), ClientTimeouts(head_s=10.0, send_s=60.0)
+    uvicorn.run(
+        app,
+        port=int(sys.argv[1]),
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        http=impatient_protocol(timeouts, lambda: None),
+    )

@@ -1,14 +1,17 @@
-"""uvicorn's HTTP/1.1, with an end to every wait for a client.
+"""uvicorn's HTTP/1.1, with an end to every wait for a client, and answers that leave in one piece.
 
 uvicorn itself ends only the pause between two requests (`timeout_keep_alive`). A connection that never asks,
 a head that comes letter by letter and an answer that is not taken would each be waited for without end, the
 last with one of the process's places for requests. How long a body may take is service/limits.py's to say.
+
+uvicorn also gives head and body of an answer to the kernel one after the other. Each such call, the packet
+and the waking of a reader that come of it cost more than most of what is done for a request.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -48,6 +51,45 @@ class _Timer:
             self._handle = None
 
 
+#: What is longer goes to the kernel at once: a head is not, a piece of a file would only be copied (bytes).
+_HELD_BYTES = 16 * 1024
+
+
+class _Gathering:
+    """A transport that keeps what is short back for what follows it, at most until the loop's next turn."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
+            self._transport.write(data)
+        elif len(data) > _HELD_BYTES:
+            self._transport.write(data)
+        elif data:
+            self._held = data
+            self._loop.call_soon(self._let_go)
+
+    def close(self) -> None:
+        self._let_go()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._held = b""
+        self._transport.abort()
+
+    def _let_go(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
+
+
 class ImpatientProtocol(H11Protocol):
     """One connection. It is aborted, not closed: a close would wait for the client to take the rest."""
 
@@ -60,7 +102,7 @@ class ImpatientProtocol(H11Protocol):
         self._sending = _Timer(self.timeouts.send_s, lambda: self._cut("send_timeout"))
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, _Gathering(transport, self.loop)))
         # Told of every byte that waits to be sent, and not only of 64 KiB and more.
         transport.set_write_buffer_limits(high=0)
         self._head.start()
