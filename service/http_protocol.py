@@ -51,12 +51,15 @@ class _Timer:
             self._handle = None
 
 
-#: What is longer goes to the kernel at once: a head is not, a piece of a file would only be copied (bytes).
+#: Longer pieces go to the kernel at once: a head is none, and a piece of a file would only be copied (bytes).
 _HELD_BYTES = 16 * 1024
 
 
 class _Gathering:
-    """A transport that keeps what is short back for what follows it, at most until the loop's next turn."""
+    """A transport that keeps what is short back until the loop's next turn, for what follows it until then.
+
+    Answers of one turn leave one behind the other, so a reader of several is woken once.
+    """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
@@ -67,11 +70,11 @@ class _Gathering:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if self._held:
-            data, self._held = self._held + data, b""
+        if len(self._held) + len(data) > _HELD_BYTES:
+            self._let_go()
             self._transport.write(data)
-        elif len(data) > _HELD_BYTES:
-            self._transport.write(data)
+        elif self._held:
+            self._held += data
         elif data:
             self._held = data
             self._loop.call_soon(self._let_go)

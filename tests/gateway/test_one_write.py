@@ -69,6 +69,11 @@ async def test_head_and_body_are_one_call() -> None:
     assert call.endswith(b"\r\n\r\nwhole")
 
 
+async def test_a_streamed_answer_that_is_there_at_once_is_one_call_too() -> None:
+    (call,) = (await answered(b"one", b"two")).calls
+    assert call.endswith(b"one\r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
 async def test_a_head_does_not_wait_for_a_body_that_comes_later() -> None:
     head, first, *_ = (await answered(b"one", b"two", between=3)).calls
     assert head.endswith(b"\r\n\r\n")

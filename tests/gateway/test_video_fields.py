@@ -105,6 +105,9 @@ FAILED = JOB.model_copy(
     }
 )
 CANCELLED = JOB.model_copy(update={"state": State.CANCELLED})
+EXPIRED = JOB.model_copy(update={"state": State.EXPIRED, "expires_at": 1795811058.0})
+
+ENDED_OR_UNDER_WAY = (RUNNING, GATED, SUCCEEDED, FAILED, CANCELLED, EXPIRED)
 
 
 def test_the_fields_are_those_of_the_view_in_its_order() -> None:
@@ -115,7 +118,7 @@ def test_the_fields_are_those_of_the_view_in_its_order() -> None:
 
 @pytest.mark.parametrize(
     ("job", "outlook"),
-    [(JOB, QUEUED), *((job, Outlook()) for job in (RUNNING, GATED, SUCCEEDED, FAILED, CANCELLED))],
+    [(JOB, QUEUED), *((job, Outlook()) for job in ENDED_OR_UNDER_WAY)],
     ids=lambda part: part.state.value if isinstance(part, VideoJob) else "",
 )
 def test_written_at_once_and_by_the_view_they_are_the_same(job: VideoJob, outlook: Outlook) -> None:
