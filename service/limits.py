@@ -59,8 +59,8 @@ class BodyLimit:
         self, app: ASGIApp, max_bytes: int, max_json_bytes: int, pace: "Pace", max_arriving: int
     ) -> None:
         self.app = app
-        self.max_bytes = max_bytes
-        self.max_json_bytes = max_json_bytes
+        self._any = _Bound("body", max_bytes)
+        self._json = _Bound("JSON body", min(max_bytes, max_json_bytes))
         self.pace = pace
         self.max_arriving = max_arriving
         self._arriving = 0
@@ -73,9 +73,7 @@ class BodyLimit:
         if announced == "0" or (not announced and asked(scope, b"transfer-encoding") is None):
             await self.app(scope, receive, send)  # nothing will come
             return
-        bound = _Bound("body", self.max_bytes)
-        if media_type(asked(scope, b"content-type")) == JSON:
-            bound = _Bound("JSON body", min(self.max_bytes, self.max_json_bytes))
+        bound = self._json if media_type(asked(scope, b"content-type")) == JSON else self._any
         if announced.isdigit() and int(announced[:18]) > bound.max_bytes:
             raise bound.missed_by(announced[:18])
         if self._arriving >= self.max_arriving:
