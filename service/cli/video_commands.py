@@ -118,15 +118,23 @@ def speaks(
 
 
 def add_request_flags(parser: argparse.ArgumentParser) -> None:
-    """A flag for each of PLAIN_OPTIONS; `request_options` reads them."""
+    """A flag for each of PLAIN_OPTIONS, and one for `webhook_events`; `request_options` reads them."""
     kinds, readers = get_type_hints(VideoOptions), {int: whole_number, float: decimal_number}
     for name in PLAIN_OPTIONS:
         parser.add_argument("--" + name.replace("_", "-"), type=readers.get(kinds[name], str))
+    parser.add_argument(
+        "--webhook-event",
+        action="append",
+        dest="webhook_events",
+        metavar="TYPE",
+        help="--webhook-url hears only of these (video.completed, ...; default: of all); repeat it",
+    )
 
 
 def request_options(chosen: argparse.Namespace) -> VideoOptions:
     """Those flags that were given."""
-    given = {name: getattr(chosen, name) for name in PLAIN_OPTIONS if getattr(chosen, name) is not None}
+    names = (*PLAIN_OPTIONS, "webhook_events")
+    given = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
     return cast(VideoOptions, given)  # argparse made the kinds right
 
 

@@ -155,6 +155,26 @@ def test_logs_tell_of_tries_and_of_who_was_told_in_order(site: Any, run: Run) ->
     assert "succeeded" in lines
 
 
+def test_a_film_is_ordered_with_the_events_that_its_webhook_hears_of(
+    site: Any, run: Run, capsys: Any, tmp_path: Path, png: Any
+) -> None:
+    own = tmp_path / "own.png"
+    own.write_bytes(png())
+    told = ("--webhook-url", "https://example.com/hook", "--webhook-event", "video.completed")
+    for more in ((), ("--picture", str(own))):  # JSON, and a form
+        with rendering(site):
+            run(
+                *("generate", "a", *told, "--webhook-event", "video.failed"),
+                *("-o", str(tmp_path / "a.mp4"), *more),
+            )
+        (newest,) = site.client.get("/videos", params={"limit": 1}).json()["data"]
+        assert newest["webhook_events"] == ["video.completed", "video.failed"]
+    assert main(["generate", "a", *told[:2], "--webhook-event", "video.over", "--url", site.url]) == 1
+    assert "webhook_events must be a list of some of" in capsys.readouterr().err
+    assert main(["generate", "a", *told[2:], "--url", site.url]) == 1
+    assert "webhook_events must be left out without webhook_url" in capsys.readouterr().err
+
+
 def test_an_endpoint_is_made_listed_pinged_rotated_and_deleted(site: Any, run: Run) -> None:
     made = run("endpoints", "create", "https://example.com/hook", "--event", "video.failed")
     assert made[0].startswith("whsec_")
