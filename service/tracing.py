@@ -19,7 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.contracts.environment import UnusableSettings
+from service.contracts.environment import AddressIfAny, UnusableSettings
 
 Facts = Mapping[str, str | int | float]
 
@@ -33,9 +33,9 @@ class TraceSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore")
 
     #: Where spans go, as OTLP over HTTP, such as http://collector:4318; unset: nothing is traced.
-    endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    endpoint: AddressIfAny = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     #: The same for traces alone, with the whole path.
-    traces_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    traces_endpoint: AddressIfAny = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     #: What the process is called in traces.
     service_name: str | None = Field(default=None, validation_alias="OTEL_SERVICE_NAME")
     #: Nothing is traced, whatever else is set.

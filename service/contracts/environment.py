@@ -7,9 +7,10 @@ variables themselves are in the settings.py files.
 from collections.abc import Collection
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -17,6 +18,27 @@ Settings = TypeVar("Settings", bound=BaseModel)
 #: Values of these kinds are repeated in a sentence. All others (secrets, URLs with a password) are not.
 _SHOWN_KINDS = (str, int, float, bool, Path, NoneType, tuple)
 _SHOWN_CHARS = 80
+
+
+def _address(text: str) -> str:
+    """Checked at start: an address where nothing can be would be found out by clients only, or by nobody."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port beyond 65535, a malformed IPv6 address
+        usable = False
+    if not usable or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be an http or https URL with the name or address of a host")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+#: Compose files set what nobody filled in to nothing.
+AddressIfAny = Annotated[
+    str | None,
+    BeforeValidator(lambda text: text or None),
+    AfterValidator(lambda text: None if text is None else _address(text)),
+]
 
 
 class UnusableSettings(ValueError):

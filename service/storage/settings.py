@@ -4,12 +4,12 @@ import os
 import secrets
 import time
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.contracts.environment import Address, AddressIfAny
 from service.storage.artifact_store import StorageUnavailable
 from service.storage.files import FileStore
 from service.storage.links import MIN_SECRET_BYTES, LinkSigner
@@ -17,27 +17,6 @@ from service.storage.pairing import MarkedStore
 
 _SECRET_FILE = ".link-secret"
 _REGION = r"^[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]$"
-
-
-def _address(text: str) -> str:
-    """Checked at start: a link that nobody can follow would be found by clients only."""
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port beyond 65535, a malformed IPv6 address
-        usable = False
-    if not usable or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be an http or https URL with the name or address of a host")
-    return text
-
-
-_Address = Annotated[str, AfterValidator(_address)]
-#: Compose files set what nobody filled in to nothing.
-_AddressIfAny = Annotated[
-    str | None,
-    BeforeValidator(lambda text: text or None),
-    AfterValidator(lambda text: None if text is None else _address(text)),
-]
 
 
 class StorageSettings(BaseSettings):
@@ -53,11 +32,11 @@ class StorageSettings(BaseSettings):
     #: Signs the links of the files backend. Unset: made once and kept in the folder, for its owner's eyes.
     storage_secret: SecretStr | None = Field(default=None, min_length=MIN_SECRET_BYTES)
     #: The gateway's address as clients see it; links of the files backend start with it.
-    public_base_url: _Address = "http://127.0.0.1:8000"
+    public_base_url: Address = "http://127.0.0.1:8000"
 
-    s3_endpoint_url: _AddressIfAny = Field(default=None, validation_alias="S3_ENDPOINT_URL")
+    s3_endpoint_url: AddressIfAny = Field(default=None, validation_alias="S3_ENDPOINT_URL")
     #: The address for which links are signed, where clients reach the server by another name than we do.
-    s3_public_endpoint_url: _AddressIfAny = Field(default=None, validation_alias="S3_PUBLIC_ENDPOINT_URL")
+    s3_public_endpoint_url: AddressIfAny = Field(default=None, validation_alias="S3_PUBLIC_ENDPOINT_URL")
     s3_bucket: str = Field(default="", validation_alias="S3_BUCKET")
     s3_region: str = Field(default="us-east-1", pattern=_REGION, validation_alias="S3_REGION")
     aws_access_key_id: str | None = Field(default=None, validation_alias="AWS_ACCESS_KEY_ID")

@@ -13,6 +13,7 @@ from service.settings import GatewaySettings
 from service.stack.settings import StackSettings
 from service.storage.settings import StorageSettings
 from service.store.settings import RedisSettings
+from service.tracing import TraceSettings
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +129,8 @@ def test_every_fault_has_its_sentence(monkeypatch):
         (StorageSettings, "MICROCINEMA_PUBLIC_BASE_URL", ("NaN", "", "ftp://a", "http://", "http://a:99999")),
         (StorageSettings, "S3_ENDPOINT_URL", ("NaN", "http://a\nb", "http://\u2603", "http://[")),
         (StorageSettings, "S3_PUBLIC_ENDPOINT_URL", ("videos.example.com",)),
+        (TraceSettings, "OTEL_EXPORTER_OTLP_ENDPOINT", ("NaN", "collector:4318", "grpc://collector:4317")),
+        (TraceSettings, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ("/v1/traces",)),
         (StorageSettings, "S3_REGION", ("\u2603", "a b", "")),
     ],
 )
@@ -140,9 +143,11 @@ def test_an_absurd_value_is_refused_at_start(monkeypatch, kind, variable, texts)
             read_settings(kind)
 
 
-def test_an_s3_address_that_is_left_empty_is_none(monkeypatch):
-    monkeypatch.setenv("S3_ENDPOINT_URL", "")
+def test_an_address_that_is_left_empty_is_none(monkeypatch):
+    for name in ("S3_ENDPOINT_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        monkeypatch.setenv(name, "")
     assert read_settings(StorageSettings).s3_endpoint_url is None
+    assert not read_settings(TraceSettings).wanted
 
 
 @pytest.mark.parametrize(
@@ -163,7 +168,12 @@ def test_a_value_that_may_hold_a_secret_is_not_repeated(monkeypatch, kind, varia
 
 
 #: Of three kinds of settings: the process's own, the record's and the storage's.
-THREE = {"MICROCINEMA_LOG_LEVEL": "LOUD", "REDIS_URL": "http://x", "MICROCINEMA_STORAGE": "tape"}
+FOUR = {
+    "MICROCINEMA_LOG_LEVEL": "LOUD",
+    "REDIS_URL": "http://x",
+    "MICROCINEMA_STORAGE": "tape",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "NaN",
+}
 
 
 @pytest.mark.parametrize(
@@ -179,19 +189,19 @@ THREE = {"MICROCINEMA_LOG_LEVEL": "LOUD", "REDIS_URL": "http://x", "MICROCINEMA_
     ],
 )
 def test_every_fault_of_an_environment_is_said_at_once(process, own):
-    environment = {**os.environ, **THREE, **own}
+    environment = {**os.environ, **FOUR, **own}
     command = [sys.executable, "-m", process, *(["--gpus", "0"] if process == "worker.command" else [])]
     ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == os.EX_CONFIG
     said = ended.stderr.splitlines()[-1].split(" cannot start: ")[1]
-    for variable in (*THREE, *own):
+    for variable in (*FOUR, *own):
         assert said.count(f"{variable}") == 1, said
-    assert said.count("; ") == len(THREE) + len(own) - 1
+    assert said.count("; ") == len(FOUR) + len(own) - 1
 
 
 @pytest.mark.parametrize("command", [["up"], ["demo", "--prompt", "x"]])
 def test_the_whole_service_says_the_faults_of_all_its_parts_before_it_starts_any(command, tmp_path):
-    faults = {**THREE, "MICROCINEMA_RATE_LIMITS": "often", "MICROCINEMA_WEBHOOK_SECRET": "x"}
+    faults = {**FOUR, "MICROCINEMA_RATE_LIMITS": "often", "MICROCINEMA_WEBHOOK_SECRET": "x"}
     environment = {
         **os.environ,
         **faults,
