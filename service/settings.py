@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.browsers import read_origins
+from service.contracts.environment import LeaseSeconds
 from service.contracts.quota import Quotas
 from service.fields.aliases import Alias, read_aliases
 from service.logs import LogFormat
@@ -126,9 +127,8 @@ class GatewaySettings(BaseSettings):
     listeners_per_owner: int = Field(default=500, ge=0, le=50_000)
     #: A stream of events without news says so this often, so that no proxy takes it for dead.
     heartbeat_s: float = Field(default=15.0, ge=0.01, le=300)
-    #: A worker silent for this long has lost its jobs; the workers must use the same number. At least 3: the
-    #: sweep turns once a second and takes a gap of half a lease for an outage; below 2 it would never reap.
-    lease_s: float = Field(default=15.0, ge=3, le=3600)
+    #: A worker silent for this long has lost its jobs; the workers must use the same number.
+    lease_s: LeaseSeconds = 15.0
     log_format: LogFormat = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

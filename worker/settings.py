@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.contracts.environment import LeaseSeconds
 from service.contracts.ids import NAME_PATTERN
 from service.logs import LogFormat
 
@@ -49,7 +50,7 @@ class WorkerSettings(BaseSettings):
     #: Jobs of one compat key that may share a run. 1 makes each job's frames repeat to the bit.
     max_batch: int = Field(default=1, ge=1, le=64)
     #: A worker silent for this long has lost its jobs; the gateway's sweep must use the same number.
-    lease_s: float = Field(default=15.0, gt=0, le=3600)
+    lease_s: LeaseSeconds = 15.0
     #: How often leases are renewed.
     beat_s: float = Field(default=3.0, ge=0.01)
     #: No step, frame or turn of the loop for this long: the process is hung and ends itself.

@@ -10,7 +10,7 @@ from types import NoneType
 from typing import Annotated, Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -39,6 +39,10 @@ AddressIfAny = Annotated[
     BeforeValidator(lambda text: text or None),
     AfterValidator(lambda text: None if text is None else _address(text)),
 ]
+
+#: MICROCINEMA_LEASE_S, whichever process reads it. At least 3: the sweep turns once a second and takes a gap
+#: of half a lease for an outage; below 2 it would never reap.
+LeaseSeconds = Annotated[float, Field(ge=3, le=3600)]
 
 
 class UnusableSettings(ValueError):

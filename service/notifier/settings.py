@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.contracts.environment import LeaseSeconds
 from service.logs import LogFormat
 from service.notifier.backoff import DEFAULT_DELAYS_S
 from service.notifier.signing import Signer
@@ -57,9 +58,8 @@ class NotifierSettings(BaseSettings):
     webhook_disable_after_s: Seconds = PATIENCE_S
     webhook_relay_every_s: float = Field(default=0.25, ge=0.01, le=60)
 
-    #: The workers' lease: what an attempt that is over left behind is looked at after ten of them. Bounded as
-    #: the gateway bounds it.
-    lease_s: float = Field(default=15.0, ge=3, le=3600)
+    #: The workers' lease: what an attempt that is over left behind is looked at after ten of them.
+    lease_s: LeaseSeconds = 15.0
     janitor_every_s: float = Field(default=10.0, ge=0.01, le=30 * _DAY_S)
     janitor_sweep_every_s: float = Field(default=600.0, ge=0.01, le=30 * _DAY_S)
 

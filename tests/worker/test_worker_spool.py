@@ -130,11 +130,12 @@ def test_a_lost_attempt_drops_its_video_and_touches_nothing(ward: Any, down: Dow
 
 
 def test_silence_for_a_lease_drops_the_video_unsent(ward: Any, down: Down) -> None:
-    worker = ward.worker(storage=down, lease_s=1.0)
+    now = [time.monotonic()]
+    worker = ward.worker(storage=down, lease_s=3.0, clock=lambda: now[0])
     ward.submit()
     worker.engine.run_ticket()
     assert worker.spool.held == (("video_a", 1),)
-    time.sleep(1.0)
+    now[0] += 3.0
     down.away = False
     ward.until(lambda: ward.job().state is State.QUEUED)
     assert (ward.job().lost, ward.objects()) == (0, [])

@@ -151,8 +151,9 @@ def test_note_that_is_refused_stops_the_attempt_before_the_next_beat(ward: Any) 
 
 
 def test_silent_lease_fences_itself_and_hands_the_job_back(ward: Any) -> None:
-    worker = ward.worker(lease_s=0.3, beat_s=0.05)  # nothing beats: the keeper is not started
-    ward.renderer.at = {("image_to_video", 2): lambda: time.sleep(0.35)}
+    now = [time.monotonic()]
+    worker = ward.worker(lease_s=3.0, clock=lambda: now[0])  # nothing beats: the keeper is not started
+    ward.renderer.at = {("image_to_video", 2): lambda: now.append(now.pop() + 3.5)}
     ward.submit()
     worker.engine.run_ticket()
     job = ward.job()

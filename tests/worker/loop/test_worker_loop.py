@@ -120,10 +120,10 @@ def test_hung_step_ends_the_process_with_70_and_gives_the_job_back(ward: Any, lo
 
 
 def test_beats_keep_a_job_that_outlives_its_lease(ward: Any, loop: Any) -> None:
-    ward.renderer.at = {("image_to_video", 3): lambda: time.sleep(2.5)}
+    ward.renderer.at = {("image_to_video", 3): lambda: time.sleep(3.5)}
     ward.submit()
     beside = loop.meanwhile(lambda: loop.until(lambda: ward.job().terminal))
-    loop.run(ward, lease_s=2.0, beat_s=0.2)
+    loop.run(ward, lease_s=3.0, beat_s=0.2)
     beside.finish()
     assert (ward.job().state, ward.job().attempt) == (State.SUCCEEDED, 1)
 
