@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
 from typing import Any, Final
 
 from redis import Redis
 from redis.client import PubSubWorkerThread
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
@@ -37,6 +39,7 @@ TICKET_BEAT_S: Final = 10.0
 LISTENER_ENDS_S: Final = 3.0
 #: A supervisor and a terminal may both pass on the same Ctrl-C; a second signal this soon is an echo.
 ECHO = timedelta(seconds=1)
+FULL_PAUSE_S: Final = 1.0
 
 
 class GpuWorker(SimpleWorker):
@@ -68,7 +71,7 @@ class GpuWorker(SimpleWorker):
         )
         self._engine, self._pulse, self._tell = engine, pulse, tell
         self._on_cancel, self._on_drain = on_cancel, on_drain
-        self._in_ticket = False
+        self._in_ticket = self._full = False
 
     def register_birth(self) -> None:
         """The name is this process's own: a record under it was left by its own loop before an outage."""
@@ -118,7 +121,44 @@ class GpuWorker(SimpleWorker):
         """
         if not self._in_ticket:
             self._pulse.beat()
-        super().heartbeat(*args, **keywords)
+        with self._outliving_a_full_redis():
+            super().heartbeat(*args, **keywords)
+            if keywords.get("pipeline") is None:  # else nothing was sent yet
+                self._full = False
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """RQ's own pause, which nobody here uses; looking for it writes a beat."""
+        with self._outliving_a_full_redis():
+            super().check_for_suspension(burst)
+
+    def run_maintenance_tasks(self) -> None:
+        """RQ's tidying, which can wait for a Redis that has memory again."""
+        with self._outliving_a_full_redis():
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """Wait for a ticket. A full Redis hands none out, and RQ would end its loop with a traceback."""
+        while True:
+            try:
+                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+            except OutOfMemoryError as error:
+                self._say_full(error)
+            time.sleep(FULL_PAUSE_S)  # a signal ends it: RQ's handlers raise
+
+    @contextmanager
+    def _outliving_a_full_redis(self) -> Iterator[None]:
+        try:
+            yield
+        except OutOfMemoryError as error:
+            self._say_full(error)
+
+    def _say_full(self, error: OutOfMemoryError) -> None:
+        """Once, until it takes something again."""
+        if not self._full:
+            self._tell(StoreUnreachable("ticket", f"Redis is full (maxmemory): {error}"))
+        self._full = True
 
     def handle_payload(self, message: dict[str, Any]) -> None:
         """A message to this worker. RQ's other commands are for workers with a child process.
@@ -166,8 +206,9 @@ class GpuWorker(SimpleWorker):
         self.connection.close()
 
     def _keep_tickets(self) -> None:
-        for execution in list(self.executions.values()):
-            self.maintain_heartbeats(execution.job, execution)
+        with self._outliving_a_full_redis():
+            for execution in list(self.executions.values()):
+                self.maintain_heartbeats(execution.job, execution)
 
 
 def work_until_stopped(

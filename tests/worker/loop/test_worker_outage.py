@@ -149,6 +149,50 @@ def test_redis_killed_and_back_costs_neither_job_nor_model(
     assert ward.heard(StoreUnreachable)
 
 
+@pytest.mark.parametrize("moment", [("image_to_video", 3), None])
+def test_a_full_redis_is_said_in_a_line_and_outlived(
+    ward: Any,
+    loop: Any,
+    server: OwnServer,
+    closing: Callable[[Redis], Redis],
+    caplog: pytest.LogCaptureFixture,
+    moment: tuple[str, int] | None,
+) -> None:
+    """Full in mid-run, or while the worker waits for tickets, which it then cannot be handed."""
+    ward.connect = lambda: closing(connect_sync(server.url))
+    ward.store = JobStore(Store(ward.connect()))
+    operator = ward.connect()
+
+    def fill() -> None:
+        operator.config_set("maxmemory", 1024)
+
+    def outage() -> None:
+        loop.until(lambda: ward.store.live_workers("default") == 1)
+        if moment is None:
+            fill()
+        else:
+            loop.until(lambda: ward.job().terminal)
+        time.sleep(3.0)
+        operator.config_set("maxmemory", 0)
+        ward.renderer.at = {}
+        ward.submit("video_b")
+        loop.until(lambda: ward.job("video_b").terminal, 60)
+
+    if moment is not None:
+        ward.renderer.at = {moment: fill}
+        ward.submit()
+    beside = loop.meanwhile(outage)
+    code, _ = loop.run(ward)
+    beside.finish()
+    assert code == 0
+    assert ward.job("video_b").state is State.SUCCEEDED
+    if moment is not None:
+        assert (ward.job().state, ward.job().attempt) == (State.SUCCEEDED, 1)
+    said = [event.reason for event in ward.heard(StoreUnreachable) if "Redis is full" in event.reason]
+    assert len(said) == 1, said
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 def test_an_outage_longer_than_the_hang_grace_does_not_look_like_a_hung_process(
     ward: Any, loop: Any, server: OwnServer, closing: Callable[[Redis], Redis]
 ) -> None:
