@@ -43,6 +43,15 @@ export const approve = async (id, candidate) => (await ask("POST", at(id, "/appr
 export const reproduce = async (id) => (await ask("POST", at(id, "/reproduce"))).body;
 export const estimate = async (wish, signal) => (await ask("POST", "videos/estimate", { json: wish, signal })).body;
 
+/** The picture that a video begins with, as a file to send again. */
+export async function keyframe(id) {
+  const headers = key.get() ? { authorization: `Bearer ${key.get()}` } : {};
+  const answer = await fetch(at(id, "/content?variant=image"), { headers });
+  if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => ({})));
+  const body = await answer.blob();
+  return new File([body], `${id}.${body.type.replace("image/", "")}`, { type: body.type });
+}
+
 /**
  * The events of a video as they happen, over fetch because EventSource sends no key. The first one, `reset`, holds the
  * whole video. Resolves when the stream has ended.

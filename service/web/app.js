@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import * as form from "./form.js";
 import * as gallery from "./gallery.js";
 import { el } from "./page.js";
+import { pictured } from "./snippets.js";
 import * as stage from "./stage.js";
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -101,6 +102,20 @@ async function submit() {
   }
 }
 
+let refilling = null; // the video that the form is being filled from
+/** The form as it was for `video`; a picture comes a moment later, unless another video was asked for meanwhile. */
+async function refill(video) {
+  refilling = video.id;
+  form.fill(video);
+  if (video.gate || !pictured(video)) return;
+  try {
+    const picture = await api.keyframe(video.id);
+    if (refilling === video.id) form.attach(picture);
+  } catch {
+    if (refilling === video.id) form.showFaults(new Error("The picture of that video cannot be had: choose it again."));
+  }
+}
+
 let estimating = null;
 /** What it would cost, a moment after the last keystroke. */
 async function estimate() {
@@ -177,7 +192,7 @@ stage.begin({
   onCancel: (video) => api.cancel(video.id).then(stillShown).catch(refused),
   onChoose: (video, candidate) => api.approve(video.id, candidate).then(stillShown).catch(refused),
   onReproduce: (video) => api.reproduce(video.id).then(take).catch(refused),
-  onAgain: form.fill,
+  onAgain: refill,
 });
 addEventListener("hashchange", addressed);
 gallery.begin({ onOpen: open, onError: form.showFaults });

@@ -89,8 +89,10 @@ export function wish() {
 
 export const picture = () => field("input_reference").files[0] || null;
 
-/** Everything as it was asked for `video`; the seed too. */
+/** Everything as it was asked for `video`, the seed and the choice of a keyframe too; `attach` brings its picture. */
 export function fill(video) {
+  showFaults(null);
+  attach(null);
   for (const name of ["prompt", "model", "size", "fps", "seed", "num_inference_steps", "guidance_scale", "gamma"]) {
     field(name).value = video[name];
   }
@@ -98,7 +100,18 @@ export function fill(video) {
   fit();
   field("num_frames").value = video.num_frames;
   field("sampler").value = video.sampler;
+  gate.checked = Boolean(video.gate) && !gate.closest("[hidden]");
+  if (video.gate) field("candidates").value = video.gate.count;
+  gateOrPicture();
   field("prompt").focus();
+}
+
+/** A file as if it had been chosen; null: none. */
+export function attach(file) {
+  const files = new DataTransfer();
+  if (file) files.items.add(file);
+  field("input_reference").files = files.files;
+  gateOrPicture();
 }
 
 /** Whatever is wrong is in sight: a field may lie in a disclosure that is closed. */

@@ -15,10 +15,16 @@ export function wishOf(video) {
   return wish;
 }
 
+/** Whether `video` begins with a picture that the model did not paint for it. */
+export function pictured(video) {
+  const keyframe = video.receipt?.keyframe;
+  return Boolean(keyframe ? keyframe.origin !== "painted" : video.fit || video.extended_from_video_id);
+}
+
 /** Why the code of `video` does not make the same one; empty where it does. */
 export function unsaid(video) {
   const keyframe = video.receipt?.keyframe;
-  const picture = keyframe ? keyframe.origin !== "painted" : video.fit || video.extended_from_video_id;
+  const picture = pictured(video);
   const chosen = keyframe ? keyframe.seed !== video.seed : video.gate;
   const whole = keyframe ? " Reproduce makes the same video." : "";
   if (picture) return `The video begins with a picture that this code does not send.${whole}`;
