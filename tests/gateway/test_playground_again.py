@@ -1,4 +1,4 @@
-"""*Ask again like this*: the form holds all that the video on the stage was asked for, its picture and gate too."""
+"""*Ask again like this*: the form holds all that the video was asked for, its picture and its gate too."""
 
 import hashlib
 from typing import Any
