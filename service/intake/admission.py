@@ -9,6 +9,7 @@ import httpx
 
 from service.contracts.artifact import Artifact
 from service.contracts.job import VideoJob
+from service.contracts.lifecycle import State
 from service.contracts.model_spec import ModelSpec
 from service.contracts.request import MAX_CANDIDATES, KeyframeGate, VideoRequest
 from service.fields.aliases import Aliases
@@ -17,7 +18,7 @@ from service.fields.references import Picture, picture_digest
 from service.fields.video import PICTURE_FIELD, CreateVideo
 from service.refusals import FieldFault, InvalidFields, NoModelYet, UnknownModel
 from service.ssrf import Guard
-from service.store.nouns import CatalogueEntry, Forecast
+from service.store.nouns import CatalogueEntry, Forecast, Submission
 
 MAX_IDEMPOTENCY_KEY_CHARS = 255
 
@@ -158,3 +159,19 @@ def checked_idempotency_key(key: str | None) -> str | None:
         bound = f"1 to {MAX_IDEMPOTENCY_KEY_CHARS} printable ASCII characters"
         raise InvalidFields([FieldFault.of("Idempotency-Key", key, bound)])
     return key
+
+
+def as_made(submission: Submission, now: float) -> VideoJob:
+    """The job as the record made it of a submission at `now` (Unix seconds), by what the submission says."""
+    return VideoJob(
+        id=submission.job_id,
+        tenant=submission.tenant,
+        state=State.QUEUED,
+        request=submission.request,
+        compat=submission.compat,
+        pool=submission.pool,
+        created_at=now,
+        start_by=submission.start_by.at(now) if submission.start_by else None,
+        finish_by=submission.finish_by.at(now) if submission.finish_by else None,
+        warnings=submission.warnings,
+    )

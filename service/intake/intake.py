@@ -15,7 +15,6 @@ from service.bell import Bell
 from service.contracts.compat import compat_key
 from service.contracts.ids import is_id, new_video_id
 from service.contracts.job import VideoJob
-from service.contracts.lifecycle import State
 from service.contracts.quota import NO_QUOTAS, Quotas
 from service.contracts.request import MAX_SEED, Fit
 from service.fields.aliases import Aliases, in_our_words
@@ -26,6 +25,7 @@ from service.fields.vocabulary import unknown_words
 from service.intake.admission import (
     Accepted,
     Origin,
+    as_made,
     checked_idempotency_key,
     checked_request,
     chosen_model,
@@ -268,18 +268,7 @@ class Intake:
         try:
             return await self.show(submission.tenant, submission.job_id)
         except (RecordUnavailable, UnknownVideo):
-            return VideoJob(
-                id=submission.job_id,
-                tenant=submission.tenant,
-                state=State.QUEUED,
-                request=submission.request,
-                compat=submission.compat,
-                pool=submission.pool,
-                created_at=(now := self.clock()),
-                start_by=submission.start_by.at(now) if submission.start_by else None,
-                finish_by=submission.finish_by.at(now) if submission.finish_by else None,
-                warnings=submission.warnings,
-            )
+            return as_made(submission, self.clock())
 
     async def missing(self, tenant: str, job_id: str) -> Refusal:
         """What to answer for a job that the tenant (empty: nobody) does not have."""
