@@ -144,9 +144,10 @@ audit: $(DEVELOP) $(SUPPLY) ## What is known against the images' packages (pip-a
 gpu-check: $(SERVE) ## Eleven gates on the GPU at hand, as a table and gpu-check.json; exit code 1 if one fails
 	$(BIN)/python -m benchmarks.gpu_check $(GPU_OPTIONS)
 
-boards: $(DEVELOP) ## Load a real service for three minutes and draw its boards, and the scaling rule, into docs/images
+boards: $(DEVELOP) ## Load a real service for three minutes and draw its boards, the scaling rule and the playground into docs/images
 	PYTHONPATH=.:tests $(BIN)/python -m rig.draw_boards $(BOARDS_OPTIONS)
 	PYTHONPATH=.:tests $(BIN)/python -m rig.draw_scaling
+	PYTHONPATH=.:tests $(BIN)/python -m rig.draw_playground
 
 check: $(DEVELOP) ## What CI runs: lint, format, types, import rules, tests
 	$(BIN)/ruff check
