@@ -46,6 +46,7 @@ def main() -> None:
             "player => { player.controls = false; player.pause(); player.currentTime = player.duration / 2 }"
         )
         page.locator("#gallery").scroll_into_view_if_needed()  # its pictures come when they are in sight
+        expect(page.locator("#gallery img")).to_have_count(3)
         page.wait_for_function("() => !document.querySelector('#screen video').seeking")
         page.wait_for_function(
             "() => [...document.querySelectorAll('#gallery img')].every(each => each.naturalWidth > 0)"
