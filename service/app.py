@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -57,6 +58,8 @@ _KEYED = (
     predictions.router,
 )
 _OPEN = (content.router, events.open_router, health.router, playground.router)
+#: What is also served under /v1.
+_VERSIONED = (*_KEYED, content.router)
 
 
 class Gateway(FastAPI):
@@ -112,10 +115,10 @@ def create_app(parts: GatewayParts) -> FastAPI:
         app.include_router(router, responses=locked)
     for router in _OPEN:
         app.include_router(router, responses=limited if router is content.router else None)
-    app.include_router(_heads(*_KEYED, *_OPEN))
-    for router in (*_KEYED, content.router):
+    app.include_router(_heads())
+    for router in _VERSIONED:
         app.include_router(router, prefix=VERSION_PREFIX, include_in_schema=False)
-    app.include_router(_heads(*_KEYED, content.router), prefix=VERSION_PREFIX)
+    app.include_router(_heads(versioned=True), prefix=VERSION_PREFIX)
     app.add_exception_handler(HTTPException, _declined_by_router)
     app.add_exception_handler(RequestValidationError, _declined_by_validation)
     # The last one added is the outermost.
@@ -151,13 +154,14 @@ async def _declined_by_validation(_: Request, error: Exception) -> Any:
     raise refusal_of_validation(list(error.errors())) from None
 
 
-def _heads(*routers: APIRouter) -> APIRouter:
+@cache  # the routers are this module's own, and these were most of what an app costs
+def _heads(versioned: bool = False) -> APIRouter:
     """HEAD wherever those have GET, answered by the same function: the server keeps the body back.
 
     RFC 9110, 9.1: a general-purpose server must support both. FastAPI, unlike Starlette, adds GET alone.
     """
     heads = APIRouter()
-    for route in _routes(*routers):
+    for route in _routes(*(_VERSIONED if versioned else (*_KEYED, *_OPEN))):
         if "GET" in (route.methods or ()):
             heads.add_api_route(
                 route.path,

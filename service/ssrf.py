@@ -6,8 +6,10 @@ look-up (DNS rebinding) never happens. Redirects are not followed anywhere, so t
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -155,13 +157,21 @@ def _pinned(request: httpx.Request, address: str) -> httpx.Request:
     )
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates that every guarded client trusts, read once."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 def pinned_client(guard: Guard, *, connect_timeout_s: float, timeout_s: float) -> httpx.AsyncClient:
     """A client that goes only where the guard lets it, follows nothing and reads no proxy settings.
 
     No connection is kept: the next request to the same address may come under another name, and a TLS
     connection is proven for one name only.
     """
-    inner = httpx.AsyncHTTPTransport(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+    inner = httpx.AsyncHTTPTransport(
+        verify=_trusted(), trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+    )
     return httpx.AsyncClient(
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # receivers leave nothing with us
         transport=PinnedTransport(guard, inner),

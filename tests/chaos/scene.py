@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 from redis import Redis
 from rig.forked import Forked
+from rig.plain_http import PLAIN
 from rig.processes import Running, free_ports, wait_until
 from rig.receiver import Receiver
 from rig.skewed_clock import SkewedClock
@@ -180,7 +181,7 @@ def running_scene(folder: Path, weights: Path, settings: Mapping[str, str]) -> I
 
 def _ready(scene: Scene) -> bool:
     with contextlib.suppress(httpx.HTTPError, StoreUnavailable):
-        answer = httpx.get(f"{scene.gateway_url}/readyz", timeout=2, trust_env=False)
+        answer = httpx.get(f"{scene.gateway_url}/readyz", timeout=2, **PLAIN)
         return answer.status_code == 200 and scene.store.live_workers("default") == len(WORKERS)
     return False
 

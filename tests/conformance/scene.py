@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 from PIL import Image
+from rig.plain_http import PLAIN, says_ready
 from rig.processes import Running, free_ports, python_module, wait_until
 from rig.receiver import Received, Receiver
 from rig.seaweed import running_s3
@@ -63,7 +64,7 @@ class Scene:
 
     def _webhook(self) -> dict[str, Any]:
         asked = {"prompt": "a red circle moves left", "webhook_url": self.receiver.url}
-        answer = httpx.post(f"{self.urls['url']}/videos", json=asked, timeout=20, trust_env=False)
+        answer = httpx.post(f"{self.urls['url']}/videos", json=asked, timeout=20, **PLAIN)
         assert answer.status_code == 202, answer.text
         video_id = answer.json()["id"]
 
@@ -109,16 +110,9 @@ def running_scene(folder: Path, weights: Path) -> Iterator[Scene]:
         for (name, own), port in zip(GATEWAYS.items(), ports, strict=True):
             parts.append(start("service.main", name, MICROCINEMA_PORT=str(port), **own))
         for url in (*urls.values(), f"http://127.0.0.1:{probe}"):
-            wait_until(lambda url=url: _ready(url), 120, f"{url} is ready\n{_outputs(parts)}")
-        models = httpx.get(f"{urls['url']}/models", timeout=20, trust_env=False).json()["data"]
+            wait_until(lambda url=url: says_ready(f"{url}/readyz"), 120, f"{url} is ready\n{_outputs(parts)}")
+        models = httpx.get(f"{urls['url']}/models", timeout=20, **PLAIN).json()["data"]
         yield Scene(folder, urls, receiver, models[0])
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=2, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def _outputs(parts: list[Running]) -> str:

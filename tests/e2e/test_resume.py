@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from rig.plain_http import PLAIN
 from rig.processes import wait_until
 
 from models.cinema import MICRO_WEIGHTS
@@ -28,7 +29,7 @@ def steps_made(worker: Any) -> int:
     probes = next(
         line["probes"] for line in map(json.loads, worker.output().splitlines()) if "probes" in line
     )
-    text = httpx.get(f"{probes}/metrics", timeout=10, trust_env=False).text
+    text = httpx.get(f"{probes}/metrics", timeout=10, **PLAIN).text
     found = re.search(r'^microcinema_worker_step_seconds_count{stage="image_to_video"} (\S+)', text, re.M)
     return int(float(found[1])) if found else 0
 

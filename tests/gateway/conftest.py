@@ -15,6 +15,7 @@ from PIL import Image
 from redis import Redis
 from rig.browsing import browser as browser
 from rig.browsing import open_page as open_page
+from rig.plain_http import PLAIN
 from rig.receipts import receipt_of, verdict_of
 from rig.server_thread import ServerThread
 from rig.valkey import running_valkey
@@ -250,7 +251,7 @@ def start_gateway(redis_url: str, tmp_path: Path) -> Iterator[StartGateway]:
                 )
             )
             server = stack.enter_context(ServerThread(composed))
-            client = stack.enter_context(httpx.Client(base_url=server.url, timeout=20, trust_env=False))
+            client = stack.enter_context(httpx.Client(base_url=server.url, timeout=20, **PLAIN))
             redis = stack.enter_context(connect_sync(redis_url, timeout_s=20))
             jobs, artifacts = JobStore(Store(redis)), open_store(storage)
             worker = FakeWorker(jobs, artifacts)

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from redis.exceptions import RedisError
+from rig.plain_http import PLAIN
 from rig.processes import Running, free_ports, python_module, wait_until
 from rig.valkey import answers, valkey
 
@@ -202,7 +203,7 @@ def test_metrics_are_served_on_request(start, inbox, Reply, happen) -> None:
 
     def page() -> str:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+            return httpx.get(f"http://127.0.0.1:{port}/metrics", **PLAIN).text
         except httpx.HTTPError:
             return ""
 

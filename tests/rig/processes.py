@@ -17,12 +17,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Poll `condition`; fail with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """Poll `condition`, at first often; fail with `what` after `seconds`."""
+    deadline, pause = time.monotonic() + seconds, 0.002
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import yaml
 
+from rig.plain_http import PLAIN
 from rig.processes import ROOT, Running, free_ports, wait_until
 
 #: In place of Grafana's own, which is four scrapes at least.
@@ -38,7 +39,7 @@ class Prometheus:
         return any(not math.isnan(float(value)) for one in series for _, value in one["values"])
 
     def _ask(self, kind: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        answer = httpx.get(f"{self.url}/api/v1/{kind}", params=dict(parameters), timeout=30, trust_env=False)
+        answer = httpx.get(f"{self.url}/api/v1/{kind}", params=dict(parameters), timeout=30, **PLAIN)
         assert answer.status_code == 200, f"{parameters}: {answer.text}"
         found: list[dict[str, Any]] = answer.json()["data"]["result"]
         return found
@@ -76,7 +77,7 @@ def running_prometheus(
     def scraped() -> bool:
         assert server.alive(), server.output()
         try:
-            ready = httpx.get(f"{prometheus.url}/-/ready", timeout=5, trust_env=False).status_code == 200
+            ready = httpx.get(f"{prometheus.url}/-/ready", timeout=5, **PLAIN).status_code == 200
             return ready and prometheus.now("count(up == 1)") == [expected]
         except httpx.HTTPError:
             return False

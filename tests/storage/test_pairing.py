@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from redis import Redis
+from rig.plain_http import says_ready
 from rig.processes import Running, free_ports, python_module, wait_until
 from rig.valkey import running_valkey
 
@@ -160,9 +160,10 @@ def test_no_process_starts_beside_anothers_storage_until_an_operator_says_so(
     capsys: Any,
 ) -> None:
     (port,) = free_ports(1)
+    probe = f"http://127.0.0.1:{port}/readyz"
     gateway = start("service.main", "right", MICROCINEMA_PORT=str(port))
     wait_until(lambda: record.mark() is not None, 60, f"the gateway pairs\n{gateway.output()}")
-    wait_until(lambda: _ready(port), 60, f"the gateway is ready\n{gateway.output()}")
+    wait_until(lambda: says_ready(probe), 60, f"the gateway is ready\n{gateway.output()}")
     for module in ("service.main", "service.notifier.main", "worker.main"):
         wrong = start(module, "wrong", MICROCINEMA_PORT=str(port))
         assert wrong.wait(60) == os.EX_CONFIG, wrong.output()
@@ -181,11 +182,4 @@ def test_no_process_starts_beside_anothers_storage_until_an_operator_says_so(
     assert main(["storage", "adopt"]) == 0
     assert str(record.mark()) in capsys.readouterr().out
     last = start("service.main", "right", MICROCINEMA_PORT=str(port))
-    wait_until(lambda: _ready(port), 60, f"the gateway is ready\n{last.output()}")
-
-
-def _ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
+    wait_until(lambda: says_ready(probe), 60, f"the gateway is ready\n{last.output()}")

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from rig.plain_http import PLAIN
 from rig.processes import ROOT, Running, free_ports, python_module, wait_until
 from rig.valkey import running_valkey
 
@@ -39,9 +40,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def probe(port: int, path: str = "readyz") -> dict[str, Any]:
     try:
-        answer: dict[str, Any] = httpx.get(
-            f"http://127.0.0.1:{port}/{path}", timeout=10, trust_env=False
-        ).json()
+        answer: dict[str, Any] = httpx.get(f"http://127.0.0.1:{port}/{path}", timeout=10, **PLAIN).json()
     except httpx.HTTPError:
         return {}
     return answer
@@ -90,7 +89,7 @@ def test_two_workers_are_kept_alive_and_end_with_their_supervisor(crew):
     wait_until(lambda: probe(port) == both, READY_S, f"both ready\n{crew.output()}")
     assert probe(port, "livez") == {"supervising": True}
     assert probe(port + 1)["warm"]
-    told = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10, trust_env=False).text
+    told = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10, **PLAIN).text
     assert 'microcinema_worker_restarts_total{place="gpu0"} 0.0' in told
     loads = re.findall(r"^microcinema_worker_model_load_seconds\{place=\"(\w+)\"\}", told, re.M)
     assert loads == ["gpu0", "gpu2"]
