@@ -14,6 +14,8 @@ import pytest
 import redis
 from rig.browsing import browser as browser
 from rig.browsing import open_page as open_page
+from rig.forked import ForkedModule, forked_module
+from rig.plain_http import PLAIN, says_ready
 from rig.processes import Running, free_ports, python_module, wait_until
 from rig.seaweed import RunningS3, running_s3
 from rig.valkey import running_valkey
@@ -29,34 +31,40 @@ READY_S = 150  # a worker imports torch and diffusers, on a machine that may hav
 
 @dataclass
 class Service:
-    """Started parts, and what a test asks them."""
+    """Started parts, and what a test asks them.
+
+    Their processes are forked from one that has torch in memory: importing would take longer than everything
+    else. `by_command`: `python -m`, as an operator starts them.
+    """
 
     environment: dict[str, str]
     folder: Path
     port: int
     redis_url: str
     s3: RunningS3
-    running: list[Running] = field(default_factory=list)
+    by_command: bool = False
+    running: list[Running | ForkedModule] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, module: str, name: str, **environment: str) -> Running:
+    def start(self, module: str, name: str, **environment: str) -> Running | ForkedModule:
         """Start one more process; it is ended with the test."""
-        process = python_module(module, {**self.environment, **environment}, self.folder, name).start()
+        make = python_module if self.by_command else forked_module
+        process = make(module, {**self.environment, **environment}, self.folder, name).start()
         self.running.append(process)
         return process
 
-    def worker(self, name: str = "worker", **environment: str) -> Running:
+    def worker(self, name: str = "worker", **environment: str) -> Running | ForkedModule:
         """A GPU worker that is ready for jobs."""
         (probe,) = free_ports(1)
         process = self.start("worker.main", name, MICROCINEMA_PROBE_PORT=str(probe), **environment)
-        wait_until(lambda: ready(f"http://127.0.0.1:{probe}/readyz"), READY_S, f"{name} is ready")
+        wait_until(lambda: says_ready(f"http://127.0.0.1:{probe}/readyz"), READY_S, f"{name} is ready")
         return process
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=20, trust_env=False)
+        return httpx.Client(base_url=self.url, timeout=20, **PLAIN)
 
     def create(self, **fields: Any) -> dict[str, Any]:
         with self.client() as client:
@@ -100,13 +108,6 @@ class Service:
         return sorted(each.key for each in connect(self.s3.place).list(f"default/{video_id}/"))
 
 
-def ready(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
 @pytest.fixture(scope="session")
 def nano_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nano")
@@ -128,7 +129,11 @@ def start_service(tmp_path: Path, s3: RunningS3, nano_weights: Path) -> Iterator
     """A gateway and a notifier on a Valkey of their own; tests add the workers they need."""
     with ExitStack() as stack:
 
-        def start(gateway_redis: Callable[[str], str] = lambda url: url, **environment: str) -> Service:
+        def start(
+            gateway_redis: Callable[[str], str] = lambda url: url,
+            by_command: bool = False,
+            **environment: str,
+        ) -> Service:
             url = stack.enter_context(running_valkey(tmp_path / "valkey"))
             (port,) = free_ports(1)
             own_s3 = s3.with_bucket(f"videos-{token_hex(8)}")  # ports come again
@@ -150,11 +155,12 @@ def start_service(tmp_path: Path, s3: RunningS3, nano_weights: Path) -> Iterator
                 port=port,
                 redis_url=url,
                 s3=own_s3,
+                by_command=by_command,
             )
             stack.callback(lambda: [each.end() for each in reversed(service.running)])
             gateway = service.start("service.main", "gateway", REDIS_URL=gateway_redis(url))
             service.start("service.notifier.main", "notifier")
-            wait_until(lambda: ready(f"{service.url}/readyz"), 60, f"gateway ready\n{gateway.output()}")
+            wait_until(lambda: says_ready(f"{service.url}/readyz"), 60, f"gateway ready\n{gateway.output()}")
             return service
 
         yield start

@@ -11,7 +11,7 @@ from typing import Any
 
 import av
 import pytest
-from rig.processes import Running, wait_until
+from rig.processes import wait_until
 from rig.receiver import Receiver
 from rig.tcp_proxy import LossyProxy
 from standardwebhooks import Webhook
@@ -42,7 +42,7 @@ def terminal(events: list[Any]) -> list[str]:
 
 @pytest.mark.timeout(180)
 def test_prompt_becomes_a_video_and_a_signed_webhook(start_service: StartService) -> None:
-    service = start_service(MICROCINEMA_WEIGHTS=str(MICRO_WEIGHTS))
+    service = start_service(by_command=True, MICROCINEMA_WEIGHTS=str(MICRO_WEIGHTS))
     service.worker()
     with Receiver() as receiver:
         posted = service.create(
@@ -86,7 +86,7 @@ def test_killed_worker_costs_an_attempt_and_nothing_else(start_service: StartSer
         check_kill(service, first, receiver)
 
 
-def check_kill(service: Any, first: Running, receiver: Receiver) -> None:
+def check_kill(service: Any, first: Any, receiver: Receiver) -> None:
     video = service.create(num_inference_steps=30, webhook_url=receiver.url)
 
     def mid_run() -> bool:
@@ -142,7 +142,7 @@ def test_cancel_in_mid_run_stops_the_work(start_service: StartService) -> None:
 
 @pytest.mark.timeout(120)
 def test_sigterm_drains(start_service: StartService) -> None:
-    service = start_service(MICROCINEMA_WEIGHTS=str(MICRO_WEIGHTS))
+    service = start_service(by_command=True, MICROCINEMA_WEIGHTS=str(MICRO_WEIGHTS))
     worker = service.worker()
     running = service.create(num_inference_steps=20)
     waiting = service.create(num_inference_steps=4)

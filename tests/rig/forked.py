@@ -20,7 +20,7 @@ from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rig.skewed_clock import preloaded_library
 
@@ -38,7 +38,7 @@ class Forked:
     arguments: tuple[Any, ...] = ()
     process: ForkServerProcess | None = field(default=None, repr=False)
 
-    def start(self) -> Forked:
+    def start(self) -> Self:
         process = fork_server().Process(
             target=_live, args=(self.module, self.arguments, dict(self.environment), self.log), daemon=True
         )
@@ -85,6 +85,24 @@ class Forked:
 
     def output(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+class ForkedModule(Forked):
+    """One that a single thread looks after, with the moves of rig.processes.Running."""
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        super().kill()
+        assert self.process is not None, f"{self.name} was never started"
+        self.process.join(10)
+
+    def terminate(self) -> None:
+        self.send(signal.SIGTERM)
+
+
+def forked_module(module: str, environment: Mapping[str, str], folder: Path, name: str) -> ForkedModule:
+    """`module.main()`, with everything imported already; the same call as rig.processes.python_module."""
+    return ForkedModule(name, module, environment, folder / f"{name}.log")
 
 
 @cache

@@ -18,9 +18,10 @@ from typing import Any
 from redis import Redis
 
 from models.nano import write_nano
+from rig.forked import ForkedModule
 from rig.kept_record import RECEIVER, RECORDS, taken
 from rig.local_service import LocalService, local_service
-from rig.processes import Running, wait_until
+from rig.processes import wait_until
 from service.contracts.api_key import Scope
 from service.contracts.keys import REDIS_KEYS
 from service.store.api_keys import KeyStore
@@ -117,7 +118,7 @@ def _fill(site: Site) -> None:
     site.wait_for("expired", "expired")
 
 
-def _stop_between_steps(site: Site, worker: Running, video_id: str) -> None:
+def _stop_between_steps(site: Site, worker: ForkedModule, video_id: str) -> None:
     """SIGSTOP, once the record names a checkpoint of the job."""
     key = REDIS_KEYS["JOB"] + video_id
 

@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 from redis import Redis
 
-from rig.processes import Running, free_ports, python_module, wait_until
+from rig.forked import ForkedModule, forked_module
+from rig.plain_http import PLAIN
+from rig.processes import Running, free_ports, wait_until
 from rig.valkey import answers, valkey
 
 SECRET = "whsec_" + "dGVzdHMtb25seS1zZWNyZXQtb2YtMzItYnl0ZXM="
@@ -30,7 +32,7 @@ class LocalService:
     port: int
     more: dict[str, str] = field(default_factory=dict)
     api_key: str = ""
-    running: list[Running] = field(default_factory=list)
+    running: list[Running | ForkedModule] = field(default_factory=list)
 
     @property
     def data(self) -> Path:
@@ -71,10 +73,10 @@ class LocalService:
         self.start_part("service.main")
         wait_until(self._takes_requests, PATIENCE_S, f"the gateway is ready\n{self.logs()}")
 
-    def start_part(self, module: str, **more: str) -> Running:
+    def start_part(self, module: str, **more: str) -> ForkedModule:
         """One process, with more settings of its own."""
         environment = {**self._environment(), **more}
-        process = python_module(module, environment, self.folder, module).start()
+        process = forked_module(module, environment, self.folder, module).start()
         self.running.append(process)
         return process
 
@@ -100,7 +102,7 @@ class LocalService:
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         if self.api_key:
             headers["authorization"] = f"Bearer {self.api_key}"
-        return httpx.request(method, self.url + path, json=body, headers=headers, timeout=30, trust_env=False)
+        return httpx.request(method, self.url + path, json=body, headers=headers, timeout=30, **PLAIN)
 
     def create(self, **fields: Any) -> str:
         answer = self.ask("POST", "/videos", {"prompt": "a red circle moving left", "seed": 7, **fields})

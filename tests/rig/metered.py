@@ -10,7 +10,9 @@ from pathlib import Path
 
 import httpx
 
-from rig.processes import Running, free_ports, python_module, wait_until
+from rig.forked import ForkedModule, forked_module
+from rig.plain_http import PLAIN, says_ready
+from rig.processes import free_ports, wait_until
 from rig.prometheus import Prometheus, running_prometheus
 from rig.receiver import Receiver
 from rig.valkey import running_valkey
@@ -31,7 +33,7 @@ class Metered:
 
     def render(self, videos: int, at_once: int = 1, **fields: object) -> None:
         """Post `videos`, waiting for the end of each `at_once` of them; every one must succeed."""
-        with httpx.Client(base_url=self.url, timeout=20, trust_env=False) as client:
+        with httpx.Client(base_url=self.url, timeout=20, **PLAIN) as client:
             for first in range(0, videos, at_once):
                 asked = [
                     client.post(
@@ -77,8 +79,8 @@ def metered_service(folder: Path, weights: Path, workers: int = 1, **environment
             **environment,
         }
 
-        def start(module: str, name: str, **own: str) -> Running:
-            process = python_module(module, {**common, **own}, folder, name).start()
+        def start(module: str, name: str, **own: str) -> ForkedModule:
+            process = forked_module(module, {**common, **own}, folder, name).start()
             stack.callback(process.end)
             return process
 
@@ -103,9 +105,6 @@ def metered_service(folder: Path, weights: Path, workers: int = 1, **environment
         yield Metered(f"http://127.0.0.1:{port}", common["REDIS_URL"], prometheus, receiver, time.time())
 
 
-def _ready(url: str, process: Running) -> bool:
+def _ready(url: str, process: ForkedModule) -> bool:
     assert process.alive(), process.output()
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
+    return says_ready(url)
