@@ -90,8 +90,10 @@ up: $(SERVE) ## Run the service on http://127.0.0.1:8000 until Ctrl-C
 
 
 # One thread each: two processes whose threads spin for the same cores take longer than one.
+# In the order of the folders, not the files of most tests first: the dear files hold few tests, and those of e2e
+# came last, on one core. The worker's, which end it now, are many and short.
 test: $(DEVELOP) ## Run the tests, a file at a time in each of JOBS=2 processes
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(TEST_OPTIONS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TEST_OPTIONS)
 
 conformance: $(DEVELOP) ## Unmodified clients against the service, each in its own venv (CLIENTS='"openai 2.54.0"')
 	PYTHONPATH=.:tests $(BIN)/python -m conformance.run $(CLIENTS)
