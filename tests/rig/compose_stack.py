@@ -8,6 +8,7 @@ is built.
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import secrets
@@ -171,7 +172,8 @@ def on_gpus(compose: Compose, folder: Path, walled: bool) -> None:
         print(f"{ON_GPUS}: ready, on a GPU of this machine")
         return
     assert process.wait() == os.EX_CONFIG, process.output()[-3000:]
-    (why,) = re.findall(r'"problem":"([^"]*)","event":"cannot_start"', process.output())
+    said = [json.loads(line) for line in process.output().splitlines() if line.startswith("{")]
+    (why,) = (line["problem"] for line in said if line["event"] == "cannot_start")
     print(f"{ON_GPUS}: ended with {os.EX_CONFIG}, as it must: {why}")
 
 

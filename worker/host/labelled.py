@@ -28,4 +28,4 @@ def _object(name: str, line: str) -> str:
         facts = None
     if not isinstance(facts, dict):
         facts = {"event": line, "process": "worker"}
-    return json.dumps({**facts, "place": name}, ensure_ascii=False)
+    return json.dumps({**facts, "place": name}, ensure_ascii=False, separators=(",", ":"))
