@@ -142,7 +142,7 @@ def test_a_signal_is_passed_on_once_and_again_past_the_grace(run_crew):
         running.sees("armed", times=2)
         running.terminate()
         assert running.code() == 0
-    assert running.log().count('"event": "told"') == 2
+    assert running.log().count('"event":"told"') == 2
 
 
 LEAVES_SOMEBODY = """
