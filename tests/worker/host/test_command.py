@@ -113,7 +113,8 @@ def test_two_workers_are_kept_alive_and_end_with_their_supervisor(crew):
 
 def test_the_whole_drains_by_one_signal_and_ends_with_0(crew):
     port = int(crew.environment["MICROCINEMA_PROBE_PORT"])
-    wait_until(lambda: probe(port + 2) != {}, READY_S, f"a worker answers\n{crew.output()}")
+    for place in (1, 2):  # the signal finds both with their handlers set
+        wait_until(lambda at=port + place: probe(at) != {}, READY_S, f"both answer\n{crew.output()}")
     crew.terminate()
     assert crew.wait(READY_S) == 0, crew.output()
     ended = [json.loads(line) for line in crew.output().splitlines() if "supervisor_ends" in line]
