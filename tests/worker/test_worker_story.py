@@ -141,6 +141,30 @@ def test_lost_lease_uploads_nothing_and_deletes_nothing(ward: Any) -> None:
     assert ward.outcomes() == [("video_a", 1, "lost", "")]
 
 
+def test_a_fast_clip_of_25_steps_is_seen_to_move_and_each_tick_is_told_at_once(ward: Any) -> None:
+    """No step takes time here; a clip's progress is its steps' all the same, not a few leaps."""
+    stepped_at: dict[int, float] = {}
+    ward.renderer.at = {
+        ("image_to_video", step): lambda step=step: stepped_at.update({step: time.time()})
+        for step in range(1, 26)
+    }
+    worker = ward.worker()
+    ward.submit(num_inference_steps=25)
+    worker.engine.run_ticket()
+    ticks = [event for event in ward.store.events("default", "video_a") if event.type == "video.progress"]
+    progress = [event.data["progress"] for event in ticks]
+    assert progress == sorted(progress)
+    assert max(progress) <= 99
+    assert len(set(progress)) >= 10, progress
+    denoised = [
+        event for event in ticks if event.data["stage"] == "image_to_video" and event.data["step"] > 0
+    ]
+    assert denoised[-1].data["step"] == 25
+    for event in denoised:  # the record's clock is this machine's
+        assert event.created_at - stepped_at[event.data["step"]] < 1.0
+    assert ward.job().progress == 100
+
+
 def test_note_that_is_refused_stops_the_attempt_before_the_next_beat(ward: Any) -> None:
     worker = ward.worker()
     ward.renderer.at = {("image_to_video", 6): take_over(ward)}
