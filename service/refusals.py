@@ -3,7 +3,7 @@
 service/api/problems.py turns one into an RFC 9457 problem that also carries OpenAI's `error` object.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +15,8 @@ ANSWER_HEADERS = "microcinema.headers"
 ABOUT_JOB = "microcinema.about_job"
 #: Longest piece of a client's own value that an error message repeats.
 SHOWN_VALUE_CHARS = 80
+#: An answer names this many unknown fields; a body of a few megabytes could hold a million.
+MAX_UNKNOWN_NAMED = 8
 
 
 def shown(value: object) -> str:
@@ -47,6 +49,13 @@ class FieldFault:
     def of(cls, field: str, value: object, bound: str) -> "FieldFault":
         """The usual sentence: `fps must be 1 to 30, got 99`."""
         return cls(field, shown(value), bound, f"{field} must be {bound}, got {shown(value)}")
+
+    @classmethod
+    def unknown(cls, name: str, value: object, known: Iterable[str]) -> "FieldFault":
+        """A field that there is none of, whose name may be of any characters and any length."""
+        all_known, written = ", ".join(known), shown(name).strip("'\"")
+        sentence = f"unknown field {written}; known fields: {all_known}"
+        return cls(written, shown(value), f"one of {all_known}", sentence)
 
 
 class Refusal(Exception):

@@ -5,11 +5,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from service.refusals import FieldFault, InvalidFields, shown
+from service.refusals import MAX_UNKNOWN_NAMED, FieldFault, InvalidFields
 
 Shape = TypeVar("Shape", bound=BaseModel)
-#: An answer names this many faults; a body of a megabyte could hold a hundred thousand.
-_MAX_FAULTS = 8
 
 
 def read_shape(shape: type[Shape], given: Mapping[str, object]) -> Shape:
@@ -20,7 +18,7 @@ def read_shape(shape: type[Shape], given: Mapping[str, object]) -> Shape:
         raise InvalidFields(
             [
                 _fault(shape, str(detail["loc"][0]), given, detail["type"], detail.get("ctx", {}))
-                for detail in error.errors(include_url=False)[:_MAX_FAULTS]
+                for detail in error.errors(include_url=False)[:MAX_UNKNOWN_NAMED]
             ]
         ) from None
 
@@ -30,11 +28,7 @@ def _fault(
 ) -> FieldFault:
     value = given.get(name)
     if kind == "extra_forbidden":
-        known = ", ".join(shape.model_fields)
-        written = shown(name).strip("'\"")
-        return FieldFault(
-            written, shown(value), f"one of {known}", f"unknown field {written}; known: {known}"
-        )
+        return FieldFault.unknown(name, value, shape.model_fields)
     if kind in ("string_too_long", "too_long"):  # the latter behind a reader of our own
         return FieldFault.of(name, value, f"at most {context.get('max_length')} characters")
     return FieldFault.of(name, value, str(context.get("bound", "true or false")))

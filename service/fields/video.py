@@ -38,13 +38,11 @@ from service.fields.readers import (
     read_webhook_url,
     read_whole_number,
 )
-from service.refusals import FieldFault, shown
+from service.refusals import MAX_UNKNOWN_NAMED, FieldFault
 
 #: The client's picture travels beside the fields: a file, or where it lies (service/fields/references.py).
 PICTURE_FIELD = "input_reference"
 
-#: An answer names this many unknown fields; a body of a few megabytes could hold a million.
-MAX_UNKNOWN_NAMED = 8
 
 Whole = Annotated[
     int,
@@ -210,7 +208,10 @@ def read_fields(given: Mapping[str, object]) -> tuple[CreateVideo, list[FieldFau
     """
     known = CreateVideo.model_fields
     unknown = ((name, value) for name, value in given.items() if name not in known)
-    faults = {name: _unknown(name, value) for name, value in islice(unknown, MAX_UNKNOWN_NAMED)}
+    all_known = (*known, PICTURE_FIELD)
+    faults = {
+        name: FieldFault.unknown(name, value, all_known) for name, value in islice(unknown, MAX_UNKNOWN_NAMED)
+    }
     present = {name: value for name, value in given.items() if name in known and value is not None}
     try:
         return CreateVideo.model_validate(present), list(faults.values())
@@ -220,14 +221,6 @@ def read_fields(given: Mapping[str, object]) -> tuple[CreateVideo, list[FieldFau
             faults[field] = FieldFault.of(field, present[field], _missed_bound(detail))
     readable = {name: value for name, value in present.items() if name not in faults}
     return CreateVideo.model_validate(readable), list(faults.values())
-
-
-def _unknown(name: str, value: object) -> FieldFault:
-    known = ", ".join([*CreateVideo.model_fields, PICTURE_FIELD])
-    written = shown(name).strip("'\"")
-    return FieldFault(
-        written, shown(value), f"one of {known}", f"unknown field {written}; known fields: {known}"
-    )
 
 
 def _missed_bound(detail: ErrorDetails) -> str:

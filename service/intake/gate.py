@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from itertools import islice
 
 from service.access import reaching_record
 from service.contracts.artifact import Artifact
@@ -13,7 +14,7 @@ from service.fields.readers import read_whole_number
 from service.fields.references import Picture
 from service.fields.video import PICTURE_FIELD
 from service.intake.intake import Intake
-from service.refusals import FieldFault, InvalidFields, NotAwaitingApproval
+from service.refusals import MAX_UNKNOWN_NAMED, FieldFault, InvalidFields, NotAwaitingApproval
 from service.store.nouns import ApproveOutcome
 
 CANDIDATE, FIT = "candidate", "fit"
@@ -48,10 +49,10 @@ async def approve(
 
 
 def _asked(given: Mapping[str, object], picture: Picture | None) -> tuple[int | None, Fit]:
+    unknown = ((name, value) for name, value in given.items() if name not in (CANDIDATE, FIT))
     faults = [
-        FieldFault.of(name, value, f"one of {CANDIDATE}, {FIT}, {PICTURE_FIELD}")
-        for name, value in given.items()
-        if name not in (CANDIDATE, FIT)
+        FieldFault.unknown(name, value, (CANDIDATE, FIT, PICTURE_FIELD))
+        for name, value in islice(unknown, MAX_UNKNOWN_NAMED)
     ]
     index = _whole(given.get(CANDIDATE), faults)
     fit = given.get(FIT)

@@ -102,10 +102,11 @@ def _asked(intake: Intake, given: Mapping[str, object], picture: Picture | None)
     """The few fields that a reproduction has of its own. Raises InvalidFields."""
     asked, faults = read_fields(given)
     named = {fault.field for fault in faults}
+    inherited = CreateVideo.model_fields.keys() - ReproduceVideo.model_fields.keys() - named
     faults += [
         FieldFault.of(name, value, _INHERITED)
         for name, value in given.items()
-        if value is not None and name not in ReproduceVideo.model_fields and name not in named
+        if value is not None and name in inherited
     ]
     if picture is not None:
         faults.append(FieldFault.of(PICTURE_FIELD, "a picture", _INHERITED))

@@ -187,3 +187,15 @@ def test_a_wrong_method_is_told_the_right_one(site: Any) -> None:
     answer = site.client.get(f"/videos/{site.create()['id']}/approve")
     assert site.problem(405, answer)["code"] == "wrong_method"
     assert answer.headers["allow"] == "POST"
+
+
+def test_a_choice_of_unheard_names_is_refused_whatever_they_are_made_of(site: Any) -> None:
+    path = f"/videos/{site.create(pause_after='image')['id']}/approve"
+    site.worker.offer()
+    headers = {"content-type": "application/json"}
+    many = "{" + ", ".join(f'"a{number}": 1' for number in range(5000)) + "}"
+    for content, field in ((r'{"\ud800": 1}', r"\ud800"), (many, "a0")):
+        answer = site.client.post(path, content=content.encode(), headers=headers)
+        errors = site.problem(422, answer)["errors"]
+        assert errors[0]["field"] == field
+        assert len(errors) <= 8

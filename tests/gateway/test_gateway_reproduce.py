@@ -1,5 +1,6 @@
 """Receipts over HTTP, and videos made again: what is asked anew, what is copied, and what is refused."""
 
+import json
 from typing import Any
 
 import pytest
@@ -163,6 +164,17 @@ def test_a_content_type_for_nothing_is_no_fault(site: Any, content: bytes) -> No
     headers = {"content-type": "application/json"}
     path = f"/videos/{old}/reproduce"
     assert site.client.post(path, content=content, headers=headers).status_code == 202
+
+
+def test_a_name_that_no_field_has_is_refused_once_however_it_is_written(site: Any) -> None:
+    path, headers = f"/videos/{rendered(site)}/reproduce", {"content-type": "application/json"}
+    many = json.dumps({f"a{number}": number for number in range(5000)})
+    for content, field in ((r'{"\ud800": 1}', r"\ud800"), (r'{"é": 1}', r"\xe9"), (many, "a0")):
+        answer = site.client.post(path, content=content.encode(), headers=headers)
+        errors = site.problem(422, answer)["errors"]
+        assert errors[0]["field"] == field
+        assert len(errors) <= 8
+    assert len(site.problem(422, site.client.post(path, json={"sedd": 1}))["errors"]) == 1
 
 
 def test_it_counts_as_any_other_video(empty_record: None, start_gateway: Any) -> None:
