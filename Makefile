@@ -166,6 +166,7 @@ bench: $(SERVE) ## Count the networks (parameters, FLOPs, memory), then time the
 	$(BIN)/python -m benchmarks.queue_depth $(QUEUE_OPTIONS)
 	$(BIN)/python -m benchmarks.listeners
 	$(BIN)/python -m benchmarks.fleet
+	$(BIN)/python -m benchmarks.first_job
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.render $(BENCH_OPTIONS)
 

@@ -29,18 +29,16 @@ class Served:
     """Seconds per video, warm, and the worker process's peak RSS in bytes.
 
     `worker_s` runs from claim to stored file, by the worker's own clock; `client_s` from POST until the
-    client, which polls, has seen the end. `first_s`: as `worker_s`, of the worker's first video, which found
-    it as its own warm-up had left it.
+    client, which polls, has seen the end.
     """
 
     worker_s: tuple[float, ...]
     client_s: tuple[float, ...]
     peak_rss: int
-    first_s: float
 
 
 def served_videos(count: int) -> Served:
-    """Start `microcinema up`'s processes on free ports, make a first video and `count` more, end them.
+    """Start `microcinema up`'s processes on free ports, make one video to warm up and `count` more, end them.
 
     Raises NotServed, or the client's errors for a video that fails.
     """
@@ -53,9 +51,7 @@ def served_videos(count: int) -> Served:
             client_s.append(time.perf_counter() - began)
             shown = video.raise_for_failure().model_dump()
             worker_s.append(float(shown["usage"]["seconds"]))
-        first_s, *steady_s = worker_s
-        rss = peak_rss(service.pids()["worker"])
-        return Served(tuple(steady_s), tuple(client_s[1:]), rss, first_s)
+        return Served(tuple(worker_s[1:]), tuple(client_s[1:]), peak_rss(service.pids()["worker"]))
 
 
 def peak_rss(pid: int) -> int:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from benchmarks.first_job import first_over_steady
 from benchmarks.fleet import cpu_s, p99
 
 
@@ -20,3 +21,7 @@ def test_the_cpu_time_of_a_process_is_what_the_system_says_of_it() -> None:
         pass
     own = os.times()
     assert cpu_s(os.getpid()) == pytest.approx(own.user + own.system, abs=0.1)
+
+
+def test_the_first_job_is_held_against_the_median_of_the_others() -> None:
+    assert first_over_steady([3.0, 1.0, 2.0, 9.0]) == 1.5
