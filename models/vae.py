@@ -26,12 +26,16 @@ GLIMPSE_FRAMES, GLIMPSE_CELLS = 4, 32
 """Of an unfinished clip so many frames are shown, their longer side at most so many latent cells."""
 
 
-def glimpsed(z: Tensor) -> Tensor:
-    """Up to GLIMPSE_FRAMES of latents (F, C, h, w), ends among them, averaged to GLIMPSE_CELLS a side."""
-    shown = min(len(z), GLIMPSE_FRAMES)
-    at = [index * (len(z) - 1) // max(1, shown - 1) for index in range(shown)]
-    shrink = math.ceil(max(z.shape[-2:]) / GLIMPSE_CELLS)
-    return avg_pool2d(z[at], shrink, ceil_mode=True) if shrink > 1 else z[at]
+def glimpse_of(frames: int) -> list[int]:
+    """Which of so many frames are shown: up to GLIMPSE_FRAMES of them, evenly spread, the ends among them."""
+    shown = min(frames, GLIMPSE_FRAMES)
+    return [index * (frames - 1) // max(1, shown - 1) for index in range(shown)]
+
+
+def shrunk(z: Tensor) -> Tensor:
+    """Latents (K, C, h, w) averaged down to GLIMPSE_CELLS a side, smaller ones as they are."""
+    by = math.ceil(max(z.shape[-2:]) / GLIMPSE_CELLS)
+    return avg_pool2d(z, by, ceil_mode=True) if by > 1 else z
 
 
 def levels(frames: Tensor) -> Tensor:
@@ -104,4 +108,4 @@ class PictureCodec:
         Large latents are averaged down to 32 cells a side before they are decoded, one by one: what a
         glimpse costs does not grow with the video. Raises NonFinitePixels.
         """
-        return np.stack(list(self.decode_clip(glimpsed(z), chunk=1)))
+        return np.stack(list(self.decode_clip(shrunk(z[glimpse_of(len(z))]), chunk=1)))

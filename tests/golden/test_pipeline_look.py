@@ -16,11 +16,11 @@ import pytest
 import torch
 from diffusers import (
     DDPMScheduler,
-    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
+    TCDScheduler,
     UniPCMultistepScheduler,
 )
 from rig.tiny_films import ORDER, SIZE, keyframes
@@ -29,9 +29,9 @@ from rig.tiny_pipelines import PICTURE_PIPELINES, VIDEO_PIPELINES, write_tiny
 from models.diffusers_picture import DiffusersPicture
 from models.diffusers_video import DiffusersVideo
 from models.orders import PictureOrder, Progress
-from models.pipeline_look import LAYOUTS
+from models.pipeline_look import LAYOUTS, PipelineLook
 from models.stepwise import pipeline_steps
-from models.vae import glimpsed
+from models.vae import glimpse_of, shrunk
 from models.video_families import VIDEO_FAMILIES
 
 CPU = torch.device("cpu")
@@ -120,11 +120,14 @@ def test_the_last_look_sees_what_the_pipeline_decodes_and_changes_nothing(load: 
 
     expected = []
     with torch.no_grad():
-        for z in glimpsed(in_frames(handed, name)):
-            by_itself = z[None] if handed[0].dim() == 4 else z[None, :, None]
-            more = {"num_frames": 1} if name == "svd" else {}
-            made = vae.decode(by_itself, **more).sample
-            pixels = made if made.dim() == 4 else made[:, :, 0]
+        frames = in_frames(handed, name)
+        for at in glimpse_of(len(frames)):
+            if handed[0].dim() == 4:
+                more = {"num_frames": 1} if name == "svd" else {}
+                pixels = vae.decode(shrunk(frames[at : at + 1]), **more).sample
+            else:  # with the one before it, as far as there is one
+                window = shrunk(frames[at - 1 : at + 1] if at else frames[:1])
+                pixels = vae.decode(window.transpose(0, 1)[None]).sample[:, :, -1]
             expected.append(((pixels / 2 + 0.5).clamp(0, 1)[0] * 255).permute(1, 2, 0).numpy())
     last = looks[-1]
     assert last.dtype == np.uint8
@@ -184,13 +187,56 @@ def test_a_folder_may_name_another_scheduler(load: Load, scheduler: Any) -> None
 def test_a_scheduler_that_is_not_known_shows_nothing_and_paints_all_the_same(load: Load) -> None:
     stage = load("sdxl")
     pipeline, own = stage._pipeline, stage._pipeline.scheduler
-    pipeline.scheduler = DEISMultistepScheduler.from_config(own.config)
+    pipeline.scheduler = TCDScheduler.from_config(own.config)
     looks: list[Any] = []
     try:
-        run(begun(stage, "sdxl", 7), lambda progress: looks.append(progress.look(0)))
+        run(begun(stage, "sdxl", 7), lambda progress: looks.append(progress.look))
     finally:
         pipeline.scheduler = own
     assert looks == [None] * PICTURE.steps
+
+
+def test_what_a_pipelines_own_checker_may_withhold_is_not_shown_before_it_has_spoken(load: Load) -> None:
+    pipeline = load("sd15")._pipeline
+    assert PipelineLook(pipeline).sees
+    pipeline.safety_checker = object()
+    try:
+        assert not PipelineLook(pipeline).sees
+    finally:
+        pipeline.safety_checker = None
+
+
+def test_an_autoencoder_that_overflows_in_float16_decodes_in_float32_and_is_itself_again(load: Load) -> None:
+    stage = load("sdxl")
+    vae, formats = stage._pipeline.vae, []
+    weights = {name: each.clone() for name, each in vae.half().state_dict().items()}
+    work = begun(stage, "sdxl", 7)
+    hook = vae.decoder.register_forward_pre_hook(lambda *_: formats.append(vae.dtype))
+    try:
+        progress = next(work)
+        assert vae.config.force_upcast
+        assert progress.look(0).shape == (1, 64, 64, 3)
+        assert vae.dtype == torch.float16
+        assert all(torch.equal(each, weights[name]) for name, each in vae.state_dict().items())
+    finally:
+        hook.remove()
+        work.close()
+        vae.float()
+    assert formats == [torch.float32]
+
+
+def test_packed_latents_are_unpacked_where_nothing_is_averaged_over_it(load: Load) -> None:
+    """Of 64 cells a side two by two are shown as one: their order within would not be seen."""
+    pipeline = load("flux")._pipeline
+
+    def call() -> Any:
+        made = pipeline("a circle", width=32, height=32, num_inference_steps=3, output_type="np")
+        return made.images[0] * 255
+
+    looks: list[Any] = []
+    picture = run(pipeline_steps(pipeline, call, 3, 32, 32), lambda progress: looks.append(progress.look(0)))
+    assert looks[-1].shape == (1, *picture.shape)
+    assert np.abs(looks[-1][0] - picture).max() <= 1
 
 
 class SomebodysPipeline:
