@@ -22,6 +22,7 @@ from worker.attempt import Attempt
 from worker.film.previews import Previews
 from worker.moderation import Checkers, Moderator
 from worker.settings import WorkerSettings
+from worker.watchdog import Pulse
 
 T = TypeVar("T")
 
@@ -84,6 +85,7 @@ class Filming:
             every_s=settings.preview_every_s,
             tell=lambda _: None,
             clock=time.process_time,
+            pulse=Pulse(),
         )
         began = time.process_time()
         attempt = Attempt(self._job, 1, began)

@@ -113,7 +113,7 @@ class Worker:
             store, tickets, self.leases, uploader, accelerator, patience, tell=tell, clock=clock
         )
         moderator = Moderator(parts.checkers, tell)
-        self.previews = open_previews(parts, moderator)
+        self.previews = open_previews(parts, moderator, pulse)
         story = Story(
             renderer,
             spec,

@@ -14,7 +14,7 @@ from worker.attempt import Attempt
 from worker.events import StorageRetried, StoreUnreachable
 from worker.lease import Leases
 from worker.patience import GaveUp, Patience
-from worker.step_gate import NOTE_AGAIN_S, StepGate, percent
+from worker.step_gate import NOTE_AGAIN_S, NOTE_POINTS, StepGate, percent
 from worker.stops import Stop, Stopped
 from worker.upload import Uploader, may_withdraw
 from worker.watchdog import Pulse
@@ -59,15 +59,24 @@ def test_gate_knows_every_reason_to_stop(ward: Any, attempt: Attempt) -> None:
         gated.gate.pass_or_stop(attempt)
 
 
-def test_steps_are_told_four_times_a_second_and_the_ends_always(ward: Any, attempt: Attempt) -> None:
+@pytest.mark.parametrize(
+    ("steps", "fewest", "most"),
+    [
+        (100, 10, 100 / NOTE_POINTS + 2),  # every few percent
+        (1000, 5, 9),  # so slow that four times a second is sooner
+    ],
+)
+def test_steps_are_told_every_few_percent_or_four_times_a_second_and_the_ends_always(
+    ward: Any, attempt: Attempt, steps: int, fewest: float, most: float
+) -> None:
     gated = Gated(ward.store, attempt)
-    for step in range(101):  # a hundred steps in one second
-        gated.gate.note(attempt, Stage.IMAGE_TO_VIDEO, step, 100)
+    taken = [*range(101), *([steps] if steps > 100 else [])]  # a hundred of them in one second
+    for step in taken:
+        gated.gate.note(attempt, Stage.IMAGE_TO_VIDEO, step, steps)
         gated.now += 0.01
-    steps = [step for _, step, _ in ward.notes()]
-    assert steps[0] == 0
-    assert steps[-1] == 100
-    assert 5 <= len(steps) <= 7
+    told = [step for _, step, _ in ward.notes()]
+    assert (told[0], told[-1]) == (0, steps)
+    assert fewest <= len(told) <= most
 
 
 def test_gate_leaves_a_silent_record_alone_for_a_while(ward: Any, attempt: Attempt) -> None:

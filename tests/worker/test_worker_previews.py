@@ -204,7 +204,13 @@ class Bench:
         self.now, self.told = 0.0, []
         moderator = Moderator(Checkers(), self.told.append)
         self.previews = Previews(
-            show, moderator, max_bytes=max_bytes, every_s=1.0, tell=self.told.append, clock=lambda: self.now
+            show,
+            moderator,
+            max_bytes=max_bytes,
+            every_s=1.0,
+            tell=self.told.append,
+            clock=lambda: self.now,
+            pulse=Pulse(),
         )
         ward.submit()
         (claim,) = ward.store.claim("default", "w1", 1, 60.0, ["fake"])

@@ -29,6 +29,7 @@ from worker.moderation import Moderator
 from worker.parts import Parts
 from worker.renderer import Picture
 from worker.step_gate import NOTE_AGAIN_S
+from worker.watchdog import Pulse
 
 SHARE = 0.03
 """The most of a stage's time that looking may take: after a dear look the next one comes later."""
@@ -78,9 +79,10 @@ class Previews:
         every_s: float,
         tell: Tell,
         clock: Callable[[], float],
+        pulse: Pulse,
     ) -> None:
         self._show, self._moderator, self._max_bytes, self._every_s = show, moderator, max_bytes, every_s
-        self._tell, self._clock = tell, clock
+        self._tell, self._clock, self._pulse = tell, clock, pulse
         self._thread = ThreadPoolExecutor(1, "preview")
         self._trails: dict[Held, _Trail] = {}
         self._waiting: dict[Held, _Seen] = {}  # shared with the thread
@@ -110,6 +112,7 @@ class Previews:
             trail.look_at = due
             return
         frames = list(seen)
+        self._pulse.beat()  # the next step has its own time, however long this took
         if not all(self._moderator.may_show(attempt.held, frame) for frame in frames):
             self._tell(PreviewMissed(*attempt.held, "a checker did not let it pass"))
             return
@@ -193,7 +196,7 @@ def _webp(frames: Sequence[Image.Image], quality: int) -> bytes:
     return body.getvalue()
 
 
-def open_previews(parts: Parts, moderator: Moderator) -> Previews:
+def open_previews(parts: Parts, moderator: Moderator, pulse: Pulse) -> Previews:
     """As the settings say, over a connection of its own: the story's must not wait for pictures."""
     return Previews(
         parts.store().preview,
@@ -202,4 +205,5 @@ def open_previews(parts: Parts, moderator: Moderator) -> Previews:
         every_s=parts.settings.preview_every_s,
         tell=parts.tell,
         clock=parts.clock,
+        pulse=pulse,
     )
