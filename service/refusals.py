@@ -13,10 +13,8 @@ from service.contracts.quota import Quota, QuotaReached
 ANSWER_HEADERS = "microcinema.headers"
 #: Where a route leaves the id of the job that a request made or found, for the line of the request.
 ABOUT_JOB = "microcinema.about_job"
-#: Longest piece of a client's own value that an error message repeats.
-SHOWN_VALUE_CHARS = 80
-#: An answer names this many unknown fields; a body of a few megabytes could hold a million.
-MAX_UNKNOWN_NAMED = 8
+#: What an error repeats of a client's own value, and how many unknown fields: a body could hold a million.
+SHOWN_VALUE_CHARS, MAX_UNKNOWN_NAMED = 80, 8
 
 
 def shown(value: object) -> str:
@@ -53,9 +51,8 @@ class FieldFault:
     @classmethod
     def unknown(cls, name: str, value: object, known: Iterable[str]) -> "FieldFault":
         """A field that there is none of, whose name may be of any characters and any length."""
-        all_known, written = ", ".join(known), shown(name).strip("'\"")
-        sentence = f"unknown field {written}; known fields: {all_known}"
-        return cls(written, shown(value), f"one of {all_known}", sentence)
+        names, told = ", ".join(known), shown(name).strip("'\"")
+        return cls(told, shown(value), f"one of {names}", f"unknown field {told}; known fields: {names}")
 
 
 class Refusal(Exception):
@@ -217,8 +214,7 @@ class InvalidFields(Refusal):
 
 
 class UnknownModel(Refusal):
-    """No worker has ever announced a model of this name. A bad value, like any other: on a POST, a 404 would
-    say that the address is wrong."""
+    """No worker has ever announced a model of this name. On a POST a 404 would blame the address."""
 
     status, code, title = 422, "unknown_model", "No such model"
 
