@@ -113,10 +113,8 @@ class PipelineLook:
     def _ready_to_decode(self) -> Iterator[None]:
         """As the pipeline does it, and back again: no weight changes by it."""
         vae = self._pipeline.vae
-        if vae.dtype != torch.float16 or not vae.config.get("force_upcast"):
-            yield
-            return
-        if type(self._pipeline).__name__ not in UPCASTS:
+        upcasts = type(self._pipeline).__name__ in UPCASTS and vae.config.get("force_upcast")
+        if vae.dtype != torch.float16 or not upcasts:
             yield
             return
         vae.to(torch.float32)
