@@ -44,6 +44,7 @@ from service.store.errors import StoreUnavailable, UnsuitableServer
 from service.store.event_log import EventLog
 from service.store.script import AsyncStore, Store
 from service.store.settings import RedisSettings
+from service.store.shared_connection import SharedConnection
 from service.store.storage_mark import paired
 from service.store.store import AsyncJobStore
 from service.sweep import Sweep
@@ -97,7 +98,9 @@ def compose(
     asynchronous = connect_async(str(redis.url), redis.timeout_s)
     blocking = connect_sync(str(redis.url), redis.timeout_s)
     listening = connect_async(str(redis.url), redis.timeout_s)
-    jobs = AsyncJobStore(AsyncStore(asynchronous))
+    questions = SharedConnection(asynchronous, redis.timeout_s)
+    record = AsyncStore(questions)
+    jobs = AsyncJobStore(record)
     tickets = Tickets(blocking)
     shelf = Shelf(artifacts)
     fetcher = PictureFetcher(_fetch_bounds(settings))
@@ -110,6 +113,7 @@ def compose(
         await to_thread.run_sync(traces.close)
         await bell.aclose()
         await fetcher.aclose()
+        await questions.aclose()
         await asynchronous.aclose()
         await listening.aclose()
         blocking.close()
@@ -144,15 +148,10 @@ def compose(
         signer=opened.signer if isinstance(opened, FileStore) else None,
         public_base_url=storage.public_base_url if told else None,
         rates=Rates(asynchronous, allowed) if allowed else None,
-        find_key=KeyCheck(AsyncStore(asynchronous)) if keys_required(settings) else None,
+        find_key=KeyCheck(record) if keys_required(settings) else None,
         close=close,
         waiting_room=WaitingRoom(settings.max_concurrent_requests // 2),
-        webhooks=WebhookDesk(
-            EndpointStore(AsyncStore(asynchronous)),
-            DeliveryLog(AsyncStore(asynchronous)),
-            guard,
-            settings.webhook_endpoints,
-        ),
+        webhooks=WebhookDesk(EndpointStore(record), DeliveryLog(record), guard, settings.webhook_endpoints),
         broadcast=broadcast,
         link_signer=opened.signer if isinstance(opened, FileStore) else open_signer(storage),
         traces=traces,

@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import NoScriptError
 
 from service.contracts.keys import REDIS_KEYS
@@ -143,11 +142,19 @@ class Store:
         return command.parse(text(reply))
 
 
+class AsksScripts(Protocol):
+    """What AsyncStore needs of an asyncio client: redis-py's own or a SharedConnection."""
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Argument) -> Any: ...
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Argument) -> Any: ...
+
+
 @dataclass(frozen=True)
 class AsyncStore:
     """Runs commands over an asyncio client. Raises StoreUnavailable; never sends a command again itself."""
 
-    redis: AsyncRedis
+    redis: AsksScripts
     library: Library = field(default_factory=Library)
 
     async def run(self, command: Command[R]) -> R:

@@ -3,7 +3,6 @@
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from rig.certificates import certificate
 
 from service.ssrf import AddressRefused, Guard, NameUnresolved, PinnedTransport, is_public, origin_of
 
@@ -222,16 +222,6 @@ async def test_the_next_address_is_tried_when_one_takes_no_connection() -> None:
     async with httpx.AsyncClient(transport=transport) as client:
         assert (await client.post("https://twin/hook")).status_code == 200
     assert asked == ["2606:4700::1111", "8.8.8.8"]
-
-
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A self-signed certificate for `name`, and its key."""
-    made, key = folder / "cert.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    command += ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
-    command += ["-keyout", str(key), "-out", str(made)]
-    subprocess.run(command, check=True, capture_output=True)
-    return made, key
 
 
 @contextmanager
