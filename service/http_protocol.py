@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from service.limits import BODY_IS_HERE
 from service.logs import get_logger
 
 log = get_logger(__name__)
@@ -114,6 +115,8 @@ class ImpatientProtocol(H11Protocol):
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._head.stop()
+            if not self.cycle.more_body:
+                cast(dict[str, object], self.cycle.scope)[BODY_IS_HERE] = True
         elif self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
             self._head.stop()  # that was the end of a body that nobody wanted
             self._rest()

@@ -11,6 +11,8 @@ from service.answer_headers import asked
 from service.refusals import BodyTooLarge, ServiceBusy, UploadTooSlow
 
 JSON, FORM = "application/json", "multipart/form-data"
+#: In the scope of a request whose body had come to its end before anybody read it: one packet, as a rule.
+BODY_IS_HERE = "microcinema.body_is_here"
 
 
 def media_type(content_type: str | None) -> str:
@@ -76,6 +78,10 @@ class BodyLimit:
         bound = self._json if media_type(asked(scope, b"content-type")) == JSON else self._any
         if announced.isdigit() and int(announced[:18]) > bound.max_bytes:
             raise bound.missed_by(announced[:18])
+        chunked = asked(scope, b"transfer-encoding") is not None  # then its announced length means nothing
+        if BODY_IS_HERE in scope and announced and not chunked:
+            await self.app(scope, receive, send)  # as long as announced, and nobody has to wait for it
+            return
         if self._arriving >= self.max_arriving:
             raise ServiceBusy(f"{self.max_arriving} request bodies are on their way to this process")
         self._arriving += 1

@@ -2,38 +2,10 @@
 
 import asyncio
 
-from uvicorn import Config
-from uvicorn.server import ServerState
-
-from service.http_protocol import ClientTimeouts, impatient_protocol
+from rig.wire import Wire, connected
 
 ASKED = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 LONG = b"y" * 100_000
-
-
-class Wire(asyncio.Transport):
-    """What the kernel would have been given, call by call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[bytes] = []
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        assert not self.closed
-        self.calls.append(data)
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_extra_info(self, _name: str, default: object = None) -> object:
-        return default
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
 
 
 async def answered(*pieces: bytes, asked: bytes = ASKED, between: int = 0) -> Wire:
@@ -47,14 +19,7 @@ async def answered(*pieces: bytes, asked: bytes = ASKED, between: int = 0) -> Wi
                 await asyncio.sleep(0)
             await send({"type": "http.response.body", "body": piece, "more_body": number < len(pieces)})
 
-    protocol = impatient_protocol(ClientTimeouts(10.0, 10.0), lambda: None)
-    config = Config(
-        app, http=protocol, lifespan="off", access_log=False, log_config=None, server_header=False
-    )
-    config.load()
-    connection = config.http_protocol_class(config=config, server_state=ServerState(), app_state={})
-    wire = Wire()
-    connection.connection_made(wire)
+    connection, wire = connected(app)
     connection.data_received(asked)
     while not connection.cycle.response_complete:
         await asyncio.sleep(0)
