@@ -116,6 +116,8 @@ def open_traces(settings: TraceSettings, process: str) -> Traces:
 
 def current_traceparent() -> str:
     """The span around this code as a W3C traceparent; empty where there is none."""
+    if trace.get_current_span() is trace.INVALID_SPAN:
+        return ""  # what nearly every request of a gateway that does not trace comes to
     carrier: dict[str, str] = {}
     _W3C.inject(carrier)
     return carrier.get(_TRACEPARENT, "")

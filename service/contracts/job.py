@@ -96,12 +96,12 @@ class VideoJob(BaseModel):
     keyframe_attempt: int | None = None
     candidates: tuple[Artifact, ...] = ()
     chosen: str | None = None
-    spent: dict[str, float] = {}
+    spent: dict[str, float] = Field(default_factory=dict)  # a default would be copied, deep, for each job
     checkpoint: Checkpoint | None = None
     artifact: Artifact | None = None
     winner_attempt: int = 0
     failure: Failure | None = None
-    usage: dict[str, float | str] = {}
+    usage: dict[str, float | str] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     seq: int = 0
     tries: tuple[Try, ...] = ()
