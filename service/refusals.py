@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from service.contracts.quota import Quota, QuotaReached
+from service.contracts.quota import QuotaReached
+from service.contracts.remains import Remains
 
 #: Where middlewares leave headers, by name, for whatever answer a request gets.
 ANSWER_HEADERS = "microcinema.headers"
@@ -183,6 +184,7 @@ class VideoGone(Refusal):
     """The job's retention is over: record and files have been deleted."""
 
     status, code, title = 410, "video_gone", "Video is gone"
+    remains: Remains | None = None
 
 
 class BodyTooLarge(Refusal):
@@ -247,15 +249,7 @@ class QuotaExceeded(Refusal):
     status, code, title = 429, "insufficient_quota", "Quota is used up"
 
     def __init__(self, reached: QuotaReached):
-        what = {
-            Quota.REQUESTS: "{used:.10g} of {limit:.10g} videos were accepted in this window",
-            Quota.CONCURRENT_JOBS: "{used:.10g} videos have not ended, {limit:.10g} may be in hand at once",
-            Quota.GPU_SECONDS: (
-                "this video should take {wanted:.1f} GPU seconds, and {used:.1f} of {limit:.10g} are used or "
-                "set aside in this window"
-            ),
-        }[reached.quota]
-        super().__init__(what.format_map(vars(reached)))
+        super().__init__(reached.told)
         self.reached = reached
 
 

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.contracts.lifecycle import TABLE, State
 from service.contracts.quota import Quota
+from service.contracts.remains import Remains
 from service.refusals import (
     FieldFault,
     InvalidFields,
@@ -17,6 +19,7 @@ from service.refusals import (
     Refusal,
     UnknownRoute,
     UnreadableBody,
+    VideoGone,
     WrongMethod,
     shown,
 )
@@ -40,6 +43,29 @@ class OpenAIError(BaseModel):
     type: str
     code: str
     param: str | None = None
+
+
+class RemainsView(BaseModel):
+    """What is still known of a video whose time is over; its prompt, files and metadata are not."""
+
+    status: str = Field(description="OpenAI's word for how it ended: `completed` or `failed`.")
+    state: State
+    model: str
+    created_at: int
+    completed_at: int
+    expired_at: int = Field(description="Unix seconds, as the others: when its time was over.")
+
+    @classmethod
+    def of(cls, remains: Remains) -> Self:
+        """As the API writes states and times."""
+        return cls(
+            status=TABLE[remains.state].openai_status,
+            state=remains.state,
+            model=remains.model,
+            created_at=int(remains.created_at),
+            completed_at=int(remains.completed_at),
+            expired_at=int(remains.expired_at),
+        )
 
 
 class ProblemView(BaseModel):
@@ -91,6 +117,7 @@ class ProblemView(BaseModel):
     resets_at: int | None = Field(
         None, description="Unix seconds, the end of the window; null where only ending jobs make room."
     )
+    video: RemainsView | None = Field(None, description="Of `video_gone`, for 30 days and for its owner.")
 
 
 def problem_view(refusal: Refusal, *, instance: str, request_id: str) -> ProblemView:
@@ -116,11 +143,15 @@ def problem_view(refusal: Refusal, *, instance: str, request_id: str) -> Problem
 
 def _extensions(refusal: Refusal) -> dict[str, Any]:
     """What problems of its kind alone have."""
-    if not isinstance(refusal, QuotaExceeded):
-        return {}
-    reached = refusal.reached
-    resets_at = None if reached.resets_at is None else math.ceil(reached.resets_at)
-    return {"quota": reached.quota, "used": reached.used, "limit": reached.limit, "resets_at": resets_at}
+    match refusal:
+        case QuotaExceeded(reached=reached):
+            resets_at = None if reached.resets_at is None else math.ceil(reached.resets_at)
+            used = {"quota": reached.quota, "used": reached.used, "limit": reached.limit}
+            return {**used, "resets_at": resets_at}
+        case VideoGone(remains=Remains() as remains):
+            return {"video": RemainsView.of(remains)}
+        case _:
+            return {}
 
 
 def problem_response(refusal: Refusal, *, instance: str, request_id: str) -> Response:

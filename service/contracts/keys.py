@@ -17,7 +17,7 @@ REDIS_KEYS: Mapping[str, str] = MappingProxyType(
         "PREVIEW": f"{TAG}:preview:",  # + id: stream of one preview, "<attempt>-<number>"; none at the end
         "IDEMPOTENCY": f"{TAG}:idempotency:",  # + tenant ":" sha256 of the client's key: hash {job, digest}
         "RECENT": f"{TAG}:recent:",  # + tenant ":" digest of what a library sent: hash {job, refused}
-        "GONE": f"{TAG}:gone:",  # + tenant (and once more without) ":" id: its retention is over, lately
+        "GONE": f"{TAG}:gone:",  # + tenant ":" id: what remains of it; without the tenant: nothing
         # one per tenant
         "TENANT_JOBS": f"{TAG}:jobs:",  # + tenant: zset id -> arrival, what a listing shows
         "LABELLED": f"{TAG}:labelled:",  # + tenant ":" sha1 of a metadata pair: zset id -> arrival

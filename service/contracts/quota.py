@@ -42,3 +42,16 @@ class QuotaReached:
     limit: float
     wanted: float
     resets_at: float | None
+
+    @property
+    def told(self) -> str:
+        """It as a sentence."""
+        used, limit = f"{self.used:.10g}", f"{self.limit:.10g}"
+        match self.quota:
+            case Quota.REQUESTS:
+                return f"{used} of {limit} videos were accepted in this window"
+            case Quota.CONCURRENT_JOBS:
+                return f"{used} videos have not ended, {limit} may be in hand at once"
+            case Quota.GPU_SECONDS:
+                wanted = f"this video should take {self.wanted:.1f} GPU seconds"
+                return f"{wanted}, and {used} of {limit} are used or set aside in this window"

@@ -274,7 +274,11 @@ class Intake:
         """What to answer for a job that the tenant (empty: nobody) does not have."""
         async with reaching_record():
             gone = await self.jobs.gone(tenant, job_id)
-        return VideoGone(f"the time of the video {job_id} is over") if gone else _unknown(job_id)
+        if gone is None:
+            return _unknown(job_id)
+        over = VideoGone(f"the time of the video {job_id} is over")
+        over.remains = gone.remains
+        return over
 
 
 def _check_id(job_id: str) -> None:

@@ -13,6 +13,7 @@ from service.contracts.failure import Failure, FailureCode
 from service.contracts.job import VideoJob
 from service.contracts.lifecycle import State
 from service.contracts.preview import Preview
+from service.contracts.remains import Remains
 from service.store.errors import UnknownCursor, UnreadableRecord
 from service.store.forecasts import foretold
 from service.store.nouns import (
@@ -27,6 +28,7 @@ from service.store.nouns import (
     Expired,
     Failed,
     Finished,
+    Gone,
     Note,
     Order,
     Outcome,
@@ -55,9 +57,9 @@ def look(tenant: str, job_id: str) -> Command[Seen | None]:
     )
 
 
-def gone(tenant: str, job_id: str) -> Command[bool]:
-    """Whether the tenant (empty: anybody) had this job and its retention ended it, in the last 30 days."""
-    return Command("gone", (tenant, job_id), bool)
+def gone(tenant: str, job_id: str) -> Command[Gone | None]:
+    """The tenant's (empty: anybody's) job whose retention was over in the last 30 days; else None."""
+    return Command("gone", (tenant, job_id), _gone_or_none)
 
 
 def record(job_id: str) -> Command[VideoJob | None]:
@@ -280,6 +282,15 @@ def _read(records: Sequence[str]) -> Iterator[VideoJob | Mapping[str, str]]:
         except UnreadableRecord:
             fields: Mapping[str, str] = json.loads(record)
             yield fields
+
+
+def _gone_or_none(kept: str | None) -> Gone | None:
+    if kept is None:
+        return None
+    try:
+        return Gone(Remains.model_validate_json(kept))
+    except ValueError:  # of a version that kept nothing, or changed by hand
+        return Gone()
 
 
 def _job_or_none(reply: Any) -> VideoJob | None:

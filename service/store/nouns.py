@@ -13,6 +13,7 @@ from service.contracts.job import VideoJob
 from service.contracts.lifecycle import Stage, State
 from service.contracts.model_spec import ModelSpec
 from service.contracts.quota import NO_QUOTAS, QuotaReached, Quotas
+from service.contracts.remains import Remains
 from service.contracts.request import VideoRequest
 
 
@@ -221,6 +222,13 @@ class Seen:
 
     job: VideoJob
     forecast: Forecast | None = None
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A job whose retention is over. `remains`: for its owner alone; those of older versions left nothing."""
+
+    remains: Remains | None = None
 
 
 @dataclass(frozen=True)

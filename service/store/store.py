@@ -26,6 +26,7 @@ from service.store.nouns import (
     Doomed,
     Finished,
     Forecast,
+    Gone,
     Note,
     Order,
     Outcome,
@@ -63,7 +64,7 @@ class JobStore:
     def look(self, tenant: str, job_id: str) -> Seen | None:
         return self.store.run(commands.look(tenant, job_id))
 
-    def gone(self, tenant: str, job_id: str) -> bool:
+    def gone(self, tenant: str, job_id: str) -> Gone | None:
         return self.store.run(commands.gone(tenant, job_id))
 
     def record(self, job_id: str) -> VideoJob | None:
@@ -191,7 +192,7 @@ class AsyncJobStore:
     async def record(self, job_id: str) -> VideoJob | None:
         return await self.store.run(commands.record(job_id))
 
-    async def gone(self, tenant: str, job_id: str) -> bool:
+    async def gone(self, tenant: str, job_id: str) -> Gone | None:
         return await self.store.run(commands.gone(tenant, job_id))
 
     async def list_jobs(

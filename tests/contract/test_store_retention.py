@@ -1,7 +1,10 @@
 """Nothing is forgotten before its time, and everything is after it."""
 
+import pytest
+
 from service.contracts.lifecycle import State
-from service.store.nouns import Succeeded
+from service.contracts.remains import Remains
+from service.store.nouns import Gone, Succeeded
 
 
 def finish(scene, make_artifact, job_id: str, **fields) -> None:
@@ -73,16 +76,42 @@ def test_a_purged_job_leaves_nothing_behind(scene, make_artifact):
 
 
 def test_who_asks_for_what_is_over_learns_that_it_was_there(scene, make_artifact):
+    created_at = scene.clock.now
     finish(scene, make_artifact, "video_a", retention_s=10)
     finish(scene, make_artifact, "video_b", retention_s=10)
-    assert not scene.jobs.gone("default", "video_a")
+    ended_at = scene.jobs.get("default", "video_a").completed_at
+    assert scene.jobs.gone("default", "video_a") is None
     scene.jobs.delete("default", "video_b")
     scene.clock.advance(10)
     assert scene.jobs.purge("video_a")
     assert scene.jobs.purge("video_b")
-    assert scene.jobs.gone("default", "video_a")
-    assert not scene.jobs.gone("default", "video_b")  # its owner deleted it, and wants no trace
-    assert not scene.jobs.gone("another", "video_a")
-    assert scene.jobs.gone("", "video_a")  # whoever asks with a signed link
-    assert not scene.jobs.gone("", "video_b")
+    assert scene.jobs.gone("default", "video_a") == Gone(
+        Remains(
+            state=State.SUCCEEDED,
+            model="micro",
+            created_at=created_at,
+            completed_at=ended_at,
+            expired_at=ended_at + 10,
+        )
+    )
+    assert scene.jobs.gone("default", "video_b") is None  # its owner deleted it, and wants no trace
+    assert scene.jobs.gone("another", "video_a") is None
+    assert scene.jobs.gone("", "video_a") == Gone()  # whoever asks with a signed link
+    assert scene.jobs.gone("", "video_b") is None
     assert 0 < scene.redis.ttl("{mc}:gone:default:video_a") <= 30 * 86400
+
+
+def test_of_the_prompt_and_all_that_the_owner_wrote_nothing_remains(scene, make_artifact):
+    finish(scene, make_artifact, "video_a", prompt="a secret", metadata={"order": "4711"}, retention_s=10)
+    scene.clock.advance(10)
+    scene.jobs.purge("video_a")
+    left = b"".join(scene.redis.get(key) or b"" for key in scene.redis.keys("*video_a*"))
+    assert b"succeeded" in left
+    assert b"secret" not in left
+    assert b"4711" not in left
+
+
+@pytest.mark.parametrize("kept", ["", "{", '{"state":"melted"}'])
+def test_what_an_older_version_kept_or_a_hand_has_changed_is_gone_all_the_same(scene, kept):
+    scene.redis.set("{mc}:gone:default:video_a", kept)
+    assert scene.jobs.gone("default", "video_a") == Gone()

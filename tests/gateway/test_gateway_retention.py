@@ -26,7 +26,8 @@ def test_a_wish_out_of_bounds_names_both(site: Any, wish: Any) -> None:
 def test_from_then_on_nothing_is_served_and_then_nothing_is_left(site: Any, start_gateway: Any) -> None:
     site.create(expires_after=60)
     video_id = site.worker.render()
-    later = site.jobs.get("default", video_id).expires_at
+    job = site.jobs.get("default", video_id)
+    later = job.expires_at
 
     def at_that_time(parts: Any) -> Any:
         return replace(parts, intake=replace(parts.intake, clock=lambda: later))
@@ -42,6 +43,14 @@ def test_from_then_on_nothing_is_served_and_then_nothing_is_left(site: Any, star
     site.redis.zadd("{mc}:doomed", {video_id: 1})
     assert Janitor(site.jobs, site.artifacts, lease_s=15).clear_doomed().jobs == 1
     assert list(site.artifacts.list("")) == []
+    remains = {
+        "status": "completed",
+        "state": "succeeded",
+        "model": "micro",
+        "expired_at": 1,
+        "created_at": int(job.created_at),
+        "completed_at": int(job.completed_at),
+    }
     for ask in (
         site.client.get(f"/videos/{video_id}"),
         site.client.get(f"/videos/{video_id}/content"),
@@ -53,5 +62,7 @@ def test_from_then_on_nothing_is_served_and_then_nothing_is_left(site: Any, star
         site.client.get(link),
         site.client.post(f"/videos/{video_id}/remix", json={"prompt": "x"}),
     ):
-        assert site.problem(410, ask)["code"] == "video_gone"
+        problem = site.problem(410, ask)
+        assert problem["code"] == "video_gone"
+        assert problem.get("video") == (None if ask.request.url.path.startswith("/events/") else remains)
     assert site.client.get("/videos").json()["data"] == []

@@ -11,9 +11,11 @@ redis.call('ZREM', KEY.DOOMED, id)
 unlist(job)
 -- Who deleted it knows; anybody else learns for a while that it was there.
 if job.deleted ~= '1' then
-  for _, tenant in ipairs({ job.tenant, '' }) do -- a signed link names no tenant
-    redis.call('SET', KEY.GONE .. tenant .. ':' .. id, '', 'EX', GONE_KEPT_S)
-  end
+  local remains = cjson.encode({
+    state = job.state, model = job.model, created_at = job.created_at, completed_at = job.completed_at, expired_at = due,
+  })
+  redis.call('SET', KEY.GONE .. job.tenant .. ':' .. id, remains, 'EX', GONE_KEPT_S)
+  redis.call('SET', KEY.GONE .. ':' .. id, '', 'EX', GONE_KEPT_S) -- for signed links, which name no tenant
 end
 redis.call('HINCRBY', KEY.STATES, job.state, -1)
 if job.schema then redis.call('HINCRBY', KEY.SCHEMAS, job.schema, -1) end
