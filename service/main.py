@@ -147,7 +147,7 @@ def compose(
         checks={"redis": partial(check_server_async, asynchronous), "storage": shelf.check},
         signer=opened.signer if isinstance(opened, FileStore) else None,
         public_base_url=storage.public_base_url if told else None,
-        rates=Rates(asynchronous, allowed) if allowed else None,
+        rates=Rates(questions, allowed) if allowed else None,
         find_key=KeyCheck(record) if keys_required(settings) else None,
         close=close,
         waiting_room=WaitingRoom(settings.max_concurrent_requests // 2),

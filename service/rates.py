@@ -2,21 +2,22 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, cast
 
 from limits import RateLimitItem, parse_many
 from limits.aio.storage import RedisStorage
+from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import MovingWindowRateLimiter
-from redis.asyncio import Redis
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access import reaching_record
 from service.auth import KEY_ID, is_loopback, is_open
 from service.contracts.keys import REDIS_KEYS
 from service.refusals import ANSWER_HEADERS, RateLimited
+from service.store.script import AsksScripts, Script, evaluated
 
 #: Where a gateway listens for other machines and nobody set anything.
 PUBLIC_DEFAULT = "1200/minute"
@@ -62,16 +63,39 @@ def read_rates(text: str) -> tuple[RateLimitItem, ...]:
     return tuple(sorted(items, key=lambda item: item.get_expiry()))
 
 
+class _Scripts:
+    """All that the library wants of a client to count with: its scripts, called over our connection."""
+
+    def __init__(self, asks: AsksScripts) -> None:
+        self._asks = asks
+
+    def register_script(self, source: bytes) -> Callable[[Sequence[str], Sequence[Any]], Awaitable[Any]]:
+        script = Script.of(source.decode())
+
+        async def call(keys: Sequence[str], args: Sequence[Any]) -> Any:
+            return await evaluated(self._asks, script, len(keys), *keys, *args)
+
+        return call
+
+
+class _Windows(RedisStorage):
+    """The library's storage on our connection: one of its own pool costs more than all else for a request."""
+
+    def __init__(self, asks: AsksScripts, prefix: str) -> None:
+        self._scripts = _Scripts(asks)
+        super().__init__("redis://", implementation="redispy", key_prefix=prefix)
+
+    def configure_bridge(self) -> None:
+        cast(RedispyBridge, self.bridge).connection_getter = lambda _readonly: cast(Any, self._scripts)
+
+
 class Rates:
-    """Counts requests by caller, over the connections of `redis`, whose errors pass; `clock` is Unix time."""
+    """Counts requests by caller, over `redis`, whose errors pass; `clock` is Unix time."""
 
     def __init__(
-        self, redis: Redis, items: Sequence[RateLimitItem], clock: Callable[[], float] = time.time
+        self, redis: AsksScripts, items: Sequence[RateLimitItem], clock: Callable[[], float] = time.time
     ) -> None:
-        pool = cast(Any, redis.connection_pool)  # the library hands its options through, but types them
-        prefix = REDIS_KEYS["RATES"].rstrip(":")
-        storage = RedisStorage("redis://", implementation="redispy", key_prefix=prefix, connection_pool=pool)
-        self._limiter = MovingWindowRateLimiter(storage)
+        self._limiter = MovingWindowRateLimiter(_Windows(redis, REDIS_KEYS["RATES"].rstrip(":")))
         self._items = items
         self._clock = clock
 

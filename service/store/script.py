@@ -51,6 +51,11 @@ class Script:
     source: str
     sha1: str
 
+    @classmethod
+    def of(cls, source: str) -> "Script":
+        """EVALSHA addresses a script by the SHA-1 of its text: no secret."""
+        return cls(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
 
 @dataclass(frozen=True)
 class Library:
@@ -72,9 +77,7 @@ class Library:
                 raise ValueError(f"lua/{name}.lua must begin with its '#!lua' line")
             schema = f"local SCHEMA = {self.schema}"
             source = "\n".join((flags, _tables(), schema, self.clock, *map(_read, SHARED), body))
-            # Not a secret: EVALSHA addresses a script by the SHA-1 of its text.
-            sha1 = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-            self._loaded[name] = Script(source, sha1)
+            self._loaded[name] = Script.of(source)
         return self._loaded[name]
 
 
@@ -150,6 +153,14 @@ class AsksScripts(Protocol):
     def eval(self, script: str, numkeys: int, *keys_and_args: Argument) -> Any: ...
 
 
+async def evaluated(asks: AsksScripts, script: Script, keys: int, *keys_and_args: Argument) -> Any:
+    """What a script answers, loading it on the server the first time; the client's own errors."""
+    try:
+        return await asks.evalsha(script.sha1, keys, *keys_and_args)
+    except NoScriptError:
+        return await asks.eval(script.source, keys, *keys_and_args)
+
+
 @dataclass(frozen=True)
 class AsyncStore:
     """Runs commands over an asyncio client. Raises StoreUnavailable; never sends a command again itself."""
@@ -161,8 +172,5 @@ class AsyncStore:
         """Run one command on the server, loading its script there the first time."""
         script = self.library.script(command.script)
         with reaching_redis():
-            try:
-                reply = await self.redis.evalsha(script.sha1, 0, *command.args)
-            except NoScriptError:
-                reply = await self.redis.eval(script.source, 0, *command.args)
+            reply = await evaluated(self.redis, script, 0, *command.args)
         return command.parse(text(reply))

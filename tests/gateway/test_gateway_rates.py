@@ -1,6 +1,7 @@
 """Rate limits over HTTP: who is counted, what every answer says, and that a library's retry gets through."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
@@ -107,3 +108,17 @@ def test_a_rate_that_is_none_is_named(text, monkeypatch):
     monkeypatch.setenv("MICROCINEMA_RATE_LIMITS", text)
     with pytest.raises(UnusableSettings, match="MICROCINEMA_RATE_LIMITS"):
         read_settings(GatewaySettings)
+
+
+def test_scripts_that_the_server_forgot_are_sent_again(empty_record, start_gateway):
+    site = start_gateway(rate_limits="4/minute")
+    assert standing(site.client.get("/videos"))[:2] == (4, 3)
+    site.redis.script_flush()
+    assert [standing(site.client.get("/videos"))[1] for _ in range(2)] == [2, 1]
+
+
+def test_one_callers_many_requests_at_once_are_counted_one_by_one(empty_record, start_gateway):
+    site = start_gateway(rate_limits="20/minute")
+    with ThreadPoolExecutor(12) as at_once:
+        answers = list(at_once.map(lambda _: site.client.get("/videos"), range(30)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 20 + [429] * 10
