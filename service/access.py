@@ -25,7 +25,7 @@ from service.storage.artifact_store import (
     StorageUnavailable,
     StoredObject,
 )
-from service.store.errors import NewerRecord
+from service.store.errors import FULL, NewerRecord
 
 T = TypeVar("T")
 
@@ -65,7 +65,8 @@ class reaching_record:  # noqa: N801 - used as a function is: `async with reachi
             raise RecordUnavailable(f"{cause}: ask a gateway of the newer version") from cause
         if isinstance(cause, RedisError | OSError | TimeoutError):
             log.warning("record_unavailable", reason=type(cause).__name__, detail=str(cause))
-            raise RecordUnavailable("Redis, which holds the jobs' records, does not answer") from cause
+            ails = "is full: it can keep nothing new" if isinstance(cause, FULL) else "does not answer"
+            raise RecordUnavailable(f"Redis, which holds the jobs' records, {ails}") from cause
 
 
 async def in_thread(call: Callable[[], T], limit_s: float, limiter: anyio.CapacityLimiter | None = None) -> T:

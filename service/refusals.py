@@ -282,7 +282,7 @@ class NoModelYet(Refusal):
 
 
 class RecordUnavailable(Refusal):
-    """Redis, which holds the jobs' records, does not answer."""
+    """Redis, which holds the jobs' records, does not answer, or its memory or disk is full."""
 
     status, code, title, retry_after_s = 503, "record_unavailable", "Job records are unavailable", 2
 

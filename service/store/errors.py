@@ -20,7 +20,6 @@ AWAY = (
     TimeoutError,
     BusyLoadingError,
     MasterDownError,
-    OutOfMemoryError,
     ReadOnlyError,
     TryAgainError,
 )
@@ -38,11 +37,21 @@ class StoreUnavailable(RedisError):
     """
 
 
+class StoreFull(StoreUnavailable):
+    """Redis answers, but its memory (maxmemory) or its disk is full: what was to be written was not."""
+
+
+FULL = (OutOfMemoryError, StoreFull)
+"""How a full server shows: to whoever asks it directly, and to whoever asks the store."""
+
+
 @contextmanager
 def reaching_redis() -> Iterator[None]:
     """Turn the client library's many words for "not now" into StoreUnavailable. May raise NewerRecord."""
     try:
         yield
+    except OutOfMemoryError as error:
+        raise StoreFull(str(error)) from error
     except AWAY as error:
         raise StoreUnavailable(str(error) or type(error).__name__) from error
     except ResponseError as error:
@@ -50,7 +59,7 @@ def reaching_redis() -> Iterator[None]:
             raise NewerRecord(str(error).removeprefix(NEWER).partition(" script:")[0]) from error
         if not str(error).startswith("MISCONF"):
             raise
-        raise StoreUnavailable(str(error)) from error  # its disk is full or failing: writes wait
+        raise StoreFull(str(error)) from error  # its disk is full or failing: writes wait
 
 
 class NewerRecord(RedisError):

@@ -92,7 +92,9 @@ def test_redis_without_memory_is_503_for_new_jobs_only(site: Any) -> None:
     site.redis.config_set("maxmemory", "1")
     try:
         answer = site.client.post("/videos", json={"prompt": "x"})
-        assert site.problem(503, answer)["code"] == "record_unavailable"
+        problem = site.problem(503, answer)
+        assert problem["code"] == "record_unavailable"
+        assert problem["detail"] == "Redis, which holds the jobs' records, is full: it can keep nothing new"
         assert site.client.get(f"/videos/{video_id}").status_code == 200
         assert site.client.post(f"/videos/{video_id}/cancel").status_code == 200
     finally:
