@@ -67,5 +67,5 @@ if __name__ == "__main__":
         access_log=False,
         log_level="warning",
         server_header=False,
-        http=impatient_protocol(timeouts, lambda: None),
+        http=impatient_protocol(timeouts, lambda: None, lambda _: None),
     )

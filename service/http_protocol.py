@@ -99,6 +99,7 @@ class ImpatientProtocol(H11Protocol):
 
     timeouts: ClassVar[ClientTimeouts]
     leaving: ClassVar[Callable[[], None]]
+    given_up: ClassVar[Callable[[str], None]]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -148,15 +149,28 @@ class ImpatientProtocol(H11Protocol):
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
 
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP/1.1, or a head too long. uvicorn answers that alone: no app hears of it."""
+        type(self).given_up("malformed")
+        super().send_400_response(msg)
+
     def _cut(self, reason: str) -> None:
         log.info("connection_cut", reason=reason)
+        type(self).given_up(reason)
         self.transport.abort()
 
 
-def impatient_protocol(timeouts: ClientTimeouts, leaving: Callable[[], None]) -> type[ImpatientProtocol]:
+#: Why a connection is given up: the client's head or its taking of an answer is late, or it sent no HTTP.
+GIVEN_UP = ("head_timeout", "send_timeout", "malformed")
+
+
+def impatient_protocol(
+    timeouts: ClientTimeouts, leaving: Callable[[], None], given_up: Callable[[str], None]
+) -> type[ImpatientProtocol]:
     """The class that uvicorn makes one object of for each connection.
 
-    `leaving` is called (once for each connection) when the server begins to stop.
+    `leaving` is called (once for each connection) when the server begins to stop, `given_up` with one of
+    GIVEN_UP when it ends a connection for the client's fault.
     """
 
     class Chosen(ImpatientProtocol):
@@ -164,4 +178,5 @@ def impatient_protocol(timeouts: ClientTimeouts, leaving: Callable[[], None]) ->
 
     Chosen.timeouts = timeouts
     Chosen.leaving = staticmethod(leaving)
+    Chosen.given_up = staticmethod(given_up)
     return Chosen

@@ -205,7 +205,9 @@ def server_config(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         http=impatient_protocol(
-            ClientTimeouts(settings.head_timeout_s, settings.send_timeout_s), app.state.parts.broadcast.close
+            ClientTimeouts(settings.head_timeout_s, settings.send_timeout_s),
+            leaving=app.state.parts.broadcast.close,
+            given_up=app.state.parts.metrics.count_given_up,
         ),
         timeout_keep_alive=settings.keep_alive_s,
         log_config=None,  # uvicorn's own loggers go where ours go

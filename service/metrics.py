@@ -5,6 +5,7 @@ from http import HTTPMethod
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from service.http_protocol import GIVEN_UP
 from service.queue_gauges import QueueGauges
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -37,6 +38,14 @@ class GatewayMetrics:
             ["code"],
             registry=self.registry,
         )
+        self._given_up = Counter(
+            "microcinema_connections_given_up",
+            "Connections ended for the client's fault: a late head, an answer not taken, or no HTTP/1.1.",
+            ["reason"],
+            registry=self.registry,
+        )
+        for reason in GIVEN_UP:
+            self._given_up.labels(reason)  # a series that begins with its first case shows no increase
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         #: Requests being worked on.
         self.in_progress = 0
@@ -73,6 +82,10 @@ class GatewayMetrics:
     def count_refusal(self, code: str) -> None:
         """Counts one refused request by the code of its problem; docs/errors.md lists them all."""
         self._refused.labels(code).inc()
+
+    def count_given_up(self, reason: str) -> None:
+        """Counts one connection that was ended; `reason` is one of GIVEN_UP."""
+        self._given_up.labels(reason).inc()
 
     async def exposition(self) -> bytes:
         """The page in the text format that Prometheus scrapes."""

@@ -1,6 +1,7 @@
 """Clients that say nothing, say it slowly or do not listen: none of them is waited for without end."""
 
 import hashlib
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -63,6 +64,27 @@ def long_video(site: Any) -> str:
     described = artifact.model_copy(update={"bytes": LONG, "sha256": hashlib.sha256(body).hexdigest()})
     site.worker.finish(claim, Succeeded(described))
     return f"/videos/{claim.job.id}/content"
+
+
+def given_up(site: Any) -> dict[str, float]:
+    """Connections that were ended for their clients' fault, by reason."""
+    page = site.client.get("/metrics").text
+    found = re.findall(r'^microcinema_connections_given_up_total\{reason="(\w+)"\} (\S+)$', page, re.M)
+    return {reason: float(count) for reason, count in found}
+
+
+def test_connections_that_are_ended_are_counted_by_their_reason(start_gateway: Any) -> None:
+    site = start_gateway(head_timeout_s=0.3)
+    assert given_up(site) == {"head_timeout": 0, "send_timeout": 0, "malformed": 0}
+    for told, answer in (
+        (b"", b""),
+        (b"GARBAGE\r\n\r\n", b"HTTP/1.1 400 "),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000, b"HTTP/1.1 400 "),
+    ):
+        with connected(site) as client, suppress(ConnectionError):
+            client.sendall(told)
+            assert client.recv(13) == answer
+    assert given_up(site) == {"head_timeout": 1, "send_timeout": 0, "malformed": 2}
 
 
 def test_a_connection_that_never_asks_is_closed(start_gateway: Any) -> None:

@@ -37,7 +37,7 @@ class Wire(asyncio.Transport):
 
 def connected(app: Any) -> tuple[H11Protocol, Wire]:
     """A connection that `app` answers, and its wire; call `connection_lost(None)` at the end."""
-    protocol = impatient_protocol(ClientTimeouts(10.0, 10.0), lambda: None)
+    protocol = impatient_protocol(ClientTimeouts(10.0, 10.0), lambda: None, lambda _: None)
     config = Config(
         app, http=protocol, lifespan="off", access_log=False, log_config=None, server_header=False
     )
