@@ -34,6 +34,7 @@ class SharedConnection:
         self._pool = redis.connection_pool
         self._timeout_s = timeout_s
         self._wire: _Wire | None = None
+        self._open: list[_Wire] = []  # it, and those before it that still owe answers
         self._dialling: asyncio.Task[_Wire] | None = None
 
     async def evalsha(self, sha: str, numkeys: int, *keys_and_args: str | int | float) -> Any:
@@ -43,11 +44,12 @@ class SharedConnection:
         return await self._ask(("EVAL", script, numkeys, *keys_and_args))
 
     async def aclose(self) -> None:
-        """Whoever still waits gets a ConnectionError. Returns when the connection is closed."""
-        if self._dialling is not None:
+        """Whoever still waits gets a ConnectionError. Returns when every connection is closed."""
+        while self._dialling is not None:  # more than once: wait_for of Python 3.11 may lose a cancellation
             self._dialling.cancel()
-        if self._wire is not None:
-            await self._wire.aclose()
+            await asyncio.wait([self._dialling], timeout=0.05)
+        for wire in tuple(self._open):
+            await wire.aclose()
 
     async def _ask(self, words: tuple[str | int | float, ...]) -> Any:
         wire = self._wire
@@ -59,8 +61,15 @@ class SharedConnection:
         if self._dialling is None:
             self._dialling = asyncio.create_task(self._dial())
             self._dialling.add_done_callback(self._take)
-        # Shielded: the others still want it when the one who began it leaves.
-        return await asyncio.shield(self._dialling)
+        dialling = self._dialling
+        try:
+            # Shielded: the others still want it when the one who began it leaves.
+            return await asyncio.shield(dialling)
+        except asyncio.CancelledError:
+            waits = asyncio.current_task()
+            if dialling.cancelled() and waits is not None and not waits.cancelling():
+                raise ConnectionError("Connection closed.") from None
+            raise
 
     async def _dial(self) -> "_Wire":
         connection = cast(Any, self._pool).make_connection()  # untyped there
@@ -71,13 +80,11 @@ class SharedConnection:
         self._dialling = None
         if not dialling.cancelled() and dialling.exception() is None:
             self._wire = dialling.result()
+            self._open = [wire for wire in self._open if not wire.lost] + [self._wire]
 
 
 class _Wire(asyncio.Protocol):
-    """An open connection, taken over from redis-py once it has logged in.
-
-    `usable`: whether it should get new calls.
-    """
+    """An open connection, taken over from redis-py once it has logged in."""
 
     def __init__(self, connection: AbstractConnection, timeout_s: float) -> None:
         # Out of its hands, or it would close what it has when it is collected; so would the writer.
@@ -91,7 +98,17 @@ class _Wire(asyncio.Protocol):
         self._calls: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._lost = asyncio.Event()
-        self.usable = not self._transport.is_closing()
+        self._wanted = True
+
+    @property
+    def usable(self) -> bool:
+        """Whether it should get new calls; not from its end on, though that is told a turn later."""
+        return self._wanted and not self._transport.is_closing()
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is closed, and owes nobody anything."""
+        return self._lost.is_set()
 
     def ask(self, words: tuple[str | int | float, ...]) -> "asyncio.Future[Any]":
         answer = self._loop.create_future()
@@ -106,7 +123,6 @@ class _Wire(asyncio.Protocol):
         return answer
 
     async def aclose(self) -> None:
-        self.usable = False
         self._transport.abort()
         await self._lost.wait()
 
@@ -114,22 +130,24 @@ class _Wire(asyncio.Protocol):
         self._replies.feed(data)
         try:
             while (reply := self._replies.gets()) is not _INCOMPLETE:
+                if isinstance(reply, hiredis.PushNotification):
+                    continue  # nobody asked for it: where the address says protocol=3 it may come at any time
                 _, answer = self._calls.popleft()
                 if answer.done():  # nobody waits any more
                     continue
                 if isinstance(reply, Exception):
                     if isinstance(reply, ReadOnlyError):
-                        self.usable = False  # another is the primary now; its address may lead there already
+                        self._wanted = False  # another is the primary now; its address may lead there already
                     answer.set_exception(reply)
                 else:
                     answer.set_result(reply)
         except (hiredis.ProtocolError, IndexError):  # not Redis' protocol, or more answers than calls
             self._transport.abort()
-        if not (self.usable or self._calls):
+        if not (self._wanted or self._calls):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.usable = False
+        self._wanted = False
         if self._alarm is not None:
             self._alarm.cancel()
         for _, answer in self._calls:
@@ -146,7 +164,7 @@ class _Wire(asyncio.Protocol):
             if until > now:
                 self._alarm = self._loop.call_at(until, self._look)
                 return
-            self.usable = False
+            self._wanted = False
             if not answer.done():
                 answer.set_exception(TimeoutError("Timeout reading from the server"))
         if self._calls:  # all are late, and it gets no more

@@ -2,33 +2,20 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
-import hiredis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError  # noqa: A004
 from rig.certificates import certificate
+from rig.told_redis import ECHO, Told, echo, shared, told_by
 
 from service.store.connections import connect_async, connect_sync
 from service.store.errors import StoreUnavailable, reaching_redis
 from service.store.nouns import SubmitOutcome
 from service.store.script import AsyncStore
-from service.store.shared_connection import SharedConnection
 from service.store.store import AsyncJobStore
-
-ECHO = "return ARGV[1]"
-
-
-@asynccontextmanager
-async def shared(url: str, timeout_s: float = 20.0) -> AsyncIterator[SharedConnection]:
-    client = connect_async(url, timeout_s)
-    connection = SharedConnection(client, timeout_s)
-    yield connection
-    await connection.aclose()
-    await client.aclose()
 
 
 def connections_of(redis, name: str = "eval") -> list[str]:
@@ -119,57 +106,6 @@ async def test_it_logs_in_as_the_address_says(start_server, tmp_path):
 
 
 # ---- a server that is told how to answer ----
-
-
-class Told:
-    """Says enough of Redis' protocol to be dialled; `answer` gives what it writes for an EVAL's argument."""
-
-    def __init__(self, answer: Callable[[bytes], Awaitable[bytes]], piece: int = 65536) -> None:
-        self._answer = answer
-        self._piece = piece
-        self._open: set[asyncio.Task[None]] = set()
-        self.dialled = 0
-        self.asked = asyncio.Event()
-        self.ended = asyncio.Event()
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.dialled += 1
-        self._open.add(asyncio.current_task())
-        commands = hiredis.Reader()
-        while data := await reader.read(65536):
-            commands.feed(data)
-            while (command := commands.gets()) is not False:
-                if asked := command[0] == b"EVAL":
-                    self.asked.set()
-                told = await self._answer(command[3]) if asked else b"+OK\r\n"
-                for first in range(0, len(told), self._piece):
-                    writer.write(told[first : first + self._piece])
-                    await asyncio.sleep(0)
-        self.ended.set()
-        writer.close()
-
-    async def listen(self, tls: ssl.SSLContext | None = None) -> asyncio.Server:
-        return await asyncio.start_server(self, "127.0.0.1", 0, ssl=tls)
-
-    async def close(self, listening: asyncio.Server) -> None:
-        listening.close()
-        await asyncio.gather(*self._open)
-
-
-@asynccontextmanager
-async def told_by(
-    answer: Callable[[bytes], Awaitable[bytes]], timeout_s: float = 20.0, piece: int = 65536
-) -> AsyncIterator[tuple[SharedConnection, Told]]:
-    server = Told(answer, piece)
-    listening = await server.listen()
-    port = listening.sockets[0].getsockname()[1]
-    async with shared(f"redis://127.0.0.1:{port}/0", timeout_s) as connection:
-        yield connection, server
-    await server.close(listening)
-
-
-async def echo(word: bytes) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(word), word)
 
 
 @given(
