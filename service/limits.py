@@ -76,8 +76,9 @@ class BodyLimit:
             await self.app(scope, receive, send)  # nothing will come
             return
         bound = self._json if media_type(asked(scope, b"content-type")) == JSON else self._any
-        if announced.isdigit() and int(announced[:18]) > bound.max_bytes:
-            raise bound.missed_by(announced[:18])
+        length = announced.lstrip("0")[:18] or "0"  # of zeros in front it may have as many as it likes
+        if announced.isdigit() and int(length) > bound.max_bytes:
+            raise bound.missed_by(length)
         chunked = asked(scope, b"transfer-encoding") is not None  # then its announced length means nothing
         if BODY_IS_HERE in scope and announced and not chunked:
             await self.app(scope, receive, send)  # as long as announced, and nobody has to wait for it

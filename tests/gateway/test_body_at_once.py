@@ -1,12 +1,15 @@
 """A body that came with its head is counted by its announced length, and nobody's clock runs for it."""
 
 import asyncio
+import time
 
 import pytest
 from rig.wire import connected
+from starlette.requests import Request
 
+from service.api.body import read_json
 from service.limits import BODY_IS_HERE, BodyLimit, Pace
-from service.refusals import BodyTooLarge
+from service.refusals import BodyTooLarge, UnreadableBody
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 
@@ -67,6 +70,25 @@ async def test_a_length_that_chunks_make_a_lie_is_not_believed() -> None:
 async def test_the_announced_length_is_refused_all_the_same() -> None:
     _, _, refused = await read(HEAD + b"content-length: 101\r\n\r\n" + b"h" * 101)
     assert "at most 100 bytes, got 101" in str(refused)
+
+
+async def test_zeros_in_front_hide_nothing_of_the_announced_length() -> None:
+    body, _, refused = await read(HEAD + b"content-length: 00000000000000000300\r\n\r\n" + b"h" * 300)
+    assert body == b""
+    assert "at most 100 bytes, got 300" in str(refused)
+
+
+async def test_a_body_in_crumbs_costs_as_many_steps_as_it_has_bytes() -> None:
+    crumbs = iter(range(2**16, -1, -1))
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b" " * 64, "more_body": next(crumbs) > 0}
+
+    scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
+    began = time.thread_time()
+    with pytest.raises(UnreadableBody):
+        await read_json(Request(scope, receive))
+    assert time.thread_time() - began < 1
 
 
 async def test_bodies_that_are_there_take_no_place_of_those_on_their_way() -> None:
