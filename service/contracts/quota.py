@@ -54,4 +54,4 @@ class QuotaReached:
                 return f"{used} videos have not ended, {limit} may be in hand at once"
             case Quota.GPU_SECONDS:
                 wanted = f"this video should take {self.wanted:.1f} GPU seconds"
-                return f"{wanted}, and {used} of {limit} are used or set aside in this window"
+                return f"{wanted}, and {self.used:.1f} of {limit} are used or set aside in this window"

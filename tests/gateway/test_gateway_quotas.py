@@ -7,6 +7,7 @@ import pytest
 
 from service.cli.main import main
 from service.contracts.api_key import Scope
+from service.contracts.quota import Quota, QuotaReached
 from service.store.api_keys import KeyStore
 from service.store.script import Store
 
@@ -33,6 +34,11 @@ def test_other_problems_do_not_speak_of_quotas(site):
     problem = site.problem(404, site.client.get("/videos/video_none"))
     assert not {"quota", "used", "limit", "resets_at"} & set(problem)
     assert problem["error"]["param"] == "video_id"
+
+
+def test_measured_seconds_are_told_to_a_tenth():
+    told = QuotaReached(Quota.GPU_SECONDS, used=52.428123, limit=60.0, wanted=12.345678, resets_at=None).told
+    assert re.findall(r"[\d.]+", told) == ["12.3", "52.4", "60"]
 
 
 def test_openais_client_gives_up_at_once(empty_record, start_gateway):
