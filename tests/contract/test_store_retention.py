@@ -2,8 +2,10 @@
 
 import pytest
 
+from service.contracts.deadline import Deadline
 from service.contracts.lifecycle import State
 from service.contracts.remains import Remains
+from service.store.commands import UNREADABLE
 from service.store.nouns import Gone, Succeeded
 
 
@@ -99,6 +101,35 @@ def test_who_asks_for_what_is_over_learns_that_it_was_there(scene, make_artifact
     assert scene.jobs.gone("", "video_a") == Gone()  # whoever asks with a signed link
     assert scene.jobs.gone("", "video_b") is None
     assert 0 < scene.redis.ttl("{mc}:gone:default:video_a") <= 30 * 86400
+
+
+def _cancelled(scene):
+    scene.submit("video_a", retention_s=10)
+    scene.jobs.cancel("default", "video_a")
+
+
+def _expired(scene):
+    scene.submit("video_a", retention_s=10, start_by=Deadline(1.0, relative=True))
+    scene.clock.advance(2)
+    scene.reap()
+
+
+def _failed(scene):
+    scene.running("video_a", retention_s=10)
+    scene.jobs.finish("video_a", 1, UNREADABLE)
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [(_cancelled, State.CANCELLED), (_expired, State.EXPIRED), (_failed, State.FAILED)],
+)
+def test_what_remains_says_of_every_end_which_it_was(scene, end, state):
+    end(scene)
+    ended_at = scene.jobs.get("default", "video_a").completed_at
+    scene.clock.advance(10)
+    assert scene.jobs.purge("video_a")
+    remains = scene.jobs.gone("default", "video_a").remains
+    assert (remains.state, remains.completed_at, remains.expired_at) == (state, ended_at, ended_at + 10)
 
 
 def test_of_the_prompt_and_all_that_the_owner_wrote_nothing_remains(scene, make_artifact):
