@@ -42,6 +42,32 @@ ECHO = timedelta(seconds=1)
 FULL_PAUSE_S: Final = 1.0
 
 
+class Fullness:
+    """Tells once that Redis is full, wherever and however often that is met, until it takes something."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._told = False
+
+    def met(self, error: OutOfMemoryError) -> None:
+        """A command was refused for want of memory."""
+        if not self._told:
+            self._tell(StoreUnreachable("ticket", f"Redis is full (maxmemory): {error}"))
+        self._told = True
+
+    def over(self) -> None:
+        """Something was taken."""
+        self._told = False
+
+    @contextmanager
+    def outlived(self) -> Iterator[None]:
+        """What a full Redis refuses inside is told, and left undone."""
+        try:
+            yield
+        except OutOfMemoryError as error:
+            self.met(error)
+
+
 class GpuWorker(SimpleWorker):
     """Pops tickets of one pool and lets the engine run them."""
 
@@ -57,6 +83,7 @@ class GpuWorker(SimpleWorker):
         pool: str,
         pulse: Pulse,
         tell: Tell,
+        full: Fullness,
         on_cancel: Callable[[], None],
         on_drain: Callable[[], None],
     ) -> None:
@@ -71,7 +98,8 @@ class GpuWorker(SimpleWorker):
         )
         self._engine, self._pulse, self._tell = engine, pulse, tell
         self._on_cancel, self._on_drain = on_cancel, on_drain
-        self._in_ticket = self._full = False
+        self._full = full
+        self._in_ticket = False
 
     def register_birth(self) -> None:
         """The name is this process's own: a record under it was left by its own loop before an outage."""
@@ -121,19 +149,19 @@ class GpuWorker(SimpleWorker):
         """
         if not self._in_ticket:
             self._pulse.beat()
-        with self._outliving_a_full_redis():
+        with self._full.outlived():
             super().heartbeat(*args, **keywords)
             if keywords.get("pipeline") is None:  # else nothing was sent yet
-                self._full = False
+                self._full.over()
 
     def check_for_suspension(self, burst: bool) -> None:
         """RQ's own pause, which nobody here uses; looking for it writes a beat."""
-        with self._outliving_a_full_redis():
+        with self._full.outlived():
             super().check_for_suspension(burst)
 
     def run_maintenance_tasks(self) -> None:
         """RQ's tidying, which can wait for a Redis that has memory again."""
-        with self._outliving_a_full_redis():
+        with self._full.outlived():
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
 
     def dequeue_job_and_maintain_ttl(
@@ -144,21 +172,8 @@ class GpuWorker(SimpleWorker):
             try:
                 return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
             except OutOfMemoryError as error:
-                self._say_full(error)
+                self._full.met(error)
             time.sleep(FULL_PAUSE_S)  # a signal ends it: RQ's handlers raise
-
-    @contextmanager
-    def _outliving_a_full_redis(self) -> Iterator[None]:
-        try:
-            yield
-        except OutOfMemoryError as error:
-            self._say_full(error)
-
-    def _say_full(self, error: OutOfMemoryError) -> None:
-        """Once, until it takes something again."""
-        if not self._full:
-            self._tell(StoreUnreachable("ticket", f"Redis is full (maxmemory): {error}"))
-        self._full = True
 
     def handle_payload(self, message: dict[str, Any]) -> None:
         """A message to this worker. RQ's other commands are for workers with a child process.
@@ -196,7 +211,10 @@ class GpuWorker(SimpleWorker):
         try:
             super().teardown()  # type: ignore[no-untyped-call]
         except RedisError as error:
-            self._tell(StoreUnreachable("goodbye", str(error)))
+            if isinstance(error, OutOfMemoryError):
+                self._full.met(error)
+            else:
+                self._tell(StoreUnreachable("goodbye", str(error)))
             listening: PubSubWorkerThread | None = self.pubsub_thread
             if listening is not None:
                 listening.stop()
@@ -206,7 +224,7 @@ class GpuWorker(SimpleWorker):
         self.connection.close()
 
     def _keep_tickets(self) -> None:
-        with self._outliving_a_full_redis():
+        with self._full.outlived():
             for execution in list(self.executions.values()):
                 self.maintain_heartbeats(execution.job, execution)
 
@@ -218,6 +236,7 @@ def work_until_stopped(
     pause: Callable[[float], object],
     pulse: Pulse,
     tell: Tell,
+    full: Fullness,
 ) -> None:
     """RQ's loop, begun again whenever Redis drove it out, until the engine claims no more.
 
@@ -229,6 +248,8 @@ def work_until_stopped(
         try:
             try:
                 make().work(logging_level="WARNING")
+            except OutOfMemoryError as error:  # already when the loop should begin
+                full.met(error)
             except RedisError as error:
                 tell(StoreUnreachable("loop", str(error)))
             if not engine.stopping:

@@ -38,7 +38,7 @@ from worker.ending import end_at_once
 from worker.engine import Engine
 from worker.events import Hung, StorageAway, StoreUnreachable, WeightsLoaded, tell_all
 from worker.film.previews import open_previews
-from worker.gpu_worker import GpuWorker, work_until_stopped
+from worker.gpu_worker import Fullness, GpuWorker, work_until_stopped
 from worker.grace import hang_grace_s
 from worker.health import Health
 from worker.keyframes import Keyframes
@@ -183,6 +183,7 @@ class Worker:
     def loop(self) -> None:
         """Run tickets until the engine claims no more. Installs signal handlers: main thread only."""
         parts = self._parts
+        full = Fullness(parts.tell)
 
         def gpu_worker() -> GpuWorker:
             return GpuWorker(
@@ -192,13 +193,14 @@ class Worker:
                 pool=parts.settings.pool,
                 pulse=self._pulse,
                 tell=parts.tell,
+                full=full,
                 on_cancel=self.keeper.nudge,
                 on_drain=self.presence.retire,
             )
 
         tickets_door.install(self.engine)
         work_until_stopped(
-            gpu_worker, self.engine, pause=parts.leave.wait, pulse=self._pulse, tell=parts.tell
+            gpu_worker, self.engine, pause=parts.leave.wait, pulse=self._pulse, tell=parts.tell, full=full
         )
         leave_on_signal(self.engine, parts.clock)
 

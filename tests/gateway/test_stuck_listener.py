@@ -15,7 +15,7 @@ PICTURE = "A" * 64 * 1024
 def test_a_listener_that_never_reads_is_cut_and_others_hear_on(
     empty_record: None, start_gateway: Any
 ) -> None:
-    site = start_gateway(send_timeout_s=1.0)
+    site = start_gateway(send_timeout_s=3.0)
     site.worker.announce()
     video, claim = site.create()["id"], site.worker.claim()
     address = urlsplit(site.url)
@@ -39,6 +39,6 @@ def test_a_listener_that_never_reads_is_cut_and_others_hear_on(
             assert site.client.get(f"/videos/{video}").json()["step"] == step
             slowest = max(slowest, time.monotonic() - looked)
         assert listeners.listeners == 0, "it is cut"
-        assert slowest < 1.0, "nobody who looks waits for it"
+        assert slowest < 2.5, "nobody who looks waits for it"
     with site.client.stream("GET", f"/videos/{video}/events") as answer:
         assert next(answer.iter_lines()).startswith("retry: ")

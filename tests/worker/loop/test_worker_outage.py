@@ -149,16 +149,16 @@ def test_redis_killed_and_back_costs_neither_job_nor_model(
     assert ward.heard(StoreUnreachable)
 
 
-@pytest.mark.parametrize("moment", [("image_to_video", 3), None])
+@pytest.mark.parametrize("moment", ["in mid-run", "waiting", "starting"])
 def test_a_full_redis_is_said_in_a_line_and_outlived(
     ward: Any,
     loop: Any,
     server: OwnServer,
     closing: Callable[[Redis], Redis],
     caplog: pytest.LogCaptureFixture,
-    moment: tuple[str, int] | None,
+    moment: str,
 ) -> None:
-    """Full in mid-run, or while the worker waits for tickets, which it then cannot be handed."""
+    """Full in mid-run, while the worker waits for tickets, which it then cannot be handed, or all along."""
     ward.connect = lambda: closing(connect_sync(server.url))
     ward.store = JobStore(Store(ward.connect()))
     operator = ward.connect()
@@ -166,30 +166,36 @@ def test_a_full_redis_is_said_in_a_line_and_outlived(
     def fill() -> None:
         operator.config_set("maxmemory", 1024)
 
+    def said() -> list[str]:
+        return [event.reason for event in ward.heard(StoreUnreachable) if "Redis is full" in event.reason]
+
     def outage() -> None:
-        loop.until(lambda: ward.store.live_workers("default") == 1)
-        if moment is None:
+        if moment == "waiting":
+            loop.until(lambda: operator.hget("rq:worker:w1", "state") == b"idle")
             fill()
-        else:
+        elif moment == "in mid-run":
             loop.until(lambda: ward.job().terminal)
-        time.sleep(3.0)
+        loop.until(said, 30)
+        time.sleep(2.5)  # for a second line, if there is one
         operator.config_set("maxmemory", 0)
         ward.renderer.at = {}
         ward.submit("video_b")
         loop.until(lambda: ward.job("video_b").terminal, 60)
 
-    if moment is not None:
-        ward.renderer.at = {moment: fill}
+    if moment == "in mid-run":
+        ward.renderer.at = {("image_to_video", 3): fill}
         ward.submit()
+    elif moment == "starting":
+        fill()
     beside = loop.meanwhile(outage)
     code, _ = loop.run(ward)
     beside.finish()
     assert code == 0
     assert ward.job("video_b").state is State.SUCCEEDED
-    if moment is not None:
+    if moment == "in mid-run":
         assert (ward.job().state, ward.job().attempt) == (State.SUCCEEDED, 1)
-    said = [event.reason for event in ward.heard(StoreUnreachable) if "Redis is full" in event.reason]
-    assert len(said) == 1, said
+    assert len(said()) == 1, said()
+    assert {event.command for event in ward.heard(StoreUnreachable)} <= {"ticket", "preview"}
     assert [record for record in caplog.records if record.exc_info] == []
 
 
