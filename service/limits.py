@@ -72,15 +72,15 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         announced = asked(scope, b"content-length") or ""
-        if announced == "0" or (not announced and asked(scope, b"transfer-encoding") is None):
+        chunked = asked(scope, b"transfer-encoding") is not None  # then its announced length means nothing
+        if announced in ("", "0") and not chunked:
             await self.app(scope, receive, send)  # nothing will come
             return
         bound = self._json if media_type(asked(scope, b"content-type")) == JSON else self._any
         length = announced.lstrip("0")[:18] or "0"  # of zeros in front it may have as many as it likes
         if announced.isdigit() and int(length) > bound.max_bytes:
             raise bound.missed_by(length)
-        chunked = asked(scope, b"transfer-encoding") is not None  # then its announced length means nothing
-        if BODY_IS_HERE in scope and announced and not chunked:
+        if BODY_IS_HERE in scope and not chunked:
             await self.app(scope, receive, send)  # as long as announced, and nobody has to wait for it
             return
         if self._arriving >= self.max_arriving:

@@ -103,3 +103,10 @@ async def test_bodies_that_are_there_take_no_place_of_those_on_their_way() -> No
 async def _reader(scope, receive, send):
     while (await receive()).get("more_body"):
         pass
+
+
+@pytest.mark.parametrize("lie", [b"0", b"00", b"3"])
+async def test_a_body_in_chunks_is_counted_whatever_length_is_announced(lie: bytes) -> None:
+    chunked = HEAD + b"content-length: " + lie + b"\r\ntransfer-encoding: chunked\r\n\r\n"
+    _, _, refused = await read(chunked, b"c8\r\n" + b"h" * 200 + b"\r\n0\r\n\r\n")
+    assert "at most 100 bytes" in str(refused)
