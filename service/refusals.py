@@ -184,7 +184,10 @@ class VideoGone(Refusal):
     """The job's retention is over: record and files have been deleted."""
 
     status, code, title = 410, "video_gone", "Video is gone"
-    remains: Remains | None = None
+
+    def __init__(self, detail: str, remains: Remains | None = None):
+        super().__init__(detail)
+        self.remains = remains
 
 
 class BodyTooLarge(Refusal):

@@ -276,9 +276,7 @@ class Intake:
             gone = await self.jobs.gone(tenant, job_id)
         if gone is None:
             return _unknown(job_id)
-        over = VideoGone(f"the time of the video {job_id} is over")
-        over.remains = gone.remains
-        return over
+        return VideoGone(f"the time of the video {job_id} is over", gone.remains)
 
 
 def _check_id(job_id: str) -> None:
